@@ -1,0 +1,58 @@
+# make run    sets everything up and serves a sample application
+# make test   sets everything up and runs the tests
+# make help   the rest
+
+PYTHON ?= python3
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+VENV := .venv/$(VERSION)
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format coverage soak bench docs clean
+
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not installed: install Python 3.11 or newer (Debian, Ubuntu: apt-get install python3 python3-venv), or name one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: pyfork needs Python 3.11 or newer, and $(PYTHON) is $(VERSION): name another, as in: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "make: $(PYTHON) cannot create virtual environments: install the package python$(VERSION)-venv (Debian, Ubuntu: apt-get install python$(VERSION)-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group tests --group check
+	@touch $@
+
+## make run        set up, and serve sample_apps/quotes.py on http://127.0.0.1:8000
+run: $(READY)
+	@echo "Serving the quotes sample: try  curl http://127.0.0.1:8000/quote  (Ctrl-C stops it)"
+	@$(BIN)/pyfork -c server.toml.example $(ARGS)
+
+## make test       set up, and run the tests (PYTHON=python3.13 for another Python, ARGS='-k name' for pytest)
+test: $(READY)
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+## make check      formatting, lint, types, import rules
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+## make format     let ruff format and mend what it can
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+## make coverage   run the tests with branch coverage, children included
+coverage: $(READY)
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+## make clean      remove what make made
+clean:
+	rm -rf .venv .coverage .coverage.* build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

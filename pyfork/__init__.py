@@ -1,0 +1,3 @@
+"""pyfork: a prefork application server for Python."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,177 @@
+"""What the shell tells the core. Each event is a frozen value; ``core.handle(event, now)`` answers with actions.
+
+Times are seconds of the monotonic clock, as the shell read it. Pids stand for processes that the shell has not yet
+reaped: after `WorkerExited` a pid never appears again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Verb(Enum):
+    """What a signal (or an operator, later) asks of the arbiter. `process.signals` maps signals to verbs."""
+
+    STOP = "stop"
+    """TERM: finish what is in flight, then end."""
+    STOP_NOW = "stop now"
+    """INT, QUIT, a second TERM: end at once."""
+    RELOAD = "reload"
+    """HUP."""
+    SCALE_UP = "scale up"
+    """TTIN: one worker more."""
+    SCALE_DOWN = "scale down"
+    """TTOU: one worker less, never below one."""
+    REOPEN_LOGS = "reopen logs"
+    """USR1."""
+    DRAIN_WORKERS = "drain workers"
+    """WINCH without a controlling terminal: retire all workers, keep listening; HUP or TTIN brings them back."""
+
+
+class FailureKind(Enum):
+    """Why a worker did not become ready."""
+
+    APPLICATION = "application"
+    """The application could not be imported (exit status 4 at the first start)."""
+    BOOT = "boot"
+    """Anything else (exit status 3 at the first start)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the core needs of the settings.
+
+    Attributes:
+        count: workers wanted.
+        timeout: seconds without progress in the application before a worker is stuck; 0 is never.
+        boot_timeout: seconds from the spawn until the worker must be ready; 0 is never.
+        graceful_timeout: seconds that a draining worker may take.
+        beat_interval: seconds between two beats of a worker that waits.
+    """
+
+    count: int
+    timeout: float
+    boot_timeout: float
+    graceful_timeout: float
+    beat_interval: float
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The listeners are bound: start the first workers."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerbReceived:
+    """A signal (or, later, an operator's command) asks for something."""
+
+    verb: Verb
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpawned:
+    """The answer to `actions.SpawnWorker`: the process exists."""
+
+    number: int
+    generation: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnFailed:
+    """The answer to `actions.SpawnWorker`: the kernel refused (EAGAIN, ENOMEM, EMFILE)."""
+
+    number: int
+    generation: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReady:
+    """The worker has loaded the application and accepts connections."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerBeat:
+    """The worker's own loop is alive."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class BootFailed:
+    """The worker says why it will not become ready; its `WorkerExited` follows."""
+
+    pid: int
+    kind: FailureKind
+    message: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerExited:
+    """The worker was reaped.
+
+    Attributes:
+        pid: never to be signalled again.
+        code: its exit status, or None when a signal ended it.
+        signal: the name of that signal ("SIGKILL"), or None.
+    """
+
+    pid: int
+    code: int | None
+    signal: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationLoaded:
+    """The answer to `actions.LoadConfiguration`: it is valid and its new listeners are open."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationRefused:
+    """The answer to `actions.LoadConfiguration`: it is not; the shell has kept everything as it was."""
+
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TimePassed:
+    """`core.next_deadline()` was reached (or anything else woke the shell).
+
+    Attributes:
+        in_application: for each living worker that is inside the application, the moment when the present stretch
+            began (the call, or the last ``next()`` of its iterable), read from the scoreboard.
+    """
+
+    in_application: Mapping[int, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Stalled:
+    """The arbiter itself slept through its deadline (SIGSTOP, a frozen cgroup, a paused machine).
+
+    Every deadline moves by ``seconds``. The shell reads all pipes before it sends the next `TimePassed`.
+    """
+
+    seconds: float
+
+
+Event = (
+    Started
+    | VerbReceived
+    | WorkerSpawned
+    | SpawnFailed
+    | WorkerReady
+    | WorkerBeat
+    | BootFailed
+    | WorkerExited
+    | ConfigurationLoaded
+    | ConfigurationRefused
+    | TimePassed
+    | Stalled
+)

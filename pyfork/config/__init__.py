@@ -1,0 +1,1 @@
+"""Settings: declared once, read from file, environment and command line, checked all at once."""

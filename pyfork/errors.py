@@ -1,0 +1,72 @@
+"""Every exception that pyfork raises on purpose.
+
+::
+
+    PyforkError
+    ├── ConfigurationError      the operator's: exit status 2, all problems at once
+    ├── ApplicationLoadError    the application cannot be imported: exit status 4
+    ├── BootError               a worker cannot boot for another reason: exit status 3
+    ├── ProtocolError           the client's fault: carries the status that answers it
+    ├── DisconnectedError       the client has gone; nobody is left to answer
+    └── ApplicationError        the application broke PEP 3333: answered with a 500, the culprit is named
+    QuitNow (BaseException)     SIGQUIT in a worker: unwinds whatever runs, no ``except Exception`` stops it
+"""
+
+
+class PyforkError(Exception):
+    """The root of the tree; never raised itself."""
+
+
+class ConfigurationError(PyforkError):
+    """The settings, the command line or what they name are wrong.
+
+    Args:
+        problems: one complete sentence for each problem: it names the setting, where it came from and the way out.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class ApplicationLoadError(PyforkError):
+    """The application cannot be imported or is not one.
+
+    Args:
+        message: one sentence that says what is wrong with which name.
+        traceback_text: the traceback from the user's first frame on ("" when the import itself worked).
+    """
+
+    def __init__(self, message: str, traceback_text: str = "") -> None:
+        super().__init__(message)
+        self.traceback_text = traceback_text
+
+
+class BootError(PyforkError):
+    """A worker cannot boot for a reason that is not the application's (privileges, directory, descriptors)."""
+
+
+class ProtocolError(PyforkError):
+    """What the client sent is refused.
+
+    Args:
+        status: the HTTP status code that answers it (400, 408, 413, 414, 417, 431, 501, 505).
+        detail: one short sentence for the client and the log; never contains octets of the client's unescaped.
+    """
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+
+
+class DisconnectedError(PyforkError):
+    """The client has gone, or takes nothing any more; there is nobody to answer."""
+
+
+class ApplicationError(PyforkError):
+    """The application returned what PEP 3333 or RFC 9110 forbids; the message names the culprit."""
+
+
+class QuitNow(BaseException):  # noqa: N818 (not an error: it is an order)
+    """SIGQUIT reached a worker: end at once, running only ``finally`` blocks and ``atexit``."""

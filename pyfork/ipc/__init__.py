@@ -1,0 +1,1 @@
+"""What crosses the fork: the handoff, the words on the pipes, the scoreboard, the exit statuses."""

@@ -1,0 +1,1 @@
+"""The process itself: signals, descriptors, privileges, its title."""

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from pyfork.ipc.messages import FailureKind as FailureKind  # noqa: PLC0414 - a part of this vocabulary
+
 
 class Verb(Enum):
     """What a signal (or an operator, later) asks of the arbiter. `process.signals` maps signals to verbs."""
@@ -26,15 +28,6 @@ class Verb(Enum):
     """USR1."""
     DRAIN_WORKERS = "drain workers"
     """WINCH without a controlling terminal: retire all workers, keep listening; HUP or TTIN brings them back."""
-
-
-class FailureKind(Enum):
-    """Why a worker did not become ready."""
-
-    APPLICATION = "application"
-    """The application could not be imported (exit status 4 at the first start)."""
-    BOOT = "boot"
-    """Anything else (exit status 3 at the first start)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,286 @@
+"""The arbiter's sockets: bound once, inherited by every worker, removed by the process that made them.
+
+A reload keeps the socket of every address that stays, opens the new ones before it closes the old ones, and closes
+nothing when one of them cannot be opened. `BoundListener` lives in the arbiter; workers see `ipc.messages.Listener`.
+"""
+
+import contextlib
+import ctypes
+import errno
+import os
+import socket
+import stat
+import struct
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pyfork.config.binds import Bind, parse_bind
+from pyfork.config.schema import ServerSettings
+from pyfork.errors import ConfigurationError
+from pyfork.ipc.messages import Listener
+from pyfork.process.privileges import find_owner
+
+RETRIES = 5
+RETRY_PAUSE = 1.0
+"""Seconds. Five attempts a second apart, as gunicorn: a predecessor that is still stopping gets out of the way."""
+
+_FIRST_INHERITED = 3  # sd_listen_fds(3): SD_LISTEN_FDS_START
+_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27  # asm-generic/socket.h; the socket module has no names for them
+_RETURN_NOTHING = struct.pack("HBBI", 0x06, 0, 0, 0)  # BPF_RET | BPF_K, k = 0: drop every segment
+
+
+@dataclass(frozen=True, slots=True)
+class BoundListener:
+    """A listening socket in the arbiter.
+
+    Attributes:
+        bind: the address as configured, canonical; the identity across reloads.
+        socket: bound, listening, non-blocking.
+        is_inherited: passed in by systemd or a parent, so never unlinked.
+        inode: device and inode of the unix socket that we made, else None.
+        maker: the pid of the process that bound it: it alone removes the file.
+    """
+
+    bind: str
+    socket: socket.socket
+    is_inherited: bool
+    inode: tuple[int, int] | None
+    maker: int
+
+    def describe(self) -> Listener:
+        """Return what a worker has to know of it."""
+        if self.socket.family == socket.AF_UNIX:
+            name = self.socket.getsockname()
+            path = "@" + name[1:].decode() if isinstance(name, bytes) else name
+            return Listener(self.socket.fileno(), "unix", path, 0, f"unix:{path}")
+        host, port = self.socket.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        return Listener(self.socket.fileno(), "tcp", host, port, f"http://{shown}:{port}")
+
+    def unlink(self) -> None:
+        """Remove the unix socket's file if this process made it and it is still ours."""
+        if self.inode is None or self.maker != os.getpid():
+            return
+        path = self.socket.getsockname()
+        with contextlib.suppress(FileNotFoundError):  # removed by somebody else: then there is nothing to do
+            found = os.stat(path)
+            if (found.st_dev, found.st_ino) == self.inode:
+                os.unlink(path)
+
+    def close(self) -> None:
+        """Remove what we made and close; called in the arbiter."""
+        self.unlink()
+        self.socket.close()
+
+    def refuse(self) -> None:
+        """Let nothing new into the queue, and leave what is in it to the workers.
+
+        TCP: a socket filter drops every segment, so a new client's SYN meets silence and, once the socket is closed, a
+        refusal; closing at once would reset those that are queued. Unix: the path goes, so nobody new finds it.
+        """
+        if self.socket.family == socket.AF_UNIX:
+            self.unlink()
+        elif sys.platform == "linux":
+            program = ctypes.create_string_buffer(_RETURN_NOTHING)
+            self.socket.setsockopt(
+                socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(program))
+            )
+
+    def accept_again(self) -> None:
+        """Undo `refuse` for a socket that outlives us (a stored or passed one belongs to systemd)."""
+        with contextlib.suppress(OSError):  # ENOENT: no filter is attached, which is what we want
+            self.socket.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+
+
+def inherited_listeners(environ: Mapping[str, str]) -> tuple[BoundListener, ...]:
+    """Return the sockets that systemd (or a parent speaking its protocol) passed in; sd_listen_fds(3).
+
+    Raises:
+        ConfigurationError: LISTEN_FDS is no number, or a descriptor is no listening socket.
+    """
+    if environ.get("LISTEN_PID") != str(os.getpid()):
+        return ()
+    count = environ.get("LISTEN_FDS", "")
+    if not count.isdecimal():
+        raise ConfigurationError(f"LISTEN_FDS={count!r} is not a number: what started pyfork passed no sockets")
+    return tuple(_adopt(fd, f"LISTEN_FDS:{fd}") for fd in range(_FIRST_INHERITED, _FIRST_INHERITED + int(count)))
+
+
+def open_listeners(
+    settings: ServerSettings,
+    current: Sequence[BoundListener] = (),
+    *,
+    pause: Callable[[float], None] | None = None,
+    warn: Callable[[str], object] = str,
+) -> tuple[BoundListener, ...]:
+    """Open every address of ``settings.bind``; those that ``current`` has keep their socket.
+
+    Args:
+        settings: ``bind``, ``backlog``, ``reuse_port``, ``umask``, ``user`` and ``group`` are used.
+        current: what the running server listens on (at a reload).
+        pause: at the first start, waits the given seconds before an address in use is tried again.
+        warn: gets a sentence for every retry.
+
+    Raises:
+        ConfigurationError: one or more addresses cannot be opened; what was opened here is closed again.
+    """
+    kept = {listener.bind: listener for listener in current}
+    opened: list[BoundListener] = []
+    problems: list[str] = []
+    binds = list(dict.fromkeys(parse_bind(text).text for text in settings.bind))
+    for text in binds:
+        if text in kept:
+            continue
+        try:
+            opened.append(_open_patiently(parse_bind(text), settings, pause, warn))
+        except ConfigurationError as error:
+            problems += error.problems
+    if problems:
+        for listener in opened:
+            listener.close()
+        if current:
+            problems.append(
+                "a reload opens new addresses before it closes old ones; where they overlap (a wildcard over a "
+                "specific one), restart pyfork instead"
+            )
+        raise ConfigurationError(*problems)
+    by_bind = {**kept, **{listener.bind: listener for listener in opened}}
+    for text in binds:
+        if text in kept and not kept[text].is_inherited:
+            kept[text].socket.listen(settings.backlog)  # a second listen() changes the backlog and nothing else
+    return tuple(by_bind[text] for text in binds)
+
+
+def _open_patiently(
+    bind: Bind,
+    settings: ServerSettings,
+    pause: Callable[[float], None] | None,
+    warn: Callable[[str], object],
+) -> BoundListener:
+    for attempt in range(1, RETRIES + 1):
+        try:
+            return _open(bind, settings)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and pause is not None and attempt < RETRIES:
+                warn(f"{bind.text} is in use; trying again in {RETRY_PAUSE:g} s (attempt {attempt} of {RETRIES})")
+                pause(RETRY_PAUSE)
+                continue
+            raise ConfigurationError(f"server.bind: {bind.text}: {_explain(error)}") from error
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _explain(error: OSError) -> str:
+    hints = {
+        errno.EADDRINUSE: "the address is in use; stop who uses it (see `ss -ltnp`) or choose another port",
+        errno.EACCES: "permission denied; ports below 1024 need root or the capability CAP_NET_BIND_SERVICE, and a "
+        "unix socket needs a directory that can be written",
+        errno.EADDRNOTAVAIL: "this machine does not have that address (see `ip address`)",
+        errno.ENOENT: "the directory of the unix socket does not exist",
+    }
+    if isinstance(error, socket.gaierror):
+        return f"the host name cannot be resolved: {error.strerror}"
+    return hints.get(error.errno or 0, error.strerror or str(error))
+
+
+def _open(bind: Bind, settings: ServerSettings) -> BoundListener:
+    if bind.kind == "fd":
+        return _adopt(bind.fd, bind.text)
+    if bind.kind in {"unix", "abstract"}:
+        return _open_unix(bind, settings)
+    family, address = _resolve(bind)
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
+        if settings.reuse_port:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6 and _has_ipv4_twin(bind, settings):
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(address)
+        listener.listen(settings.backlog)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return BoundListener(bind.text, listener, is_inherited=False, inode=None, maker=os.getpid())
+
+
+def _resolve(bind: Bind) -> tuple[int, tuple[object, ...]]:
+    found = socket.getaddrinfo(bind.host, bind.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    ipv4_first = sorted(found, key=lambda entry: entry[0] != socket.AF_INET)  # "localhost" means 127.0.0.1 to most
+    family, _, _, _, address = ipv4_first[0]
+    return family, address
+
+
+def _has_ipv4_twin(bind: Bind, settings: ServerSettings) -> bool:
+    """Whether another bind wants the same port on IPv4, which a dual-stack socket would take from it."""
+    others = (parse_bind(text) for text in settings.bind)
+    return any(other.kind == "tcp4" and other.port == bind.port for other in others)
+
+
+def _open_unix(bind: Bind, settings: ServerSettings) -> BoundListener:
+    address = "\0" + bind.path if bind.kind == "abstract" else bind.path
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if bind.kind == "unix":
+            _remove_stale(bind.path)
+        before = os.umask(settings.umask) if settings.umask is not None else None
+        try:
+            listener.bind(address)
+        finally:
+            if before is not None:
+                os.umask(before)
+        inode = None
+        if bind.kind == "unix":
+            made = os.stat(bind.path)
+            inode = (made.st_dev, made.st_ino)
+            if os.geteuid() == 0:
+                os.chown(bind.path, *find_owner(settings.user, settings.group))
+        listener.listen(settings.backlog)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return BoundListener(bind.text, listener, is_inherited=False, inode=inode, maker=os.getpid())
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket that nobody listens on any more.
+
+    Raises:
+        ConfigurationError: the path is something other than a socket.
+        OSError: EADDRINUSE, somebody listens on it.
+    """
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise ConfigurationError(
+            f"server.bind: unix:{path} exists and is not a socket; remove it or choose another path"
+        )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+        except BlockingIOError:
+            pass  # its queue is full: somebody listens
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+def _adopt(fd: int, text: str) -> BoundListener:
+    try:
+        listener = socket.socket(fileno=os.dup(fd))
+    except OSError as error:
+        raise ConfigurationError(f"{text}: descriptor {fd} is not an open socket: {error.strerror}") from error
+    if listener.type != socket.SOCK_STREAM or not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        listener.close()
+        raise ConfigurationError(f"{text}: descriptor {fd} is not a listening stream socket")
+    listener.setblocking(False)
+    adopted = BoundListener(text, listener, is_inherited=True, inode=None, maker=os.getpid())
+    adopted.accept_again()  # a predecessor that was killed while it stopped has left its filter
+    return adopted

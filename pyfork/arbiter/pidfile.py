@@ -1,0 +1,69 @@
+"""The pidfile: holding it means an flock on it, not a living pid in it.
+
+A pid that is read from a volume after a restart may be anyone's; the kernel lets go of a lock the moment its holder
+dies, however it dies. The lock belongs to the open file description, so every child closes its copy at birth
+(`arbiter.spawn`); at an upgrade the descriptor is what is handed on.
+"""
+
+import fcntl
+import os
+from contextlib import suppress
+
+from pyfork.errors import ConfigurationError
+
+
+class Pidfile:
+    """A pidfile that this process holds; made by `acquire`.
+
+    Attributes:
+        path: as the user wrote it, absolute.
+        fd: the locked descriptor; it does not survive ``exec``.
+    """
+
+    def __init__(self, path: str, fd: int) -> None:
+        self.path = path
+        self.fd = fd
+
+    @classmethod
+    def acquire(cls, path: str) -> "Pidfile":
+        """Create or take over the pidfile, lock it and write this process's pid and a newline to it.
+
+        Raises:
+            ConfigurationError: another process holds it, or it cannot be written.
+        """
+        while True:
+            try:
+                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            except OSError as error:
+                raise ConfigurationError(
+                    f"server.pidfile: {path} cannot be opened: {error.strerror}; name a file that can be written"
+                ) from error
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                holder = os.read(fd, 32).decode("ascii", "replace").strip() or "unknown"
+                os.close(fd)
+                raise ConfigurationError(
+                    f"server.pidfile: {path} is held by a running pyfork (pid {holder}); stop that one or name "
+                    "another file"
+                ) from error
+            if _is_at(path, fd):
+                break
+            os.close(fd)  # its holder removed it between our open and our lock: this inode is nobody's, begin anew
+        os.ftruncate(fd, 0)
+        os.write(fd, f"{os.getpid()}\n".encode())
+        return cls(path, fd)
+
+    def release(self) -> None:
+        """Remove the file, if the path still leads to it, and let go of the lock; called in the arbiter at its end."""
+        if _is_at(self.path, self.fd):
+            with suppress(FileNotFoundError):  # somebody else removed it in this instant: that is what we wanted
+                os.unlink(self.path)
+        os.close(self.fd)
+
+
+def _is_at(path: str, fd: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(fd))
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,45 @@
+"""The one table of the arbiter's signals: signal, verb, meaning. The loop and docs/signals.md are made from it."""
+
+import signal
+from dataclasses import dataclass
+
+from pyfork.arbiter.events import Verb
+
+
+@dataclass(frozen=True, slots=True)
+class SignalRow:
+    """One signal of the arbiter. ``verb`` is None where the loop does the work itself, without the core."""
+
+    signal: signal.Signals
+    verb: Verb | None
+    meaning: str
+
+
+ARBITER_SIGNALS = (
+    SignalRow(
+        signal.SIGTERM,
+        Verb.STOP,
+        "Stop gracefully: what is queued or in flight is answered, within `workers.graceful_timeout`; exit status 0. "
+        "A second TERM stops at once.",
+    ),
+    SignalRow(signal.SIGINT, Verb.STOP_NOW, "Stop at once (Ctrl-C)."),
+    SignalRow(signal.SIGQUIT, Verb.STOP_NOW, "Stop at once."),
+    SignalRow(
+        signal.SIGHUP,
+        Verb.RELOAD,
+        "Reload: read the configuration, start a worker of the new generation, and replace the others only when it is "
+        "ready. If anything fails, the old generation keeps serving and the log says why. Logs are reopened.",
+    ),
+    SignalRow(signal.SIGTTIN, Verb.SCALE_UP, "One worker more."),
+    SignalRow(signal.SIGTTOU, Verb.SCALE_DOWN, "One worker less; one always stays."),
+    SignalRow(signal.SIGUSR1, Verb.REOPEN_LOGS, "Reopen the log files (after logrotate moved them)."),
+    SignalRow(
+        signal.SIGWINCH,
+        Verb.DRAIN_WORKERS,
+        "Retire all workers gracefully and keep listening; HUP or TTIN brings them back. Only without a controlling "
+        "terminal: a resized window sends it too.",
+    ),
+    SignalRow(signal.SIGCHLD, None, "A child has ended: reap it (the kernel sends it)."),
+)
+
+VERBS = {row.signal: row.verb for row in ARBITER_SIGNALS}

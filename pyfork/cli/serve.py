@@ -1,0 +1,141 @@
+"""The composition root: settings in, exit status out. Here, and only here, the arbiter meets the workers."""
+
+import logging
+import os
+import random
+import time
+from collections.abc import Callable
+
+from pyfork import __version__
+from pyfork.arbiter.core import Core
+from pyfork.arbiter.generations import Generation
+from pyfork.arbiter.listeners import BoundListener, inherited_listeners, open_listeners
+from pyfork.arbiter.loop import ArbiterLoop
+from pyfork.arbiter.pidfile import Pidfile
+from pyfork.arbiter.spawn import BecameWorker
+from pyfork.config.load import Loaded
+from pyfork.config.schema import Settings
+from pyfork.ipc.exits import ExitStatus
+from pyfork.log import error as error_log
+from pyfork.process import title
+from pyfork.process.fds import raise_descriptor_limit
+from pyfork.process.signals import unblock_all
+from pyfork.workers.base import worker_main
+from pyfork.workers.registry import TYPES, resolve_type
+
+SPARE_DESCRIPTORS = 100
+"""What the arbiter or a worker has open beside connections: listeners, pipes, logs, the application's files."""
+LISTEN_VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
+
+_log = logging.getLogger("pyfork.error")
+
+
+def serve(loaded: Loaded, reload_configuration: Callable[[], Loaded]) -> int:
+    """Run pyfork until it has stopped; in a worker, run the worker.
+
+    Args:
+        loaded: the checked configuration.
+        reload_configuration: reads and checks it anew, for HUP; raises ConfigurationError.
+
+    Returns:
+        The exit status of this process, arbiter or worker.
+
+    Raises:
+        ConfigurationError: an address, the pidfile or a log file cannot be had; nothing was started.
+    """
+    unblock_all()
+    settings = loaded.settings
+    error_log.configure(settings.log, settings.server)
+    for warning in loaded.warnings:
+        _log.warning("%s", warning)
+    first, pidfile = _open(loaded)
+    title.set_title(f"pyfork: arbiter [{settings.server.proc_name or settings.server.app}]")
+    _announce(first)
+    core = Core(first.plan(), random=random.Random())  # noqa: S311 - jitter, not a secret
+    loop = ArbiterLoop(
+        core,
+        first,
+        load_generation=lambda current: _load_generation(current, reload_configuration),
+        reopen_logs=_use_logs,
+        private_fds=(pidfile.fd,) if pidfile else (),
+    )
+    try:
+        status = loop.run()
+    except BecameWorker as born:
+        return worker_main(born.handoff)
+    loop.close()
+    if pidfile is not None:
+        pidfile.release()
+    _log.info("stopped (exit status %d)", status)
+    return status
+
+
+def _open(loaded: Loaded) -> tuple[Generation, Pidfile | None]:
+    """Take the pidfile, then the sockets; nothing stays behind when either cannot be had."""
+    server = loaded.settings.server
+    pidfile = Pidfile.acquire(server.pidfile) if server.pidfile else None
+    try:
+        listeners = inherited_listeners(os.environ)
+        if listeners:
+            if loaded.origins.get("server.bind", "default") != "default":
+                _log.warning("server.bind is not used: the sockets of LISTEN_FDS replace it")
+        else:
+            listeners = open_listeners(server, pause=time.sleep, warn=lambda message: _log.warning("%s", message))
+    except BaseException:
+        if pidfile is not None:
+            pidfile.release()
+        raise
+    for variable in LISTEN_VARIABLES:
+        os.environ.pop(variable, None)
+    return _make_generation(loaded, listeners), pidfile
+
+
+def _make_generation(loaded: Loaded, listeners: tuple[BoundListener, ...]) -> Generation:
+    return Generation(loaded, listeners, TYPES[resolve_type(loaded.settings.workers.type)])
+
+
+def _load_generation(current: Generation, reload_configuration: Callable[[], Loaded]) -> Generation:
+    """Read the configuration for a reload and open what it adds; when it raises, nothing has changed."""
+    loaded = reload_configuration()
+    error_log.configure(loaded.settings.log, loaded.settings.server)
+    try:
+        if any(listener.bind.startswith("LISTEN_FDS") for listener in current.listeners):
+            listeners = current.listeners
+        else:
+            listeners = open_listeners(loaded.settings.server, current.listeners)
+    except BaseException:
+        _use_logs(current)
+        raise
+    for warning in loaded.warnings:
+        _log.warning("%s", warning)
+    _warn_of_restarts(current.loaded.settings, loaded.settings)
+    return _make_generation(loaded, listeners)
+
+
+def _use_logs(generation: Generation) -> None:
+    """Write to the logs of ``generation``'s settings, opened anew."""
+    settings = generation.loaded.settings
+    error_log.configure(settings.log, settings.server)
+
+
+def _warn_of_restarts(old: Settings, new: Settings) -> None:
+    if old.server.pidfile != new.server.pidfile:
+        _log.warning("server.pidfile has changed; that takes a restart, a reload keeps the old one")
+
+
+def _announce(generation: Generation) -> None:
+    settings = generation.loaded.settings
+    _log.info("pyfork %s starts (pid %d)", __version__, os.getpid())
+    for listener in generation.listeners:
+        _log.info("listening at %s", listener.describe().text)
+    _log.info("%d worker(s) of type %s for %s", settings.workers.count, settings.workers.type, settings.server.app)
+    needed = settings.workers.connections + SPARE_DESCRIPTORS
+    if raise_descriptor_limit(needed) < needed:
+        _log.warning(
+            "workers.connections = %d needs %d descriptors, which the hard limit (`ulimit -Hn`) does not allow",
+            settings.workers.connections,
+            needed,
+        )
+
+
+__all__ = ["ExitStatus", "serve"]

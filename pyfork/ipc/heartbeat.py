@@ -1,0 +1,49 @@
+"""The worker's end of the heartbeat pipe: the loop that serves is the loop that beats, never a side thread."""
+
+import os
+from time import monotonic
+
+from pyfork.ipc.messages import BEAT, READY, BootReport, beat_interval, encode_report
+
+
+class Heartbeat:
+    """Says the words of `ipc.messages` to the arbiter; lives in the worker.
+
+    Args:
+        fd: the write end, non-blocking.
+        timeout: ``workers.timeout`` in seconds, which decides how often to beat.
+    """
+
+    __slots__ = ("_fd", "interval", "next_beat")
+
+    def __init__(self, fd: int, timeout: float) -> None:
+        self._fd = fd
+        self.interval = beat_interval(timeout)
+        self.next_beat = monotonic() + self.interval
+
+    def say_ready(self) -> None:
+        """The application is loaded and the listeners are watched."""
+        self._say(READY)
+
+    def beat(self, now: float) -> None:
+        """Send one beat; ``now`` is monotonic."""
+        self.next_beat = now + self.interval
+        self._say(BEAT)
+
+    def report_failure(self, report: BootReport) -> None:
+        """Tell why this worker will not become ready; may block until the arbiter reads."""
+        os.set_blocking(self._fd, True)
+        message = encode_report(report)
+        try:
+            while message:
+                message = message[os.write(self._fd, message) :]
+        except BrokenPipeError:
+            pass  # the arbiter is gone: the exit status is all that is left to say
+
+    def _say(self, word: bytes) -> None:
+        try:
+            os.write(self._fd, word)
+        except BlockingIOError:
+            pass  # 64 Ki unread words: the arbiter is stopped, and it will find enough beats when it wakes
+        except BrokenPipeError:
+            pass  # the arbiter is gone: the lifeline says so too, and it is what decides

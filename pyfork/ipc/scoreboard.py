@@ -1,0 +1,238 @@
+"""The scoreboard: one anonymous shared mapping that every process of a pyfork writes and reads without a system call.
+
+Rules:
+
+- The first slot is the arbiter's; 1 024 slots of aligned 64-bit words follow, one for each living worker.
+- A word is written by one process and one thread only: the worker's loop thread (the arbiter clears a dead worker's
+  slot). A word is never torn, so counters need no lock. ``+=`` from several threads would lose updates.
+- The record of the oldest request (start, method, path) is several words: its writer makes the sequence number odd,
+  writes, and makes it even again; a reader that saw an odd or a changed number reads again (a seqlock; one writer).
+- Moments are nanoseconds of CLOCK_MONOTONIC, which all processes share; 0 is "not now".
+
+What does not work: a file or ``multiprocessing.shared_memory`` (left behind when the arbiter is killed), and floats
+("d" is not guaranteed to be written in one piece by ``memoryview``; "Q" is one aligned store).
+"""
+
+import mmap
+from bisect import bisect_left
+from dataclasses import dataclass
+from enum import IntEnum
+from time import monotonic_ns
+
+SLOTS = 1024
+LATENCY_BOUNDS_NS = tuple(
+    int(milliseconds * 1_000_000)
+    for milliseconds in (0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000)
+)
+"""Upper bounds of the latency histogram's buckets; a last bucket holds what is slower."""
+
+_SLOT_OCTETS = 1024
+_SLOT_WORDS = _SLOT_OCTETS // 8
+_METHOD_OCTETS = 32
+_PATH_OCTETS = 256
+
+
+class Word(IntEnum):
+    """Which word of a slot holds what."""
+
+    STATE = 0
+    GENERATION = 1
+    PID = 2
+    REQUESTS = 3
+    ERRORS = 4
+    OCTETS = 5
+    CONNECTIONS = 6
+    IN_FLIGHT = 7
+    IN_APPLICATION = 8
+    BUSY = 9
+    SEQUENCE = 10
+    STARTED = 11
+    LENGTHS = 12
+    HISTOGRAM = 16
+
+
+class SlotState(IntEnum):
+    """The state of a worker as it says itself."""
+
+    FREE = 0
+    BOOTING = 1
+    READY = 2
+    DRAINING = 3
+
+
+# Plain integers: an enum member as an index costs the hot path an __index__ call.
+_STATE = int(Word.STATE)
+_REQUESTS, _ERRORS, _OCTETS = int(Word.REQUESTS), int(Word.ERRORS), int(Word.OCTETS)
+_CONNECTIONS, _IN_FLIGHT, _IN_APPLICATION = (
+    int(Word.CONNECTIONS),
+    int(Word.IN_FLIGHT),
+    int(Word.IN_APPLICATION),
+)
+_BUSY, _SEQUENCE, _STARTED = int(Word.BUSY), int(Word.SEQUENCE), int(Word.STARTED)
+_LENGTHS, _HISTOGRAM = int(Word.LENGTHS), int(Word.HISTOGRAM)
+_METHOD_AT = 512
+_PATH_AT = _METHOD_AT + _METHOD_OCTETS
+
+
+@dataclass(frozen=True, slots=True)
+class OldestRequest:
+    """The request that a worker has been at for the longest time; ``started_ns`` is monotonic."""
+
+    started_ns: int
+    method: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlotStatistics:
+    """A consistent enough picture of one slot: each figure is right by itself."""
+
+    state: SlotState
+    generation: int
+    pid: int
+    requests: int
+    errors: int
+    octets: int
+    connections: int
+    in_flight: int
+    busy_ns: int
+    latency: tuple[int, ...]
+    oldest: OldestRequest | None
+
+
+class Slot:
+    """One worker's slot, as the worker writes it and the arbiter reads it."""
+
+    __slots__ = ("_octets", "_words")
+
+    def __init__(self, octets: memoryview) -> None:
+        self._octets = octets
+        self._words = octets.cast("Q")
+
+    def release(self) -> None:
+        """Let go of the mapping (both sides), so that it can be closed."""
+        self._words.release()
+        self._octets.release()
+
+    # In the worker.
+
+    def open(self, generation: int, pid: int) -> None:
+        """Begin the slot's life; called in the worker, first of all."""
+        self.clear()
+        self._words[Word.GENERATION] = generation
+        self._words[Word.PID] = pid
+        self._words[_STATE] = SlotState.BOOTING
+
+    def set_state(self, state: SlotState) -> None:
+        """Say what the worker is doing; called in the worker."""
+        self._words[_STATE] = state
+
+    def begin_request(self, method: str, path: bytes) -> None:
+        """Record a request as the oldest one in flight; called in the worker's loop thread."""
+        words = self._words
+        name = method.encode("latin-1")[:_METHOD_OCTETS]
+        path = path[:_PATH_OCTETS]
+        words[_SEQUENCE] += 1
+        words[_STARTED] = monotonic_ns()
+        words[_LENGTHS] = len(name) << 32 | len(path)
+        self._octets[_METHOD_AT : _METHOD_AT + len(name)] = name
+        self._octets[_PATH_AT : _PATH_AT + len(path)] = path
+        words[_SEQUENCE] += 1
+        words[_IN_FLIGHT] += 1
+
+    def enter_application(self) -> None:
+        """Stamp the beginning of a stretch inside the application; called in the worker's loop thread."""
+        self._words[_IN_APPLICATION] = monotonic_ns()
+
+    def leave_application(self) -> None:
+        """End the stretch: the worker waits for its client, or has the answer; called in the worker's loop thread."""
+        self._words[_IN_APPLICATION] = 0
+
+    def end_request(self, octets: int, *, is_error: bool) -> None:
+        """Count a request that has ended, with the octets of its body; called in the worker's loop thread."""
+        words = self._words
+        took = monotonic_ns() - words[_STARTED]
+        words[_IN_APPLICATION] = 0
+        words[_STARTED] = 0
+        words[_IN_FLIGHT] -= 1
+        words[_REQUESTS] += 1
+        words[_OCTETS] += octets
+        words[_BUSY] += took
+        if is_error:
+            words[_ERRORS] += 1
+        words[_HISTOGRAM + bisect_left(LATENCY_BOUNDS_NS, took)] += 1
+
+    def set_connections(self, count: int) -> None:
+        """Say how many connections are open; called in the worker."""
+        self._words[_CONNECTIONS] = count
+
+    # In the arbiter (and in whoever looks on).
+
+    def clear(self) -> None:
+        """Forget a dead worker; called in the arbiter after the reaping, and by the worker that begins."""
+        self._octets[:] = bytes(_SLOT_OCTETS)
+
+    def in_application_since(self) -> float | None:
+        """Return when the present stretch inside the application began (monotonic seconds), None outside of it."""
+        since = self._words[_IN_APPLICATION]
+        return since / 1e9 if since else None
+
+    def oldest_request(self) -> OldestRequest | None:
+        """Return the oldest request in flight, or None."""
+        for _ in range(100):  # its writer needs a microsecond; a writer killed in between leaves it odd for good
+            before = self._words[_SEQUENCE]
+            started = self._words[_STARTED]
+            lengths = self._words[_LENGTHS]
+            method = bytes(self._octets[_METHOD_AT : _METHOD_AT + (lengths >> 32)])
+            path = bytes(self._octets[_PATH_AT : _PATH_AT + (lengths & 0xFFFFFFFF)])
+            if before % 2 == 0 and before == self._words[_SEQUENCE]:
+                if not started:
+                    return None
+                return OldestRequest(started, method.decode("latin-1"), path.decode("latin-1"))
+        return None
+
+    def statistics(self) -> SlotStatistics:
+        """Return all figures of the slot."""
+        words = self._words
+        return SlotStatistics(
+            state=SlotState(words[_STATE]),
+            generation=words[Word.GENERATION],
+            pid=words[Word.PID],
+            requests=words[_REQUESTS],
+            errors=words[_ERRORS],
+            octets=words[_OCTETS],
+            connections=words[_CONNECTIONS],
+            in_flight=words[_IN_FLIGHT],
+            busy_ns=words[_BUSY],
+            latency=tuple(words[_HISTOGRAM + index] for index in range(len(LATENCY_BOUNDS_NS) + 1)),
+            oldest=self.oldest_request(),
+        )
+
+
+class Scoreboard:
+    """The mapping: made by the arbiter before the first fork, inherited by every child."""
+
+    def __init__(self) -> None:
+        self._mapping = mmap.mmap(-1, (SLOTS + 1) * _SLOT_OCTETS)
+        self._view = memoryview(self._mapping)
+        self._arbiter = self._view[:_SLOT_OCTETS].cast("Q")
+
+    def slot(self, index: int) -> Slot:
+        """Return slot ``index`` (0 to 1 023).
+
+        Raises:
+            IndexError: there is no such slot.
+        """
+        if not 0 <= index < SLOTS:
+            raise IndexError(f"the scoreboard has no slot {index}")
+        start = (index + 1) * _SLOT_OCTETS
+        return Slot(self._view[start : start + _SLOT_OCTETS])
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the whole server stops: a draining worker then accepts what is queued before it closes."""
+        return self._arbiter[_STATE] != 0
+
+    def set_stopping(self) -> None:
+        """Say that the whole server stops; called in the arbiter, before it tells the workers to drain."""
+        self._arbiter[_STATE] = 1

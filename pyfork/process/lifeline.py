@@ -1,0 +1,75 @@
+"""The lifeline: how a worker learns that the arbiter is gone, and how the kernel sees to a worker that cannot learn it.
+
+Each worker has a pipe of its own whose write end only the arbiter holds. Three layers, each for what the one before
+cannot reach:
+
+1. The loop watches the pipe: an idle worker sees EOF and exits at once; a busy one sees it after its request.
+2. The pipe is in O_ASYNC mode: at EOF the kernel sends SIGIO, whose handler (run between two bytecodes, so in an
+   endless loop of Python too) sets ITIMER_REAL to ``graceful_timeout`` with SIGALRM's default action: the kernel ends the
+   process then, whatever it does.
+3. A process stuck in C runs no handler of Python. PR_SET_PDEATHSIG sends it a real-time signal whose *C-level* handler
+   is libc's own ``alarm(2)``. A handler is called with its signal's number, and ``alarm`` takes seconds: signal 36
+   ends the process 36 seconds later. The number nearest to ``graceful_timeout`` is taken, at least 35 and at most 64.
+   Layer 2's timer replaces this alarm wherever Python still runs, as both use the same one.
+
+What does not work: ``timer_create`` (armed beforehand it must be pushed on with every beat, and fires in a process that
+was frozen for longer), a ctypes callback as the handler (it needs the interpreter, which is stuck), and
+``faulthandler.dump_traceback_later(exit=True)`` (a thread, and the application may use it itself).
+
+A change of user clears the parent-death signal, so `arm` comes after `drop_privileges`.
+"""
+
+import ctypes
+import fcntl
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+from pyfork.process.signals import call_in_main_thread, restore_default
+
+_PR_SET_PDEATHSIG = 1
+_FIRST_REALTIME, _LAST_REALTIME = 35, 64  # SIGRTMIN is 34; musl uses that one
+
+
+def arm(fd: int, graceful_timeout: float, on_orphaned: Callable[[], object]) -> None:
+    """Watch the lifeline ``fd`` in this worker.
+
+    Args:
+        fd: the read end.
+        graceful_timeout: seconds that a busy worker may go on.
+        on_orphaned: called in the main thread when the arbiter has gone; must only set a flag.
+    """
+
+    def orphaned() -> None:
+        on_orphaned()
+        restore_default(signal.SIGALRM)
+        signal.setitimer(signal.ITIMER_REAL, max(graceful_timeout, 0.001))
+
+    call_in_main_thread(signal.SIGIO, orphaned)
+    fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
+    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+    fcntl.fcntl(fd, fcntl.F_SETFL, flags | os.O_NONBLOCK | os.O_ASYNC)
+    if sys.platform == "linux":
+        _arm_kernel(graceful_timeout)
+    if is_cut(fd):  # the arbiter died before the pipe could tell
+        orphaned()
+
+
+def is_cut(fd: int) -> bool:
+    """Whether the arbiter is gone."""
+    try:
+        return os.read(fd, 1) == b""
+    except BlockingIOError:
+        return False
+
+
+def _arm_kernel(graceful_timeout: float) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
+    libc.signal.restype = ctypes.c_void_p
+    number = min(max(int(graceful_timeout + 0.999), _FIRST_REALTIME), _LAST_REALTIME)
+    libc.signal(number, ctypes.cast(libc.alarm, ctypes.c_void_p))
+    if libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"prctl(PR_SET_PDEATHSIG): {os.strerror(error)}")

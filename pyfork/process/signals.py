@@ -1,0 +1,124 @@
+"""Signals as a queue: a handler enqueues and wakes, nothing else; the loop that owns the queue decides.
+
+Rules:
+
+- Python runs a handler only between two bytecodes of the main thread, and ``epoll_wait`` is resumed after it (PEP 475).
+  What wakes the loop is the wakeup descriptor, to which C code writes the signal's number as it arrives.
+- All signals are blocked across every fork. A child otherwise runs with the parent's handlers and wakeup descriptor
+  until it has reset them, and a signal that reaches it in between is written into the *parent's* queue.
+- A signal that is to be ignored gets a handler that does nothing, not SIG_IGN: programs that the application starts
+  would inherit SIG_IGN across ``exec``.
+
+What does not work: ``signal.sigtimedwait`` in place of the queue (it cannot wait for descriptors too), and counting the
+arrivals (signals of one kind coalesce in the kernel; every verb has to be good for being said once or many times).
+"""
+
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+
+def _do_nothing(_number: int, _frame: FrameType | None) -> None:
+    """Be a handler, which unlike SIG_IGN ends at ``exec``."""
+
+
+class SignalQueue:
+    """The signals that have arrived and nobody has looked at; one to a process.
+
+    Attributes:
+        fd: readable when signals wait.
+        write_fd: what the interpreter writes to.
+        is_pending: signals wait; for a loop that is too busy to look at `fd`.
+    """
+
+    def __init__(self) -> None:
+        self.is_pending = False
+        self.fd, self.write_fd = os.pipe()
+        os.set_blocking(self.fd, False)
+        os.set_blocking(self.write_fd, False)
+
+    def install(self, signals: Iterable[signal.Signals]) -> None:
+        """Enqueue ``signals`` from now on (and let them do nothing else)."""
+        signal.set_wakeup_fd(self.write_fd, warn_on_full_buffer=False)  # full: the loop will look at it anyway
+        for number in signals:
+            signal.signal(number, self._note)
+
+    def drain(self) -> list[signal.Signals]:
+        """Return what has arrived since the last call, each signal once, in the order of arrival."""
+        self.is_pending = False
+        arrived = b""
+        with suppress(BlockingIOError):  # drained
+            while octets := os.read(self.fd, 4096):
+                arrived += octets
+        return [signal.Signals(number) for number in dict.fromkeys(arrived)]
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        self.is_pending = True
+
+
+def ignore(signals: Iterable[signal.Signals]) -> None:
+    """Let ``signals`` do nothing in this process, and their default in the programs that it starts."""
+    for number in signals:
+        signal.signal(number, _do_nothing)
+
+
+def raise_in_main_thread(number: signal.Signals, exception: type[BaseException]) -> None:
+    """Let ``number`` raise ``exception`` wherever the main thread is.
+
+    For orders that cannot wait for a loop (QUIT; TERM while the application is still being imported). It is the one
+    handler that does more than enqueue.
+    """
+
+    def handler(_number: int, _frame: FrameType | None) -> None:
+        raise exception
+
+    signal.signal(number, handler)
+
+
+def call_in_main_thread(number: signal.Signals, function: Callable[[], object]) -> None:
+    """Let ``number`` call ``function`` in the main thread, between two bytecodes.
+
+    It must neither log, lock nor block.
+    """
+    signal.signal(number, lambda _number, _frame: function())
+
+
+def restore_default(number: signal.Signals) -> None:
+    """Give ``number`` the kernel's default action back."""
+    signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def all_blocked() -> Iterator[None]:
+    """Block every signal for the length of the ``with`` block: the fork window, in the parent and in the child."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def reset_in_child() -> None:
+    """Undo the parent's handlers and wakeup descriptor; called in the child inside `all_blocked`.
+
+    SIGPIPE stays ignored, as Python has it: a client that is gone is an EPIPE, not a death.
+    """
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            restore_default(signal.Signals(number))
+
+
+def unblock_all() -> None:
+    """Accept every signal; called at start, as a parent may have left some blocked (signal masks are inherited)."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def name_of(number: int) -> str:
+    """Return the name of a signal for a log line; real-time signals have none of their own."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,165 @@
+"""What every worker does: boot, beat, drain, exit. A type adds how it waits and how it runs a connection.
+
+The contract of a type is the class `Worker`; everything here runs in the worker, after the fork.
+"""
+
+import gc
+import importlib
+import logging
+import os
+import signal
+import socket
+from time import monotonic
+from typing import ClassVar
+
+from pyfork.errors import ApplicationLoadError, BootError, ConfigurationError, QuitNow
+from pyfork.ipc.exits import ExitStatus
+from pyfork.ipc.heartbeat import Heartbeat
+from pyfork.ipc.messages import BootReport, FailureKind, Handoff, Listener
+from pyfork.ipc.scoreboard import SlotState
+from pyfork.log import error as error_log
+from pyfork.process import lifeline, title
+from pyfork.process.privileges import drop_privileges
+from pyfork.process.signals import SignalQueue, ignore, raise_in_main_thread
+from pyfork.process.stacks import register_stacks
+from pyfork.workers.loader import Application, enter_application_directory, load_application
+from pyfork.workers.signals import IGNORED_SIGNALS
+
+_log = logging.getLogger("pyfork.error")
+
+def worker_main(handoff: Handoff) -> ExitStatus:
+    """Live the life of a worker; called in the child, on a clean stack, by the composition root.
+
+    Returns:
+        The exit status; the process then ends by normal finalisation, so that ``atexit`` runs.
+    """
+    heartbeat = Heartbeat(handoff.heartbeat_fd, handoff.settings.workers.timeout)
+    try:
+        worker = _boot(handoff, heartbeat)
+    except ApplicationLoadError as error:
+        heartbeat.report_failure(BootReport(FailureKind.APPLICATION, str(error), error.traceback_text))
+        return ExitStatus.APPLICATION
+    except (BootError, ConfigurationError, OSError) as error:
+        heartbeat.report_failure(BootReport(FailureKind.BOOT, str(error), ""))
+        return ExitStatus.BOOT
+    except QuitNow:
+        return ExitStatus.OK
+    try:
+        worker.run()
+    except QuitNow:
+        _log.debug("ended at once, as asked")
+    worker.close()
+    return ExitStatus.OK
+
+
+def _boot(handoff: Handoff, heartbeat: Heartbeat) -> "Worker":
+    """Become a worker; the order matters.
+
+    1. TERM and QUIT end a boot at once: nothing is served yet, and the import may take minutes.
+    2. Name, log and scoreboard, so that whatever follows is told under the right name.
+    3. Privileges, before anything of the user's is read; then the lifeline, which a change of user would clear.
+    4. Directory, environment, path; then the type and the application.
+    """
+    settings = handoff.settings
+    ignore(IGNORED_SIGNALS)
+    raise_in_main_thread(signal.SIGTERM, QuitNow)
+    raise_in_main_thread(signal.SIGQUIT, QuitNow)
+    label = settings.server.proc_name or settings.server.app or ""
+    title.set_title(f"pyfork: worker {handoff.number} gen {handoff.generation} [{label}] booting")
+    error_log.set_identity(handoff.name)
+    handoff.scoreboard.slot(handoff.slot).open(handoff.generation, os.getpid())
+    register_stacks(error_log.error_log_fd())
+    drop_privileges(settings.server.user, settings.server.group)
+    if settings.server.umask is not None:
+        os.umask(settings.server.umask)
+    module_name, _, class_name = handoff.worker_class.partition(":")
+    worker_type = getattr(importlib.import_module(module_name), class_name)
+    worker: Worker = worker_type(handoff, heartbeat)
+    enter_application_directory(settings.server)
+    worker.boot(load_application(settings.server.app or ""))
+    return worker
+
+
+class Worker:
+    """The base of every worker type.
+
+    A type implements `boot` and `run`, calls `beat_if_due` from the loop that serves, looks at `is_draining` and
+    `is_orphaned` there, and calls `take_signals` when `signals` is readable.
+
+    Args:
+        handoff: what the arbiter gave.
+        heartbeat: the pipe to it.
+
+    Attributes:
+        sockets: the listeners, non-blocking, beside what is known of them.
+        signals: the queue of signals; its ``fd`` belongs into the loop.
+        is_draining: TERM came: finish and return from `run`.
+        is_orphaned: the arbiter is gone: finish what is in flight and return.
+    """
+
+    is_multithread: ClassVar[bool] = False
+
+    def __init__(self, handoff: Handoff, heartbeat: Heartbeat) -> None:
+        settings = handoff.settings
+        self.handoff = handoff
+        self.settings = settings
+        self.heartbeat = heartbeat
+        self.slot = handoff.scoreboard.slot(handoff.slot)
+        self.signals = SignalQueue()
+        self.is_draining = False
+        self.is_orphaned = False
+        label = settings.server.proc_name or settings.server.app
+        self.title = f"pyfork: worker {handoff.number} gen {handoff.generation} [{label}]"
+        self.sockets: list[tuple[socket.socket, Listener]] = [
+            (socket.socket(fileno=listener.fd), listener) for listener in handoff.listeners
+        ]
+        lifeline.arm(handoff.lifeline_fd, settings.workers.graceful_timeout, self._on_orphaned)
+
+    def boot(self, application: Application) -> None:
+        """Prepare to serve ``application``; must not accept yet.
+
+        Raises:
+            BootError: it cannot; the worker ends with status 3.
+        """
+        raise NotImplementedError
+
+    def run(self) -> None:
+        """Serve until `is_draining` or `is_orphaned`, and until what is in flight has ended."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close the listeners; called last."""
+        for listener, _ in self.sockets:
+            listener.close()
+
+    def begin_serving(self) -> None:
+        """Tell the arbiter that this worker serves; called by the type at the head of `run`."""
+        gc.collect()
+        self._install_signals()
+        title.set_title(f"{self.title} idle")
+        self.slot.set_state(SlotState.READY)
+        self.heartbeat.say_ready()
+        _log.debug("ready")
+
+    def beat_if_due(self) -> None:
+        """Beat if it is time; cheap enough to be called after each request."""
+        now = monotonic()
+        if now >= self.heartbeat.next_beat:
+            self.heartbeat.beat(now)
+
+    def take_signals(self) -> None:
+        """Do what the queued signals ask for; called by the loop."""
+        for number in self.signals.drain():
+            if number == signal.SIGTERM:
+                self.is_draining = True
+                self.slot.set_state(SlotState.DRAINING)
+            elif number == signal.SIGUSR1:
+                error_log.reopen()
+                register_stacks(error_log.error_log_fd())
+
+    def _install_signals(self) -> None:
+        self.signals.install((signal.SIGTERM, signal.SIGUSR1, *IGNORED_SIGNALS))
+        raise_in_main_thread(signal.SIGQUIT, QuitNow)
+
+    def _on_orphaned(self) -> None:
+        self.is_orphaned = True

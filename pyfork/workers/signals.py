@@ -1,0 +1,61 @@
+"""The one table of a worker's signals. The base class and docs/signals.md are made from it."""
+
+import signal
+from dataclasses import dataclass
+from enum import Enum
+
+from pyfork.process.stacks import STACKS_SIGNAL
+
+
+class Reaction(Enum):
+    """What kind of handler a signal gets in a worker."""
+
+    QUEUED = "queued"
+    """The loop looks at it after the request in flight."""
+    AT_ONCE = "at once"
+    """It unwinds whatever runs, by an exception."""
+    IGNORED = "ignored"
+    """It is the arbiter's; a terminal, or `kill -- -PGID`, sends it to everybody."""
+    KERNEL = "kernel"
+    """Handled in C, even while the interpreter is stuck."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSignalRow:
+    """One signal of a worker."""
+
+    signal: signal.Signals
+    reaction: Reaction
+    meaning: str
+
+
+WORKER_SIGNALS = (
+    WorkerSignalRow(
+        signal.SIGTERM,
+        Reaction.QUEUED,
+        "Drain: stop accepting, finish what is in flight, exit. Sent from outside, the arbiter starts another worker.",
+    ),
+    WorkerSignalRow(
+        signal.SIGQUIT, Reaction.AT_ONCE, "End at once; `finally` blocks and `atexit` run, the request is given up."
+    ),
+    WorkerSignalRow(signal.SIGUSR1, Reaction.QUEUED, "Reopen the log files."),
+    WorkerSignalRow(
+        STACKS_SIGNAL, Reaction.KERNEL, "Write the stacks of all threads to the error log; harmless at any time."
+    ),
+    WorkerSignalRow(
+        signal.SIGIO, Reaction.QUEUED, "The arbiter is gone (the kernel sends it): finish the request and exit."
+    ),
+    *(
+        WorkerSignalRow(number, Reaction.IGNORED, "Ignored: it is the arbiter's.")
+        for number in (
+            signal.SIGINT,
+            signal.SIGHUP,
+            signal.SIGWINCH,
+            signal.SIGTTIN,
+            signal.SIGTTOU,
+            signal.SIGUSR2,
+        )
+    ),
+)
+
+IGNORED_SIGNALS = tuple(row.signal for row in WORKER_SIGNALS if row.reaction is Reaction.IGNORED)

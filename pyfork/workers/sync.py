@@ -1,0 +1,163 @@
+"""The sync worker: one connection at a time, the application in line, every connection closed after its response.
+
+One epoll watches the listeners (EPOLLEXCLUSIVE: a connection wakes one worker, not all), the lifeline, the signals and
+the lingering sockets. A woken worker accepts until the queue is empty, so a wake-up that was meant for another is never
+lost, and looks at the rest in between whenever a signal, a beat or a lingering socket is due.
+
+A retiring worker first takes its listeners out of the epoll, so that the kernel wakes somebody else from then on, and
+then accepts what it may have been woken for: a wake-up that is declined is lost, not passed on.
+"""
+
+import errno
+import logging
+import select
+import socket
+from time import monotonic
+
+from pyfork.connection.blocking import BlockingConnection, Outcome
+from pyfork.ipc.heartbeat import Heartbeat
+from pyfork.ipc.messages import Handoff
+from pyfork.process import lifeline, title
+from pyfork.workers.base import Worker
+from pyfork.workers.http import make_context
+from pyfork.workers.lingering import LingeringSockets
+from pyfork.workers.loader import Application
+
+OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+DESCRIPTOR_PAUSE = 0.5
+"""Seconds without accepting after the kernel had no descriptor left; the queue waits meanwhile."""
+LAST_ACCEPTS = 64
+"""Connections that a retiring worker still takes, if others go on serving."""
+
+_log = logging.getLogger("pyfork.error")
+
+
+class SyncWorker(Worker):
+    """See the head of the module."""
+
+    def __init__(self, handoff: Handoff, heartbeat: Heartbeat) -> None:
+        super().__init__(handoff, heartbeat)
+        self._epoll = select.epoll()
+        self._lingering = LingeringSockets(self._epoll)
+        self._by_fd = {listener.fileno(): listener for listener, _ in self.sockets}
+        self._accept_again_at = 0.0
+
+    def boot(self, application: Application) -> None:
+        """Make the contexts in which connections run; one for each listener, as the environ differs."""
+        self._contexts = {
+            listener.fileno(): make_context(self, application, told, self._wait) for listener, told in self.sockets
+        }
+
+    def run(self) -> None:
+        """Serve until told to drain or orphaned."""
+        self._epoll.register(self.signals.fd, select.EPOLLIN)
+        self._epoll.register(self.handoff.lifeline_fd, select.EPOLLIN)
+        self._watch_listeners()
+        self.begin_serving()
+        while not self.is_draining and not self.is_orphaned:
+            self._turn()
+        if self.is_draining:
+            self._drain()
+
+    def _turn(self) -> None:
+        title.set_title(f"{self.title} idle")
+        now = monotonic()
+        wake_at = min(self.heartbeat.next_beat, self._lingering.next_deadline())
+        if self._accept_again_at:
+            wake_at = min(wake_at, self._accept_again_at)
+        ready = self._epoll.poll(max(0.0, wake_at - now))
+        self.beat_if_due()
+        for fd, _ in ready:
+            if fd == self.signals.fd:
+                self.take_signals()
+            elif fd == self.handoff.lifeline_fd:
+                self.is_orphaned = lifeline.is_cut(fd)
+            elif fd in self._by_fd:
+                self._accept_from(self._by_fd[fd])
+            else:
+                self._lingering.read(fd)
+        self._lingering.sweep(monotonic())
+        if self._accept_again_at and monotonic() >= self._accept_again_at:
+            self._watch_listeners()
+
+    def _accept_from(self, listener: socket.socket) -> None:
+        """Serve what waits, until nothing does or something else is due."""
+        while self._accept_one(listener) and not self.signals.is_pending and not self.is_orphaned:
+            if self._lingering or monotonic() >= self.heartbeat.next_beat:
+                return
+
+    def _accept_one(self, listener: socket.socket) -> bool:
+        """Serve one connection; return whether another may wait."""
+        try:
+            connection, peer = listener.accept()
+        except BlockingIOError:
+            return False
+        except ConnectionAbortedError:  # the client left while it was queued: accept(2)
+            return True
+        except OSError as error:
+            if error.errno not in OUT_OF_DESCRIPTORS:
+                raise
+            self._pause_accepting(error)
+            return False
+        self.slot.set_connections(1)
+        shell = BlockingConnection(connection, peer, self._contexts[listener.fileno()])
+        if shell.serve() is Outcome.LINGER:
+            self._lingering.add(connection)
+        self.slot.set_connections(len(self._lingering))
+        return True
+
+    def _wait(self, connection: socket.socket, events: int, deadline: float) -> bool:
+        """Wait for the client until ``deadline``, beating; return False when it has passed."""
+        poll = select.poll()
+        poll.register(connection, events)
+        while True:
+            now = monotonic()
+            if now >= deadline:
+                return False
+            if poll.poll(max(0.0, min(deadline, self.heartbeat.next_beat) - now) * 1000):
+                return True
+            self.beat_if_due()
+
+    # The listeners.
+
+    def _watch_listeners(self) -> None:
+        self._accept_again_at = 0.0
+        for fd in self._by_fd:
+            self._epoll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+
+    def _pause_accepting(self, error: OSError) -> None:
+        if self._accept_again_at:
+            return
+        _log.error(
+            "cannot accept: %s; trying again in %g s (the limit is RLIMIT_NOFILE, see `ulimit -n`)",
+            error.strerror,
+            DESCRIPTOR_PAUSE,
+        )
+        self._accept_again_at = monotonic() + DESCRIPTOR_PAUSE
+        for fd in self._by_fd:
+            self._epoll.unregister(fd)
+
+    def _drain(self) -> None:
+        """Serve what this worker owes, then see the lingering sockets off.
+
+        When all of pyfork stops, that is everything that is queued; each of the workers accepts until nothing is left.
+        """
+        if not self._accept_again_at:
+            for fd in self._by_fd:
+                self._epoll.unregister(fd)
+        for listener, _ in self.sockets:
+            allowed = LAST_ACCEPTS
+            while allowed and self._accept_one(listener):
+                allowed -= not self.handoff.scoreboard.is_stopping
+                self.beat_if_due()
+        while self._lingering and not self.is_orphaned:
+            for fd, _ in self._epoll.poll(max(0.0, self._lingering.next_deadline() - monotonic())):
+                if fd == self.handoff.lifeline_fd:
+                    self.is_orphaned = lifeline.is_cut(fd)
+                elif fd == self.signals.fd:
+                    self.take_signals()
+                else:
+                    self._lingering.read(fd)
+            self._lingering.sweep(monotonic())
+            self.beat_if_due()
+        self._lingering.close()

@@ -1,0 +1,47 @@
+"""What all tests share."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness import Server
+
+WORKER_TYPES = ["sync"]
+"""Every worker type joins the contract tests by its name here."""
+
+
+@pytest.fixture(params=WORKER_TYPES)
+def worker_type(request: pytest.FixtureRequest) -> str:
+    """Each worker type in turn."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Start servers that are stopped, checked and cleaned up at the end of the test."""
+    servers: list[Server] = []
+
+    def start_server(app: str | None = "hello:app", **keywords: Any) -> Server:
+        directory = tmp_path / f"server{len(servers)}"
+        directory.mkdir()
+        server = Server(directory, app, **keywords)
+        servers.append(server)
+        return server.start()
+
+    yield start_server
+    failures = []
+    for server in servers:
+        try:
+            if server.process is not None and server.process.poll() is None:
+                server.stop()
+            server.check_log()
+        except AssertionError as error:
+            failures.append(error)
+        finally:
+            server.kill()
+            if server.listener is not None:
+                server.listener.close()
+    assert not failures, failures[0]

@@ -1,0 +1,233 @@
+"""Addresses: TCP on IPv4 and IPv6, unix sockets, inherited descriptors, and what can be wrong with them."""
+
+import os
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.harness import ROOT, SAMPLES, Server, parse_response, read_all, wait_until
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def free_port(family: socket.AddressFamily = socket.AF_INET) -> int:
+    """Return a port that the kernel chose and nobody has now."""
+    with socket.socket(family) as probe:
+        probe.bind(("127.0.0.1" if family == socket.AF_INET else "::1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def ask(address: object, family: socket.AddressFamily) -> bytes:
+    """Send one request and return the body of the answer."""
+    with socket.socket(family) as client:
+        client.settimeout(10)
+        client.connect(address)
+        client.sendall(REQUEST)
+        return parse_response(read_all(client))[0].body
+
+
+def run_pyfork(*arguments: str, cwd: Path = SAMPLES) -> subprocess.CompletedProcess[str]:
+    """Run pyfork to its end."""
+    environ = {name: value for name, value in os.environ.items() if name not in {"PORT", "WEB_CONCURRENCY"}}
+    return subprocess.run(
+        [sys.executable, "-m", "pyfork", *arguments], cwd=cwd, env=environ, capture_output=True, text=True, timeout=30
+    )
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+def test_tcp(start: Callable[..., Server], host: str) -> None:
+    """IPv4, IPv6 and host names can be bound."""
+    family = socket.AF_INET6 if "[" in host else socket.AF_INET
+    port = free_port(family)
+    server = start(bind=[f"{host}:{port}"])
+    server.wait_workers(1)
+    assert ask((host.strip("[]"), port), family)
+
+
+def test_wildcards_of_both_families_share_a_port(start: Callable[..., Server]) -> None:
+    """0.0.0.0 and [::] with one port are two sockets, whatever the order."""
+    port = free_port()
+    server = start(bind=[f"[::]:{port}", f"0.0.0.0:{port}"])
+    server.wait_workers(1)
+    assert ask(("127.0.0.1", port), socket.AF_INET)
+    assert ask(("::1", port), socket.AF_INET6)
+
+
+def test_unix_socket(start: Callable[..., Server], tmp_path: Path) -> None:
+    """A unix socket has the mode that umask leaves, replaces a stale one, and is removed at the end."""
+    path = tmp_path / "a.sock"
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(path))
+    server = start(bind=[f"unix:{path}"], settings={"server": {"umask": "0o027"}})
+    server.wait_workers(1)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o750
+    assert ask(str(path), socket.AF_UNIX)
+    server.stop()
+    assert not path.exists()
+
+
+def test_a_workers_end_does_not_remove_the_unix_socket(start: Callable[..., Server], tmp_path: Path) -> None:
+    """Only the process that made the socket removes it."""
+    path = tmp_path / "a.sock"
+    server = start(bind=[f"unix:{path}"])
+    [worker] = server.wait_workers(1)
+    os.kill(worker, 15)
+    wait_until(lambda: worker not in server.workers(), "the worker has gone")
+    server.wait_workers(1)
+    assert ask(str(path), socket.AF_UNIX)
+
+
+def test_a_unix_socket_that_another_has_made_anew_stays(start: Callable[..., Server], tmp_path: Path) -> None:
+    """At the end the path is removed only while it leads to our own socket."""
+    path = tmp_path / "a.sock"
+    server = start(bind=[f"unix:{path}"])
+    server.wait_workers(1)
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        server.stop()
+        assert path.exists()
+
+
+def test_abstract_socket(start: Callable[..., Server], tmp_path: Path) -> None:
+    """unix:@name is in the abstract namespace."""
+    name = f"pyfork-test-{os.getpid()}-{tmp_path.name}"
+    server = start(bind=[f"unix:@{name}"])
+    server.wait_workers(1)
+    assert ask("\0" + name, socket.AF_UNIX)
+
+
+def test_a_regular_file_is_never_replaced(tmp_path: Path) -> None:
+    """A path that is no socket is refused with status 2, and kept."""
+    path = tmp_path / "file"
+    path.write_text("mine")
+    result = run_pyfork("-b", f"unix:{path}", "hello:app")
+    assert result.returncode == 2
+    assert "is not a socket" in result.stderr
+    assert path.read_text() == "mine"
+
+
+@pytest.mark.slow
+def test_a_port_in_use_is_tried_five_times(tmp_path: Path) -> None:
+    """The port is tried again, a second apart; then the status is 2 and the message names it."""
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        address = f"127.0.0.1:{holder.getsockname()[1]}"
+        result = run_pyfork("-b", address, "hello:app")
+    assert result.returncode == 2
+    assert result.stderr.count("trying again") == 4
+    assert f"{address}: the address is in use" in result.stderr
+
+
+@pytest.mark.slow
+def test_a_unix_socket_in_use_is_not_taken_over(start: Callable[..., Server], tmp_path: Path) -> None:
+    """A second pyfork on the same path gives up and leaves the first one serving."""
+    path = tmp_path / "a.sock"
+    server = start(bind=[f"unix:{path}"])
+    server.wait_workers(1)
+    result = run_pyfork("-b", f"unix:{path}", "hello:app")
+    assert result.returncode == 2
+    assert "in use" in result.stderr
+    assert ask(str(path), socket.AF_UNIX)
+
+
+def test_all_addresses_that_cannot_be_had_are_told_at_once(tmp_path: Path) -> None:
+    """Two faults give two messages, and nothing stays bound."""
+    good = tmp_path / "good.sock"
+    result = run_pyfork("-b", f"unix:{good}", "-b", "192.0.2.1:8000", "-b", f"unix:{tmp_path}/no/dir.sock", "hello:app")
+    assert result.returncode == 2
+    assert "this machine does not have that address" in result.stderr
+    assert "directory of the unix socket does not exist" in result.stderr
+    assert not good.exists()
+
+
+def test_a_descriptor_by_number(tmp_path: Path) -> None:
+    """fd://N serves on an inherited listening socket; one that is not listening is refused."""
+    with socket.socket() as idle:
+        result = subprocess.run(
+            [sys.executable, "-m", "pyfork", "-b", f"fd://{idle.fileno()}", "hello:app"],
+            cwd=SAMPLES, pass_fds=(idle.fileno(),), capture_output=True, text=True, timeout=30,
+        )  # fmt: skip
+    assert result.returncode == 2
+    assert "is not a listening stream socket" in result.stderr
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        log = tmp_path / "log"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pyfork", "-b", f"fd://{listening.fileno()}", "--error-logfile", str(log), "hello:app"],
+            cwd=SAMPLES, pass_fds=(listening.fileno(),),
+        )  # fmt: skip
+        try:
+            assert ask(listening.getsockname(), socket.AF_INET)
+        finally:
+            process.terminate()
+            assert process.wait(20) == 0
+        assert listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+
+
+def test_sockets_of_systemd_replace_bind(start: Callable[..., Server]) -> None:
+    """LISTEN_FDS wins over bind, with a warning, and outlives pyfork without a filter on it."""
+    server = start(settings={"server": {"bind": ["127.0.0.1:1"]}})
+    assert server.get("/").status == 200
+    server.wait_log("LISTEN_FDS")
+    server.stop()
+    assert server.listener is not None
+    with server.connect() as client:
+        accepted, _ = server.listener.accept()
+        client.sendall(b"still works")
+        assert accepted.recv(100) == b"still works"
+        accepted.close()
+
+
+def test_listen_variables_are_not_passed_on(start: Callable[..., Server], tmp_path: Path) -> None:
+    """The application's own children must not take the sockets for theirs."""
+    (tmp_path / "shows.py").write_text(
+        "import os\ndef app(e, s):\n    s('200 OK', [])\n    return [repr([k for k in os.environ if 'LISTEN' in k]).encode()]\n"
+    )
+    server = start("shows:app", cwd=tmp_path)
+    assert server.get("/").body == b"[]"
+
+
+def test_pidfile(start: Callable[..., Server], tmp_path: Path) -> None:
+    """The pidfile holds the arbiter's pid, is locked, and is gone after the end; a stale one is taken over."""
+    pidfile = tmp_path / "pyfork.pid"
+    pidfile.write_text("1\n")
+    server = start(settings={"server": {"pidfile": str(pidfile)}})
+    server.wait_workers(1)
+    assert pidfile.read_text() == f"{server.pid}\n"
+    port = free_port()
+    result = run_pyfork("-b", f"127.0.0.1:{port}", "-p", str(pidfile), "hello:app")
+    assert result.returncode == 2
+    assert f"held by a running pyfork (pid {server.pid})" in result.stderr
+    assert pidfile.read_text() == f"{server.pid}\n"
+    server.stop()
+    assert not pidfile.exists()
+
+
+def test_pidfile_of_a_killed_arbiter_is_free(start: Callable[..., Server], tmp_path: Path) -> None:
+    """The lock dies with the arbiter, even while a busy worker of it lives on."""
+    pidfile = tmp_path / "pyfork.pid"
+    (tmp_path / "busy.py").write_text(
+        "import time\ndef app(e, s):\n    open('busy', 'w').close()\n    time.sleep(3)\n    s('200 OK', [])\n    return []\n"
+    )
+    first = start("busy:app", cwd=tmp_path, settings={"server": {"pidfile": str(pidfile)}})
+    with first.connect() as connection:
+        connection.sendall(REQUEST)
+        wait_until((tmp_path / "busy").exists, "the worker is busy")
+        first.signal("KILL")
+        second = start(settings={"server": {"pidfile": str(pidfile)}})
+        second.wait_workers(1)
+        assert pidfile.read_text() == f"{second.pid}\n"
+        read_all(connection)
+
+
+def test_a_pidfile_that_cannot_be_written_starts_nothing(tmp_path: Path) -> None:
+    """The directory does not exist: status 2, and the path is named."""
+    result = run_pyfork("-b", f"127.0.0.1:{free_port()}", "-p", str(tmp_path / "no" / "p.pid"), "hello:app")
+    assert result.returncode == 2
+    assert "no/p.pid cannot be opened" in result.stderr
+    assert ROOT.exists()

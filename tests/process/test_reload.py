@@ -1,0 +1,193 @@
+"""HUP: readiness-gated, rolled back when anything fails, and nobody notices."""
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Server, wait_until
+
+GOOD = """
+import os
+LABEL = "{label}"
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [LABEL.encode()]
+"""
+
+BROKEN = {
+    "does not import": "import does_not_exist_xyz\n",
+    "is no Python": "def broken(:\n",
+    "has no app": "x = 1\n",
+    "exits": "import sys; sys.exit(3)\n",
+    "crashes": "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)\n",
+    "hangs": "import threading; threading.Event().wait()\n",
+}
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A directory with an application that can be changed."""
+    directory = tmp_path / "site"
+    directory.mkdir()
+    (directory / "site1.py").write_text(GOOD.format(label="one"))
+    return directory
+
+
+def load(server: Server, stop: threading.Event, failures: list[str], answers: list[str]) -> None:
+    """Send requests, a connection each, until told to stop; write down what went wrong."""
+    while not stop.is_set():
+        try:
+            response = server.get("/")
+            if response.status != 200:
+                failures.append(f"status {response.status}")
+            answers.append(response.body.decode())
+        except (OSError, AssertionError) as error:
+            failures.append(repr(error))
+
+
+@pytest.mark.slow
+def test_ten_reloads_under_load_lose_nothing(start: Callable[..., Server], site: Path) -> None:
+    """While clients send all the time, each of ten reloads brings new code and no request fails."""
+    server = start("site1:app", cwd=site, settings={"workers": {"count": 2}})
+    server.wait_workers(2, 1)
+    stop = threading.Event()
+    failures: list[str] = []
+    answers: list[str] = []
+    clients = [threading.Thread(target=load, args=(server, stop, failures, answers)) for _ in range(4)]
+    for client in clients:
+        client.start()
+    try:
+        for generation in range(2, 12):
+            (site / "site1.py").write_text(GOOD.format(label=f"release {generation}"))
+            server.signal("HUP")
+            server.wait_workers(2, generation)
+    finally:
+        stop.set()
+        for client in clients:
+            client.join()
+    assert not failures
+    assert len(answers) > 50
+    assert server.get("/").body == b"release 11"
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+@pytest.mark.slow
+def test_a_broken_application_leaves_the_old_one_serving(start: Callable[..., Server], site: Path, fault: str) -> None:
+    """Whatever keeps the new application from booting, the old workers serve on and the log says why."""
+    server = start("site1:app", cwd=site, settings={"workers": {"count": 2, "boot_timeout": 2}})
+    before = server.wait_workers(2, 1)
+    (site / "site1.py").write_text(BROKEN[fault])
+    server.expect_errors(r"\[ERROR\]", "SIGKILL", "SIGSEGV")
+    server.signal("HUP")
+    reason = server.wait_log(r"\[ERROR\].*[Rr]eload.*")
+    assert server.get("/").body == b"one"
+    assert sorted(server.wait_workers(2, 1)) == sorted(before), reason
+    (site / "site1.py").write_text(GOOD.format(label="mended"))
+    server.signal("HUP")
+    wait_until(lambda: server.get("/").body == b"mended", "the mended application serves")
+
+
+def test_a_broken_configuration_leaves_everything_as_it_was(start: Callable[..., Server], site: Path) -> None:
+    """A server.toml that is wrong is refused as a whole, with every problem named."""
+    server = start("site1:app", cwd=site)
+    [before] = server.wait_workers(1, 1)
+    server.expect_errors(r"\[ERROR\]")
+    good = server.config_path.read_text()
+    server.config_path.write_text(good + "\n[workers]\ncuont = 3\ntimeout = -1\n")
+    server.signal("HUP")
+    server.wait_log("workers.cuont")
+    server.wait_log("workers.timeout")
+    assert server.get("/").body == b"one"
+    assert server.wait_workers(1, 1) == [before]
+    server.config_path.write_text(good + "\n[workers]\ncount = 3\n")
+    server.signal("HUP")
+    server.wait_workers(3)
+
+
+def test_a_deploy_by_symbolic_link_serves_the_new_release(start: Callable[..., Server], tmp_path: Path) -> None:
+    """Switching the link that the working directory was named by, then HUP, loads the new release."""
+    for label in ("one", "two"):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "site1.py").write_text(GOOD.format(label=label))
+    current = tmp_path / "current"
+    current.symlink_to("one")
+    server = start("site1:app", cwd=current)
+    assert server.get("/").body == b"one"
+    (tmp_path / "next").symlink_to("two")
+    os.replace(tmp_path / "next", current)
+    server.signal("HUP")
+    wait_until(lambda: server.get("/").body == b"two", "the new release serves")
+
+
+def test_an_upgraded_library_is_the_applications_own(start: Callable[..., Server], site: Path) -> None:
+    """The application imports click from its own path, even though pyfork's command line has loaded another."""
+    (site / "click.py").write_text("VERSION = 'mine'\n")
+    (site / "site1.py").write_text(GOOD.format(label="x") + "import click\nLABEL = click.VERSION\n")
+    server = start("site1:app", cwd=site)
+    assert server.get("/").body == b"mine"
+
+
+def test_count_of_ttin_survives_a_reload_unless_the_file_changed(start: Callable[..., Server], site: Path) -> None:
+    """TTIN and TTOU move the count; HUP keeps it; a changed workers.count wins, and the log says so."""
+    server = start("site1:app", cwd=site, settings={"workers": {"count": 1}})
+    server.wait_workers(1, 1)
+    server.signal("TTIN")
+    server.wait_workers(2, 1)
+    server.signal("HUP")
+    server.wait_workers(2, 2)
+    server.configure({"workers": {"count": 3}})
+    server.signal("HUP")
+    server.wait_workers(3, 3)
+    for count in (2, 1):
+        server.signal("TTOU")
+        server.wait_workers(count, 3)
+    server.signal("TTOU")
+    server.wait_log("at least one|already|stays|minimum")
+    assert len(server.workers()) == 1
+
+
+def test_bind_changes_at_a_reload(start: Callable[..., Server], site: Path, tmp_path: Path) -> None:
+    """A new address opens before the old one closes; the one that stays keeps its socket."""
+    import socket
+
+    first, second = tmp_path / "a.sock", tmp_path / "b.sock"
+    server = start("site1:app", cwd=site, bind=[f"unix:{first}"])
+    server.wait_workers(1, 1)
+    inode = first.stat().st_ino
+    server.configure({"server": {"bind": [f"unix:{first}", f"unix:{second}"]}})
+    server.signal("HUP")
+    server.wait_workers(1, 2)
+    assert first.stat().st_ino == inode
+    for path in (first, second):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.")
+    server.configure({"server": {"bind": [f"unix:{second}"]}})
+    server.signal("HUP")
+    server.wait_workers(1, 3)
+    wait_until(lambda: not first.exists(), "the old socket is removed")
+    assert second.exists()
+    (tmp_path / "file").write_text("mine")
+    server.expect_errors(r"\[ERROR\]")
+    server.configure({"server": {"bind": [f"unix:{second}", f"unix:{tmp_path / 'file'}"]}})
+    server.signal("HUP")
+    server.wait_log("is not a socket")
+    assert (tmp_path / "file").read_text() == "mine"
+    server.wait_workers(1, 3)
+
+
+def test_hup_during_a_reload_that_hangs_starts_afresh(start: Callable[..., Server], site: Path) -> None:
+    """A second HUP abandons a candidate that has not become ready and loads what is there now."""
+    server = start("site1:app", cwd=site)
+    server.wait_workers(1, 1)
+    (site / "site1.py").write_text(BROKEN["hangs"])
+    server.signal("HUP")
+    wait_until(lambda: any("gen 2" in title for title in server.titles()), "the candidate boots")
+    (site / "site1.py").write_text(GOOD.format(label="two"))
+    server.signal("HUP")
+    wait_until(lambda: server.get("/").body == b"two", "the new code serves")
+    server.wait_workers(1, 3)

@@ -1,0 +1,150 @@
+"""The first start: what can go wrong, with which status, and that an idle server is idle."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.harness import SAMPLES, Server, processes_of_session, wait_until
+
+FAILING = {
+    "import nothing_like_this\n": (4, "No module named 'nothing_like_this'"),
+    "def broken(:\n": (4, "SyntaxError"),
+    "x = 1\n": (4, "has neither 'application' nor 'app'"),
+    "app = {}\n": (4, "is not callable"),
+    "import sys; sys.exit(9)\n": (4, r"called sys.exit\(9\)"),
+    "import os; os._exit(7)\n": (3, "7"),
+    "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)\n": (3, "SIGSEGV"),
+}
+
+
+@pytest.mark.parametrize("source", FAILING)
+def test_an_application_that_cannot_boot_ends_the_first_start(
+    start: Callable[..., Server], tmp_path: Path, source: str
+) -> None:
+    """pyfork ends with 4 where the application cannot be imported and with 3 otherwise, after one clear message."""
+    status, message = FAILING[source]
+    (tmp_path / "bad1.py").write_text(source)
+    server = start("bad1", cwd=tmp_path, settings={"workers": {"count": 3}})
+    server.expect_errors(r"\[(ERROR|CRITICAL)\]", "SIGSEGV", "SIGKILL")
+    assert server.wait() == status
+    assert re.search(message, server.log), server.log
+    assert server.log.count("Traceback") <= 1
+    assert "pyfork/workers" not in server.log
+
+
+def test_run_as_a_module_and_as_a_command() -> None:
+    """`pyfork` and `python -m pyfork` are the same."""
+    command = Path(sys.executable).parent / "pyfork"
+    for call in ([str(command)], [sys.executable, "-m", "pyfork"]):
+        result = subprocess.run([*call, "--version"], capture_output=True, text=True, timeout=20)
+        assert result.returncode == 0
+        assert result.stdout.startswith("pyfork 0.")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_an_idle_arbiter_does_nothing_but_read_beats(start: Callable[..., Server], tmp_path: Path) -> None:
+    """Over 11 s two idle workers beat twice each: the arbiter wakes for nothing else."""
+    server = start(settings={"workers": {"count": 2}})
+    server.wait_workers(2)
+    trace = tmp_path / "trace"
+    strace = subprocess.Popen(
+        ["strace", "-f", "-o", str(trace), "-p", str(server.pid)], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert strace.stderr is not None
+        if "attached" not in strace.stderr.readline():
+            pytest.skip("strace may not attach here")
+        threading.Event().wait(11)
+    finally:
+        strace.terminate()
+        strace.wait(10)
+    calls = [line for line in trace.read_text().splitlines() if "(" in line and "exited" not in line]
+    reads = [line for line in calls if "read(" in line]
+    assert 1 <= len([line for line in reads if '"."' in line]) <= 6
+    assert len(calls) <= 4 * len(reads), calls
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("unshare") is None or os.geteuid() != 0, reason="needs root and unshare")
+def test_as_pid_1_it_reaps_strangers_and_obeys_term(start: Callable[..., Server], tmp_path: Path) -> None:
+    """In a pid namespace of its own the arbiter is pid 1: orphans of the application leave no zombies, TERM works."""
+    (tmp_path / "daemons.py").write_text(
+        "import os, subprocess\n"
+        "def app(e, s):\n"
+        "    s('200 OK', [])\n"
+        "    if e['PATH_INFO'] == '/spawn':\n"
+        "        subprocess.run(['sh', '-c', 'sleep 0.2 & sleep 0.2 &'])\n"
+        "    states = [open(f'/proc/{p}/stat').read().rpartition(') ')[2][0] for p in os.listdir('/proc') if p.isdigit()]\n"
+        "    return [(''.join(sorted(states)) + ' ' + str(os.getppid())).encode()]\n"
+    )
+    probe = subprocess.run(["unshare", "--pid", "--fork", "--mount-proc", "true"], capture_output=True)
+    if probe.returncode != 0:
+        pytest.skip("namespaces are not allowed here")
+    port_server = start(
+        "daemons:app", cwd=tmp_path, prefix=["unshare", "--pid", "--fork", "--mount-proc"], bind=[f"unix:{tmp_path}/s"]
+    )
+    import socket
+
+    def ask(path: str) -> bytes:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(f"{tmp_path}/s")
+            client.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+            octets = b""
+            while received := client.recv(4096):
+                octets += received
+            return octets.partition(b"\r\n\r\n")[2]
+
+    port_server.wait_log("listening")
+    assert ask("/spawn").endswith(b" 1")
+    wait_until(lambda: b"Z" not in ask("/"), "the orphans were reaped")
+    arbiter = [pid for pid in processes_of_session(port_server.pid) if _is_arbiter(pid)]
+    assert len(arbiter) == 1
+    os.kill(arbiter[0], 15)
+    assert port_server.wait() == 0
+
+
+def _is_arbiter(pid: int) -> bool:
+    return "pyfork: arbiter" in Path(f"/proc/{pid}/cmdline").read_text()
+
+
+def test_threads_and_size_of_the_arbiter(start: Callable[..., Server]) -> None:
+    """The arbiter has one thread and has not imported the application."""
+    server = start("quotes:app", cwd=SAMPLES)
+    server.wait_workers(1)
+    status = Path(f"/proc/{server.pid}/status").read_text()
+    assert "Threads:\t1\n" in status
+    assert "falcon" not in Path(f"/proc/{server.pid}/maps").read_text()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_workers_drop_privileges_for_good(start: Callable[..., Server], tmp_path: Path) -> None:
+    """user and group are taken before the application is imported, and cannot be given back."""
+    (tmp_path / "who.py").write_text(
+        "import os\n"
+        "WHO = f'{os.getresuid()} {os.getresgid()} {os.getgroups()}'\n"
+        "def app(e, s):\n"
+        "    s('200 OK', [])\n"
+        "    try:\n"
+        "        os.setuid(0)\n"
+        "        return [b'root again']\n"
+        "    except PermissionError:\n"
+        "        return [WHO.encode()]\n"
+    )
+    tmp_path.chmod(0o755)
+    for parent in tmp_path.parents:
+        if parent.stat().st_mode & 0o005 != 0o005:
+            pytest.skip(f"nobody may not enter {parent}")
+    server = start("who:app", cwd=tmp_path, settings={"server": {"user": "nobody"}})
+    import pwd
+
+    entry = pwd.getpwnam("nobody")
+    uid, gid = entry.pw_uid, entry.pw_gid
+    assert server.get("/").body.decode() == f"({uid}, {uid}, {uid}) ({gid}, {gid}, {gid}) [{gid}]"

@@ -1,0 +1,190 @@
+"""Stopping: what is queued or in flight is answered, nothing stays behind."""
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from tests.harness import Server, parse_response, read_all, wait_until
+
+SITE = """
+import atexit, os, time
+atexit.register(lambda: open(f"atexit-{os.getpid()}", "w").close())
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    if environ["PATH_INFO"] == "/sleep":
+        open("sleeping", "w").close()
+        time.sleep(float(environ["QUERY_STRING"]))
+    return [b"done"]
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A directory with an application that sleeps."""
+    directory = tmp_path / "site"
+    directory.mkdir()
+    (directory / "site1.py").write_text(SITE)
+    return directory
+
+
+def send(server: Server, path: str) -> socket.socket:
+    """Send a request and return the connection, its answer unread."""
+    connection = server.connect()
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    return connection
+
+
+@pytest.mark.slow
+def test_term_answers_what_is_in_flight_and_queued(start: Callable[..., Server], site: Path) -> None:
+    """A 1.5 s request and those that wait behind it are answered after TERM; the exit status is 0."""
+    server = start("site1:app", cwd=site)
+    server.wait_workers(1)
+    connections = [send(server, "/sleep?1.5")]
+    wait_until((site / "sleeping").exists, "the request is in flight")
+    connections += [send(server, "/") for _ in range(5)]
+    server.signal("TERM")
+    for connection in connections:
+        with connection:
+            assert parse_response(read_all(connection))[0].body == b"done"
+    assert server.wait() == 0
+    assert list(site.glob("atexit-*"))
+
+
+@pytest.mark.slow
+def test_term_on_own_sockets_refuses_new_clients_and_answers_queued_ones(
+    start: Callable[..., Server], site: Path
+) -> None:
+    """On a socket that pyfork bound, a client after TERM is refused, not reset; one before it is answered."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    server = start("site1:app", cwd=site, bind=[f"127.0.0.1:{port}"])
+    server.port = port
+    server.wait_workers(1)
+    connections = [send(server, "/sleep?1")]
+    wait_until((site / "sleeping").exists, "the request is in flight")
+    connections += [send(server, "/") for _ in range(5)]
+    server.signal("TERM")
+    server.wait_log("stop")
+    with pytest.raises(OSError, match="refused|timed out"):
+        server.connect(timeout=5).close()
+    for connection in connections:
+        with connection:
+            assert parse_response(read_all(connection))[0].body == b"done"
+    assert server.wait() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["INT", "QUIT"])
+def test_int_and_quit_stop_at_once(start: Callable[..., Server], site: Path, name: str) -> None:
+    """A request in flight is given up, and atexit still runs."""
+    server = start("site1:app", cwd=site)
+    server.wait_workers(1)
+    began = monotonic()
+    with send(server, "/sleep?20"):
+        wait_until((site / "sleeping").exists, "the request is in flight")
+        server.signal(name)
+        assert server.wait() == 0
+    assert monotonic() - began < 5
+    assert list(site.glob("atexit-*"))
+
+
+@pytest.mark.slow
+def test_a_second_term_stops_at_once(start: Callable[..., Server], site: Path) -> None:
+    """Who says TERM twice does not want to wait."""
+    server = start("site1:app", cwd=site)
+    server.wait_workers(1)
+    began = monotonic()
+    with send(server, "/sleep?20"):
+        wait_until((site / "sleeping").exists, "the request is in flight")
+        server.signal("TERM")
+        server.wait_log("TERM")
+        server.signal("TERM")
+        assert server.wait() == 0
+    assert monotonic() - began < 6
+
+
+@pytest.mark.slow
+def test_graceful_timeout_ends_what_will_not_end(start: Callable[..., Server], site: Path) -> None:
+    """A request that outlasts graceful_timeout is killed, the log says so, and the stop succeeds."""
+    server = start("site1:app", cwd=site, settings={"workers": {"graceful_timeout": 1}})
+    server.wait_workers(1)
+    server.expect_errors("graceful_timeout", "SIGKILL")
+    with send(server, "/sleep?20"):
+        wait_until((site / "sleeping").exists, "the request is in flight")
+        server.signal("TERM")
+        assert server.wait() == 0
+    assert "graceful_timeout" in server.log
+
+
+def test_term_while_the_application_is_imported(start: Callable[..., Server], tmp_path: Path) -> None:
+    """TERM in the middle of a boot ends at once, with status 0."""
+    (tmp_path / "slow1.py").write_text("open('importing', 'w').close()\nimport threading; threading.Event().wait()\n")
+    server = start("slow1:app", cwd=tmp_path)
+    wait_until((tmp_path / "importing").exists, "the import is under way")
+    server.signal("TERM")
+    assert server.wait() == 0
+
+
+def test_winch_drains_the_workers_and_hup_brings_them_back(start: Callable[..., Server], site: Path) -> None:
+    """Without a terminal WINCH retires all workers; connections wait in the queue until HUP."""
+    server = start("site1:app", cwd=site, settings={"workers": {"count": 2}})
+    server.wait_workers(2)
+    server.signal("WINCH")
+    wait_until(lambda: not server.workers(), "the workers have gone")
+    with send(server, "/") as connection:
+        server.signal("HUP")
+        assert parse_response(read_all(connection))[0].body == b"done"
+    server.wait_workers(2)
+
+
+@pytest.mark.slow
+def test_stop_under_load_ends(start: Callable[..., Server], site: Path) -> None:
+    """Clients that go on connecting do not keep a stopping server alive."""
+    server = start("site1:app", cwd=site, settings={"workers": {"count": 2}})
+    server.wait_workers(2)
+    stop = threading.Event()
+
+    def hammer() -> None:
+        while not stop.is_set():
+            try:
+                server.get("/")
+            except (OSError, AssertionError):
+                return
+
+    clients = [threading.Thread(target=hammer) for _ in range(4)]
+    for client in clients:
+        client.start()
+    try:
+        threading.Event().wait(0.5)
+        server.signal("TERM")
+        assert server.process is not None
+        assert server.process.wait(15) == 0
+    finally:
+        stop.set()
+        if server.listener is not None:
+            server.listener.close()
+        for client in clients:
+            client.join()
+
+
+def test_nothing_is_left_open_or_defunct(start: Callable[..., Server], site: Path) -> None:
+    """Reloads and scaling leave the arbiter with the descriptors that it began with."""
+    server = start("site1:app", cwd=site)
+    server.wait_workers(1, 1)
+    before = len(os.listdir(f"/proc/{server.pid}/fd"))
+    for generation in (2, 3):
+        server.signal("HUP")
+        server.wait_workers(1, generation)
+    server.signal("TTIN")
+    server.wait_workers(2)
+    server.signal("TTOU")
+    server.wait_workers(1)
+    wait_until(lambda: len(os.listdir(f"/proc/{server.pid}/fd")) == before, "the descriptors are closed")
+    os.kill(server.pid, signal.SIGTERM)
+    assert server.wait() == 0

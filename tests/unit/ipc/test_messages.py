@@ -1,0 +1,62 @@
+"""The words on the heartbeat pipe."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyfork.ipc import messages as m
+
+REPORT = m.BootReport(m.FailureKind.APPLICATION, "no module", "Traceback: ü\n")
+WORDS = {m.BEAT: m.Beat(), m.READY: m.Ready(), m.encode_report(REPORT): REPORT}
+
+
+@given(st.lists(st.sampled_from(sorted(WORDS)), max_size=8), st.data())
+def test_words_survive_any_cut(said: list[bytes], data: st.DataObject) -> None:
+    """However the pipe cuts the octets, the words that come out are those that went in."""
+    octets = b"".join(said)
+    decoder = m.WordDecoder()
+    heard: list[m.Word] = []
+    while octets:
+        size = data.draw(st.integers(1, len(octets)))
+        heard += decoder.feed(octets[:size])
+        octets = octets[size:]
+    assert heard == [WORDS[word] for word in said]
+
+
+@given(st.text(), st.text())
+def test_report_fits_an_empty_pipe(message: str, traceback: str) -> None:
+    """A dying child never blocks on its report, whatever the application's traceback holds."""
+    octets = m.encode_report(m.BootReport(m.FailureKind.BOOT, message * 300, traceback * 5000))
+    assert len(octets) < 65536
+    [report] = m.WordDecoder().feed(octets)
+    assert isinstance(report, m.BootReport)
+    assert report.kind is m.FailureKind.BOOT
+
+
+def test_overlong_traceback_keeps_its_ends() -> None:
+    """What is cut is the middle: the first frame and the exception itself stay."""
+    traceback = "first frame" + "x" * 100_000 + "ValueError: last"
+    [report] = m.WordDecoder().feed(m.encode_report(m.BootReport(m.FailureKind.BOOT, "", traceback)))
+    assert isinstance(report, m.BootReport)
+    assert report.traceback.startswith("first frame")
+    assert report.traceback.endswith("ValueError: last")
+    assert "[...]" in report.traceback
+
+
+@pytest.mark.parametrize("octets", [b"x", b"F\0\0\0\2{}", b"F\0\0\0\3[1]", b'F\0\0\0\x10["what", "", ""]'])
+def test_what_is_no_word_is_refused(octets: bytes) -> None:
+    """Octets that the application wrote to the pipe are an error, never taken for a word."""
+    with pytest.raises(m.GarbledPipeError):
+        m.WordDecoder().feed(octets)
+
+
+@pytest.mark.parametrize(("timeout", "interval"), [(30, 5), (20, 5), (4, 1), (0, 5), (0.4, 0.1)])
+def test_beat_interval(timeout: float, interval: float) -> None:
+    """A beat comes every min(5, timeout/4) seconds, and every 5 where nothing is ever stuck."""
+    assert m.beat_interval(timeout) == pytest.approx(interval)
+
+
+def test_handoff_names_its_worker() -> None:
+    """The name in the log has number and generation."""
+    handoff = m.Handoff(2, 5, 0, None, (), 0, 0, None, "")  # type: ignore[arg-type]
+    assert handoff.name == "worker 2 gen 5"

@@ -49,7 +49,8 @@ class ArbiterLoop:
         generation: the first one: its settings and listeners.
         load_generation: reads the configuration anew, given the listeners in use, and opens what is new; raises
             ConfigurationError and leaves everything as it was when something is wrong.
-        reopen_logs: opens the log files anew (USR1), or those of the given generation's settings (HUP).
+        reopen_logs: opens the log files anew.
+        restore: makes what `load_generation` changed in the arbiter (its logs) that of the given generation again.
         private_fds: descriptors of the arbiter that no worker may keep, beside those of the loop itself.
     """
 
@@ -58,13 +59,15 @@ class ArbiterLoop:
         core: Core,
         generation: Generation,
         load_generation: Callable[[Generation], Generation],
-        reopen_logs: Callable[[Generation], None],
+        reopen_logs: Callable[[], None],
+        restore: Callable[[Generation], None],
         private_fds: tuple[int, ...] = (),
     ) -> None:
         self._core = core
         self._generations = Generations(generation)
         self._load_generation = load_generation
         self._reopen_logs = reopen_logs
+        self._restore = restore
         self._private_fds = private_fds
         self._scoreboard = Scoreboard()
         self._children = Children(self._scoreboard)
@@ -258,7 +261,7 @@ class ArbiterLoop:
 
     def _drop_generation(self, action: act.DropGeneration) -> None:
         self._generations.drop(action.generation)
-        self._reopen_logs(self._generations.newest)
+        self._restore(self._generations.newest)
 
     def _stop_accepting(self, action: act.StopAccepting) -> None:
         del action
@@ -271,7 +274,7 @@ class ArbiterLoop:
 
     def _reopen(self, action: act.ReopenLogs) -> None:
         del action
-        self._reopen_logs(self._generations.newest)
+        self._reopen_logs()
 
     def _write_log(self, action: act.Log) -> None:
         _log.log(logging.getLevelNamesMapping()[action.level.name], "%s", action.message)

@@ -15,10 +15,10 @@ from pyfork.arbiter.pidfile import Pidfile
 from pyfork.arbiter.spawn import BecameWorker
 from pyfork.config.load import Loaded
 from pyfork.config.schema import Settings
-from pyfork.ipc.exits import ExitStatus
 from pyfork.log import error as error_log
 from pyfork.process import title
 from pyfork.process.fds import raise_descriptor_limit
+from pyfork.process.privileges import find_owner
 from pyfork.process.signals import unblock_all
 from pyfork.workers.base import worker_main
 from pyfork.workers.registry import TYPES, resolve_type
@@ -45,7 +45,7 @@ def serve(loaded: Loaded, reload_configuration: Callable[[], Loaded]) -> int:
     """
     unblock_all()
     settings = loaded.settings
-    error_log.configure(settings.log, settings.server)
+    _configure_logs(settings)
     for warning in loaded.warnings:
         _log.warning("%s", warning)
     first, pidfile = _open(loaded)
@@ -56,7 +56,8 @@ def serve(loaded: Loaded, reload_configuration: Callable[[], Loaded]) -> int:
         core,
         first,
         load_generation=lambda current: _load_generation(current, reload_configuration),
-        reopen_logs=_use_logs,
+        reopen_logs=error_log.reopen,
+        restore=lambda generation: _configure_logs(generation.loaded.settings),
         private_fds=(pidfile.fd,) if pidfile else (),
     )
     try:
@@ -97,14 +98,14 @@ def _make_generation(loaded: Loaded, listeners: tuple[BoundListener, ...]) -> Ge
 def _load_generation(current: Generation, reload_configuration: Callable[[], Loaded]) -> Generation:
     """Read the configuration for a reload and open what it adds; when it raises, nothing has changed."""
     loaded = reload_configuration()
-    error_log.configure(loaded.settings.log, loaded.settings.server)
+    _configure_logs(loaded.settings)
     try:
         if any(listener.bind.startswith("LISTEN_FDS") for listener in current.listeners):
             listeners = current.listeners
         else:
             listeners = open_listeners(loaded.settings.server, current.listeners)
     except BaseException:
-        _use_logs(current)
+        _configure_logs(current.loaded.settings)
         raise
     for warning in loaded.warnings:
         _log.warning("%s", warning)
@@ -112,10 +113,9 @@ def _load_generation(current: Generation, reload_configuration: Callable[[], Loa
     return _make_generation(loaded, listeners)
 
 
-def _use_logs(generation: Generation) -> None:
-    """Write to the logs of ``generation``'s settings, opened anew."""
-    settings = generation.loaded.settings
-    error_log.configure(settings.log, settings.server)
+def _configure_logs(settings: Settings) -> None:
+    """Write to the logs that ``settings`` name from now on; their files belong to the workers' user."""
+    error_log.configure(settings.log, find_owner(settings.server.user, settings.server.group))
 
 
 def _warn_of_restarts(old: Settings, new: Settings) -> None:
@@ -136,6 +136,3 @@ def _announce(generation: Generation) -> None:
             settings.workers.connections,
             needed,
         )
-
-
-__all__ = ["ExitStatus", "serve"]

@@ -3,33 +3,51 @@
 import grp
 import os
 import pwd
+from dataclasses import dataclass
 
 from pyfork.errors import BootError, ConfigurationError
 
+LARGEST_ID = 2**32 - 2
+"""The largest user or group number; -1 means "unchanged" in chown(2) and setresuid(2)."""
 
-def find_user(user: str) -> pwd.struct_passwd:
-    """Return the entry of ``user``, a name or a number.
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user. ``name`` and ``gid`` are None for a number without an entry, as containers have them."""
+
+    uid: int
+    gid: int | None
+    name: str | None
+
+
+def find_user(user: str) -> User:
+    """Return ``user``, given by name or by number.
 
     Raises:
-        ConfigurationError: there is none.
+        ConfigurationError: there is none of that name, or the number is none.
     """
     try:
-        return pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
+        entry = pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
     except (KeyError, OverflowError) as error:
+        if user.isdecimal() and int(user) <= LARGEST_ID:
+            return User(int(user), None, None)
         raise ConfigurationError(
             f"server.user: there is no user {user!r} on this system (see `getent passwd`)"
         ) from error
+    return User(entry.pw_uid, entry.pw_gid, entry.pw_name)
 
 
 def find_group(group: str) -> int:
-    """Return the number of ``group``, a name or a number.
+    """Return the number of ``group``, given by name or by number.
 
     Raises:
-        ConfigurationError: there is none.
+        ConfigurationError: there is none of that name, or the number is none.
     """
+    if group.isdecimal() and int(group) <= LARGEST_ID:
+        return int(group)
     try:
-        return (grp.getgrgid(int(group)) if group.isdecimal() else grp.getgrnam(group)).gr_gid
-    except (KeyError, OverflowError) as error:
+        return grp.getgrnam(group).gr_gid
+    except KeyError as error:
         raise ConfigurationError(
             f"server.group: there is no group {group!r} on this system (see `getent group`)"
         ) from error
@@ -41,10 +59,10 @@ def find_owner(user: str | None, group: str | None) -> tuple[int, int]:
     Raises:
         ConfigurationError: the user or the group does not exist.
     """
-    uid = find_user(user).pw_uid if user else -1
+    found = find_user(user) if user else User(-1, None, None)
     if group:
-        return uid, find_group(group)
-    return uid, find_user(user).pw_gid if user else -1
+        return found.uid, find_group(group)
+    return found.uid, -1 if found.gid is None else found.gid
 
 
 def check_privileges(user: str | None, group: str | None) -> None:
@@ -86,9 +104,10 @@ def drop_privileges(user: str | None, group: str | None) -> None:
 
 def _drop_groups(user: str | None, gid: int) -> None:
     if os.geteuid() == 0:
-        if user:
-            os.initgroups(find_user(user).pw_name, gid)
+        name = find_user(user).name if user else None
+        if name is not None:
+            os.initgroups(name, gid)
         else:
-            os.setgroups([gid])
+            os.setgroups([] if gid == -1 else [gid])
     if gid != -1:
         os.setresgid(gid, gid, gid)

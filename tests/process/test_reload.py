@@ -1,6 +1,7 @@
 """HUP: readiness-gated, rolled back when anything fails, and nobody notices."""
 
 import os
+import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -151,8 +152,6 @@ def test_count_of_ttin_survives_a_reload_unless_the_file_changed(start: Callable
 
 def test_bind_changes_at_a_reload(start: Callable[..., Server], site: Path, tmp_path: Path) -> None:
     """A new address opens before the old one closes; the one that stays keeps its socket."""
-    import socket
-
     first, second = tmp_path / "a.sock", tmp_path / "b.sock"
     server = start("site1:app", cwd=site, bind=[f"unix:{first}"])
     server.wait_workers(1, 1)

@@ -1,8 +1,10 @@
 """The first start: what can go wrong, with which status, and that an idle server is idle."""
 
 import os
+import pwd
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -91,7 +93,6 @@ def test_as_pid_1_it_reaps_strangers_and_obeys_term(start: Callable[..., Server]
     port_server = start(
         "daemons:app", cwd=tmp_path, prefix=["unshare", "--pid", "--fork", "--mount-proc"], bind=[f"unix:{tmp_path}/s"]
     )
-    import socket
 
     def ask(path: str) -> bytes:
         with socket.socket(socket.AF_UNIX) as client:
@@ -143,8 +144,6 @@ def test_workers_drop_privileges_for_good(start: Callable[..., Server], tmp_path
         if parent.stat().st_mode & 0o005 != 0o005:
             pytest.skip(f"nobody may not enter {parent}")
     server = start("who:app", cwd=tmp_path, settings={"server": {"user": "nobody"}})
-    import pwd
-
     entry = pwd.getpwnam("nobody")
     uid, gid = entry.pw_uid, entry.pw_gid
     assert server.get("/").body.decode() == f"({uid}, {uid}, {uid}) ({gid}, {gid}, {gid}) [{gid}]"

@@ -71,7 +71,7 @@ def test_term_on_own_sockets_refuses_new_clients_and_answers_queued_ones(
     connections += [send(server, "/") for _ in range(5)]
     server.signal("TERM")
     server.wait_log("stop")
-    with pytest.raises(OSError, match="refused|timed out"):
+    with pytest.raises(OSError, match=r"refused|timed out"):
         server.connect(timeout=5).close()
     for connection in connections:
         with connection:

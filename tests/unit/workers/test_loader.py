@@ -128,7 +128,7 @@ def test_traceback_begins_with_the_users_frame(project: Path, source: str, messa
         error = refused(specification)
         sys.modules.pop("broken1", None)
         assert error.args[0].startswith("the application 'broken1")
-            assert re.search(message, str(error))
+        assert re.search(message, str(error))
         assert last in error.traceback_text
         first_frame = next(line for line in error.traceback_text.splitlines() if "File " in line)
         assert "broken1.py" in first_frame, error.traceback_text

@@ -1,0 +1,88 @@
+"""Users and groups. (That workers really become them is tested with a real arbiter.)"""
+
+import grp
+import os
+import pwd
+
+import pytest
+
+from pyfork.errors import BootError, ConfigurationError
+from pyfork.process import privileges
+
+ROOT = pwd.getpwuid(0)
+
+
+def test_names_and_numbers() -> None:
+    """Both lead to the same entry; the user's own group is the default."""
+    assert privileges.find_user("root") == privileges.find_user("0") == privileges.User(0, ROOT.pw_gid, "root")
+    assert privileges.find_group(grp.getgrgid(0).gr_name) == privileges.find_group("0") == 0
+    assert privileges.find_owner(None, None) == (-1, -1)
+    assert privileges.find_owner("root", None) == (0, ROOT.pw_gid)
+    assert privileges.find_owner(None, "0") == (-1, 0)
+
+
+@pytest.mark.parametrize("name", ["nobody-of-that-name", "4294967295", "9" * 30])
+def test_who_does_not_exist_is_named(name: str) -> None:
+    """Unknown users and groups are configuration errors that name the setting and the value."""
+    with pytest.raises(ConfigurationError, match=rf"server\.user: there is no user '{name}'"):
+        privileges.find_user(name)
+    with pytest.raises(ConfigurationError, match=rf"server\.group: there is no group '{name}'"):
+        privileges.find_group(name)
+
+
+def test_a_number_without_an_entry_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers run as numbers that no passwd file knows: then there are no supplementary groups."""
+    assert privileges.find_user("123456") == privileges.User(123456, None, None)
+    assert privileges.find_owner("123456", None) == (123456, -1)
+    assert privileges.find_owner("123456", "234567") == (123456, 234567)
+    calls: list[object] = []
+    for name in ("initgroups", "setgroups", "setresgid", "setresuid"):
+        monkeypatch.setattr(os, name, lambda *arguments, name=name: calls.append((name, *arguments)))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    privileges.drop_privileges("123456", None)
+    assert calls == [("setgroups", []), ("setresuid", 123456, 123456, 123456)]
+
+
+def test_only_root_becomes_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told at the start, not by each worker; root may, and everybody may stay who they are."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    privileges.check_privileges("nobody", None)
+    monkeypatch.setattr(os, "geteuid", lambda: 4321)
+    monkeypatch.setattr(os, "getegid", lambda: 4321)
+    monkeypatch.setattr(os, "getgroups", lambda: [4322])
+    with pytest.raises(ConfigurationError, match="only root can become another user"):
+        privileges.check_privileges("root", None)
+    with pytest.raises(ConfigurationError, match="only root can take a group"):
+        privileges.check_privileges(None, "0")
+    privileges.check_privileges(None, None)
+
+
+def test_order_of_the_drop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups go before the user, who could not change them any more."""
+    calls: list[object] = []
+    for name in ("initgroups", "setgroups", "setresgid", "setresuid"):
+        monkeypatch.setattr(os, name, lambda *arguments, name=name: calls.append((name, *arguments)))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "getegid", lambda: 0)
+    nobody = pwd.getpwnam("nobody")
+    privileges.drop_privileges("nobody", None)
+    uid, gid = nobody.pw_uid, nobody.pw_gid
+    assert calls == [("initgroups", "nobody", gid), ("setresgid", gid, gid, gid), ("setresuid", uid, uid, uid)]
+    calls.clear()
+    privileges.drop_privileges(None, str(gid))
+    assert calls == [("setgroups", [gid]), ("setresgid", gid, gid, gid)]
+    calls.clear()
+    privileges.drop_privileges(None, None)
+    assert calls == []
+
+
+def test_a_refusal_of_the_system_is_a_boot_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker never goes on with rights that it should not have."""
+
+    def refuse(*arguments: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "initgroups", refuse)
+    with pytest.raises(BootError, match="cannot become user 'nobody'"):
+        privileges.drop_privileges("nobody", None)

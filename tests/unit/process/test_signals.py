@@ -1,0 +1,97 @@
+"""Signals as a queue. (What happens across a fork is tested with real arbiters in tests/process.)"""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from pyfork.errors import QuitNow
+from pyfork.process import signals
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    """Whatever a test installs is gone after it."""
+    numbers = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    signal.set_wakeup_fd(-1)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_queue_gives_each_signal_once_in_order() -> None:
+    """Signals that came several times are one; the order of arrival stays."""
+    queue = signals.SignalQueue()
+    queue.install([signal.SIGUSR1, signal.SIGUSR2])
+    assert not queue.is_pending
+    for number in (signal.SIGUSR2, signal.SIGUSR1, signal.SIGUSR2):
+        os.kill(os.getpid(), number)
+    assert queue.is_pending
+    assert queue.drain() == [signal.SIGUSR2, signal.SIGUSR1]
+    assert not queue.is_pending
+    assert queue.drain() == []
+    os.close(queue.fd)
+    os.close(queue.write_fd)
+
+
+def test_ignored_signals_do_nothing_but_not_for_children() -> None:
+    """The handler is not SIG_IGN, which programs started by the application would inherit."""
+    signals.ignore([signal.SIGUSR1])
+    os.kill(os.getpid(), signal.SIGUSR1)
+    assert signal.getsignal(signal.SIGUSR1) is not signal.SIG_IGN
+
+
+def test_orders_that_raise_and_call() -> None:
+    """A signal can unwind the main thread, or call a function in it."""
+    signals.raise_in_main_thread(signal.SIGUSR1, QuitNow)
+    with pytest.raises(QuitNow):
+        os.kill(os.getpid(), signal.SIGUSR1)
+    called: list[int] = []
+    signals.call_in_main_thread(signal.SIGUSR2, lambda: called.append(1))
+    os.kill(os.getpid(), signal.SIGUSR2)
+    assert called == [1]
+
+
+def test_everything_is_blocked_in_the_window_and_nothing_after_it() -> None:
+    """A signal that comes inside of it is delivered when it closes, and the mask is what it was."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    called: list[str] = []
+    signals.call_in_main_thread(signal.SIGUSR1, lambda: called.append("delivered"))
+    with signals.all_blocked():
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert called == []
+    assert called == ["delivered"]
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+
+
+def test_reset_gives_every_handler_back() -> None:
+    """A child begins with the kernel's defaults; only SIGPIPE stays ignored."""
+    everything = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    try:
+        signals.ignore([signal.SIGUSR1])
+        signals.reset_in_child()
+        assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+        assert signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN
+    finally:
+        for number, handler in everything.items():
+            if callable(handler):
+                signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(("number", "name"), [(9, "SIGKILL"), (11, "SIGSEGV"), (41, "signal 41")])
+def test_names(number: int, name: str) -> None:
+    """Real-time signals have no name of their own."""
+    assert signals.name_of(number) == name
+
+
+def test_unblock_all() -> None:
+    """A mask inherited from a parent does not make pyfork deaf."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    try:
+        signals.unblock_all()
+        assert signal.SIGUSR1 not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,1 +1,1 @@
-"""The error log and the access log, on the standard library's loggers ``pyfork.error`` and ``pyfork.access``."""
+"""The error log and the access log, on the loggers ``pyfork.error`` and ``pyfork.access``."""

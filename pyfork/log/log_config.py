@@ -1,0 +1,90 @@
+"""``log.config``: the standard library's own logging configuration, as gunicorn's ``--log-config`` has it.
+
+A file that ends in ``.json`` is a dictionary for `logging.config.dictConfig`, any other is in the format of
+`logging.config.fileConfig`, with ``%(here)s`` and ``%(__file__)s`` as gunicorn gives them. It is applied after
+pyfork's own handlers were attached: what it says of ``pyfork.error`` and ``pyfork.access`` replaces them, and a
+logger that it does not name keeps them. Existing loggers stay enabled unless the file says otherwise.
+
+The arbiter applies it, so a handler class of your own named there is imported by the arbiter.
+"""
+
+import configparser
+import json
+import logging.config
+import os
+from typing import Any
+
+from pyfork.errors import ConfigurationError
+
+_FOREIGN = ("gunicorn.error", "gunicorn.access")
+
+
+def apply_log_config(path: str) -> tuple[str, ...]:
+    """Configure the standard library's logging from the file ``path``.
+
+    Returns:
+        Warnings: what the file configures in vain.
+
+    Raises:
+        ConfigurationError: it cannot be read or applied.
+    """
+    content = read_log_config(path)
+    try:
+        if isinstance(content, dict):
+            logging.config.dictConfig({"version": 1, "disable_existing_loggers": False, **content})
+        else:
+            logging.config.fileConfig(content, disable_existing_loggers=False)
+    except Exception as error:
+        raise ConfigurationError(f"log.config: {path!r} cannot be applied: {_explain(error)}") from error
+    return tuple(
+        f"log.config: {path!r} configures the logger {name!r}, which nobody uses here: name it"
+        f" {name.replace('gunicorn', 'pyfork')!r}"
+        for name in _FOREIGN
+        if name in _named_loggers(content)
+    )
+
+
+def read_log_config(path: str) -> dict[str, Any] | configparser.ConfigParser:
+    """Return the content of ``path``, parsed and not applied.
+
+    Raises:
+        ConfigurationError: there is no such file, or it is neither of the two formats.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        return _parse_json(text) if path.endswith(".json") else _parse_ini(text, path)
+    except OSError as error:
+        raise ConfigurationError(f"log.config: cannot read {path!r}: {error.strerror}") from error
+    except (ValueError, configparser.Error) as error:
+        raise ConfigurationError(f"log.config: {path!r} is not valid: {_explain(error)}") from error
+
+
+def _parse_json(text: str) -> dict[str, Any]:
+    content = json.loads(text)
+    if not isinstance(content, dict):
+        raise ValueError("it must hold one JSON object, as logging.config.dictConfig takes it")  # noqa: TRY004 (of the content, not of an argument)
+    return content
+
+
+def _parse_ini(text: str, path: str) -> configparser.ConfigParser:
+    here = os.path.dirname(os.path.abspath(path))
+    parser = configparser.ConfigParser({"__file__": path, "here": here})
+    parser.read_string(text, source=path)
+    missing = [name for name in ("loggers", "handlers", "formatters") if not parser.has_section(name)]
+    if missing:
+        raise ValueError(f"it has no section {', '.join(f'[{name}]' for name in missing)}")
+    return parser
+
+
+def _named_loggers(content: dict[str, Any] | configparser.ConfigParser) -> set[str]:
+    if isinstance(content, dict):
+        return set(content.get("loggers", ()))
+    return {content.get(section, "qualname", fallback="") for section in content.sections()}
+
+
+def _explain(error: BaseException) -> str:
+    """Return the error with what caused it: the standard library names the handler, its cause what is wrong."""
+    sentence = f"{type(error).__name__}: {error}" if not isinstance(error, ValueError) else str(error)
+    cause = error.__cause__
+    return " ".join(f"{sentence}: {_explain(cause)}".split()) if cause else " ".join(sentence.split())

@@ -1,0 +1,41 @@
+"""What the access log knows of one answered request: `pyfork.connection` fills it in, the formats read it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+class RequestLine(Protocol):
+    """What a format reads of a request; `pyfork.http1.request.Request` has it."""
+
+    method: str
+    target: bytes
+    path: bytes
+    query: bytes
+    http_version: str
+    headers: list[tuple[bytes, bytes]]
+
+
+@dataclass(slots=True)
+class AccessRecord:
+    """One answered request.
+
+    Attributes:
+        request: as parsed, or None when what came could not be parsed (the answer was an error of our own).
+        environ: the WSGI environ after the application has run, or None when it was not asked.
+        remote: the client's address, "" for a unix socket.
+        status: of the response, as in "200 OK".
+        response_headers: as the application gave them.
+        octets: of the response's body, sent to the client.
+        started: the wall clock when the request began, in seconds since the epoch.
+        duration: seconds from then to the response's last octet.
+    """
+
+    request: RequestLine | None
+    environ: Mapping[str, Any] | None
+    remote: str
+    status: str
+    response_headers: Sequence[tuple[str, str]]
+    octets: int
+    started: float
+    duration: float

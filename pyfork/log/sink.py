@@ -1,0 +1,120 @@
+"""Where log lines go: a file or a standard stream, behind a descriptor whose number does not change.
+
+Many processes append to one log, so each line is one ``write`` to a descriptor opened with ``O_APPEND``: the kernel
+keeps the lines whole and nobody needs a lock. Opening anew, after a log was rotated away, moves the new file *onto
+the old number*, so that whoever was given the number, such as `faulthandler`, keeps writing to the right place.
+A log that cannot be written (a full disk, a reader that has gone) loses lines and never harms the server: there is
+nowhere left to complain.
+"""
+
+import errno
+import os
+import select
+import stat
+
+STDOUT_FD = 1
+STDERR_FD = 2
+_STREAMS = {"/dev/stdout": STDOUT_FD, "/dev/stderr": STDERR_FD}
+_STUFFED_PATIENCE = 100
+"""Milliseconds that a line waits for a full pipe which somebody else made non-blocking."""
+
+
+class Sink:
+    """An open log.
+
+    Lives on both sides of the fork: the arbiter opens it, as root if it is, and every process writes to it and
+    reopens its own descriptor.
+
+    Args:
+        path: of the file, or "-" for the stream.
+        stream: the descriptor that "-" stands for.
+        owner: uid and gid that the file is given when root opens it; -1 is "as it is".
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+
+    def __init__(self, path: str, stream: int, owner: tuple[int, int] = (-1, -1)) -> None:
+        self.path = path
+        self.stream = stream
+        self.owner = owner
+        self.fd = _open(path, stream, owner)
+
+    def __repr__(self) -> str:
+        return f"Sink({self.path!r}, fd={self.fd})"
+
+    def write(self, data: bytes) -> None:
+        """Append ``data``, whole lines; what cannot be written is lost."""
+        try:
+            while (written := self._write_once(data)) < len(data):
+                data = data[written:]
+        except OSError:  # a full disk, a reader that has gone: see the head of this module
+            pass
+
+    def _write_once(self, data: bytes) -> int:
+        try:
+            return os.write(self.fd, data)
+        except BlockingIOError:
+            poll = select.poll()
+            poll.register(self.fd, select.POLLOUT)
+            if not poll.poll(_STUFFED_PATIENCE):
+                raise
+            return 0
+
+    def reopen(self) -> None:
+        """Open the path anew; a stream stays as it is.
+
+        Raises:
+            OSError: it cannot be opened; the old one stays.
+        """
+        if self.path == "-" or self.path in _STREAMS:
+            return
+        fd = _open(self.path, self.stream, self.owner)
+        os.dup2(fd, self.fd, inheritable=False)
+        os.close(fd)
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        os.close(self.fd)
+
+
+def _open(path: str, stream: int, owner: tuple[int, int]) -> int:
+    if path == "-" or path in _STREAMS:  # a socket, as journald's, cannot be opened by the path of the stream
+        return _duplicate(_STREAMS.get(path, stream))
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+    fd = os.open(path, flags, 0o666)  # O_NONBLOCK: a FIFO that nobody reads is an error and not a hang
+    try:
+        os.set_blocking(fd, True)
+        status = os.fstat(fd)
+        if stat.S_ISREG(status.st_mode) and os.geteuid() == 0 and owner != (-1, -1):
+            os.fchown(fd, *owner)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _duplicate(stream: int) -> int:
+    """Return a descriptor of our own for ``stream``: the application may close or redirect the original."""
+    try:
+        fd = os.dup(stream)
+    except OSError as error:
+        if error.errno != errno.EBADF:
+            raise
+        return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)  # started with the stream closed: nobody listens
+    os.set_inheritable(fd, False)
+    return fd
+
+
+def explain_unusable(path: str) -> str | None:
+    """Return why ``path`` could not be opened for appending, without making it; None when it could."""
+    if path == "-" or path in _STREAMS:
+        return None
+    directory = os.path.dirname(path) or "."
+    if os.path.isdir(path):
+        return os.strerror(errno.EISDIR)
+    if os.path.exists(path):
+        return None if os.access(path, os.W_OK) else os.strerror(errno.EACCES)
+    if not os.path.isdir(directory):
+        return f"there is no directory {directory!r}"
+    return None if os.access(directory, os.W_OK | os.X_OK) else os.strerror(errno.EACCES)

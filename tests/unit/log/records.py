@@ -1,0 +1,38 @@
+"""Access records for the tests of the log room."""
+
+from dataclasses import dataclass, field
+
+from pyfork.log.record import AccessRecord
+
+
+@dataclass
+class Request:
+    """What a format reads of `pyfork.http1.request.Request`."""
+
+    method: str = "GET"
+    target: bytes = b"/quote?by=hopper"
+    path: bytes = b"/quote"
+    query: bytes = b"by=hopper"
+    http_version: str = "1.1"
+    headers: list[tuple[bytes, bytes]] = field(
+        default_factory=lambda: [
+            (b"Host", b"example.org"),
+            (b"Referer", b"http://example.org/"),
+            (b"User-Agent", b"curl/8.5"),
+        ]
+    )
+
+
+def make_record(request=None, **changes):
+    """Return a record of one ordinary GET, with the fields of ``changes``."""
+    fields = {
+        "request": request or Request(),
+        "environ": {"SERVER_NAME": "example.org", "wsgi.url_scheme": "http"},
+        "remote": "192.0.2.7",
+        "status": "200 OK",
+        "response_headers": [("Content-Type", "application/json"), ("X-Id", "1"), ("x-id", "2")],
+        "octets": 123,
+        "started": 1795200900.25,
+        "duration": 1.234567,
+    }
+    return AccessRecord(**{**fields, **changes})

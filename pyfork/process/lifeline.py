@@ -5,8 +5,8 @@ cannot reach:
 
 1. The loop watches the pipe: an idle worker sees EOF and exits at once; a busy one sees it after its request.
 2. The pipe is in O_ASYNC mode: at EOF the kernel sends SIGIO, whose handler (run between two bytecodes, so in an
-   endless loop of Python too) sets ITIMER_REAL to ``graceful_timeout`` with SIGALRM's default action: the kernel ends the
-   process then, whatever it does.
+   endless loop of Python too) sets ITIMER_REAL to ``graceful_timeout`` with SIGALRM's default action: the kernel ends
+   the process then, whatever it does.
 3. A process stuck in C runs no handler of Python. PR_SET_PDEATHSIG sends it a real-time signal whose *C-level* handler
    is libc's own ``alarm(2)``. A handler is called with its signal's number, and ``alarm`` takes seconds: signal 36
    ends the process 36 seconds later. The number nearest to ``graceful_timeout`` is taken, at least 35 and at most 64.

@@ -1,0 +1,239 @@
+"""What becomes of each of gunicorn's settings: which of ours it is, or why it has no counterpart.
+
+The names, flags and defaults are gunicorn 27's. Those that have a counterpart take their flags from the schema; the
+others are listed here with the reason that the warning gives. A few are errors: going on without them would serve
+something else than was asked for (plain text on a port meant for TLS), or not do what the flag is for (``--daemon``).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+COUNTERPARTS: Mapping[str, str] = {
+    "wsgi_app": "server.app",
+    "bind": "server.bind",
+    "backlog": "server.backlog",
+    "reuse_port": "server.reuse_port",
+    "chdir": "server.chdir",
+    "pythonpath": "server.pythonpath",
+    "raw_env": "server.env",
+    "user": "server.user",
+    "group": "server.group",
+    "umask": "server.umask",
+    "pidfile": "server.pidfile",
+    "proc_name": "server.proc_name",
+    "worker_class": "workers.type",
+    "workers": "workers.count",
+    "threads": "workers.threads",
+    "worker_connections": "workers.connections",
+    "timeout": "workers.timeout",
+    "graceful_timeout": "workers.graceful_timeout",
+    "keepalive": "http.keep_alive",
+    "limit_request_line": "http.limit_request_line",
+    "limit_request_fields": "http.limit_request_fields",
+    "limit_request_field_size": "http.limit_request_field_size",
+    "loglevel": "log.level",
+    "errorlog": "log.error",
+    "accesslog": "log.access",
+    "access_log_format": "log.format",
+    "capture_output": "log.capture_output",
+    "logconfig": "log.config",
+    "logconfig_json": "log.config",
+}
+"""gunicorn's name of a setting -> ours. Flags: the schema lists gunicorn's spelling first."""
+
+
+class Argument(Enum):
+    """What follows a flag."""
+
+    ONE = "one"
+    NONE = "none"
+    OPTIONAL = "optional"
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A setting of gunicorn's without a counterpart.
+
+    Attributes:
+        name: in gunicorn.conf.py.
+        flags: on the command line; none for what only the file can say.
+        reason: why pyfork goes without, or what to do instead; completes "... is ignored:".
+        argument: what follows the flag.
+        is_error: whether pyfork refuses to start with it.
+        default: gunicorn's; a file that says the same asks for nothing.
+    """
+
+    name: str
+    flags: tuple[str, ...]
+    reason: str
+    argument: Argument = Argument.ONE
+    is_error: bool = False
+    default: Any = None
+
+
+_TLS = "TLS is not in this version; let a proxy in front speak it"
+_PROXY = "forwarded headers are not read in this version; REMOTE_ADDR is the peer and wsgi.url_scheme is http"
+_PROXY_PROTOCOL = "the PROXY protocol is not in this version; let the proxy speak plain HTTP"
+_ASGI = "ASGI is not in this version; pyfork serves WSGI"
+_HTTP2 = "HTTP/2 is not in this version; a proxy in front can speak it"
+_RECYCLING = "workers are not recycled in this version"
+_RELOADER = "watching files is not in this version; send SIGHUP to reload"
+_SYSLOG = "pyfork does not speak syslog; write to standard error (systemd, containers) or use a handler in log.config"
+_STATSD = "metrics are not in this version"
+_DIRTY = "dirty workers are gunicorn's own; use a task queue"
+_CONTROL = "a control socket is not in this version; there is none that could be in the way"
+_PASTE = "PasteDeploy files are not read; name a module whose attribute is the application"
+_LENIENT = "requests that break RFC 9112 are always refused"
+_HOOK = "hooks are not in this version"
+_UWSGI = "pyfork speaks HTTP only"
+_NONE, _OPTIONAL = Argument.NONE, Argument.OPTIONAL
+
+LEFT_OUT: tuple[LeftOut, ...] = (
+    # What changes the meaning of the whole: refused.
+    LeftOut(
+        "daemon",
+        ("-D", "--daemon"),
+        "pyfork stays in the foreground; let systemd (or a container) run it in the background, as in "
+        "`systemd-run --unit=pyfork pyfork ...`",
+        _NONE,
+        is_error=True,
+    ),
+    LeftOut("certfile", ("--certfile",), _TLS, is_error=True),
+    LeftOut("keyfile", ("--keyfile",), _TLS, is_error=True),
+    # Debugging.
+    LeftOut("reload", ("--reload",), _RELOADER, _NONE),
+    LeftOut("reload_engine", ("--reload-engine",), _RELOADER, default="auto"),
+    LeftOut("reload_extra_files", ("--reload-extra-file",), _RELOADER),
+    LeftOut("spew", ("--spew",), "use a debugger or `python -m trace`", _NONE),
+    # Workers.
+    LeftOut(
+        "preload_app",
+        ("--preload",),
+        "each worker imports the application itself in this version, so a reload always loads new code",
+        _NONE,
+    ),
+    LeftOut("max_requests", ("--max-requests",), _RECYCLING),
+    LeftOut("max_requests_jitter", ("--max-requests-jitter",), _RECYCLING),
+    LeftOut(
+        "worker_tmp_dir", ("--worker-tmp-dir",), "heartbeats go through a pipe; no file is written, so none can block"
+    ),
+    LeftOut("tmp_upload_dir", (), "no temporary file is written"),
+    LeftOut("initgroups", ("--initgroups",), "workers always take all groups of their user", _NONE),
+    LeftOut(
+        "sendfile", ("--no-sendfile",), "sendfile is used wherever the application returns a file that allows it", _NONE
+    ),
+    LeftOut(
+        "enable_stdio_inheritance",
+        ("-R", "--enable-stdio-inheritance"),
+        "standard input, output and error are always inherited",
+        _NONE,
+    ),
+    LeftOut("asgi_loop", ("--asgi-loop",), _ASGI, default="auto"),
+    LeftOut("asgi_lifespan", ("--asgi-lifespan",), _ASGI, default="auto"),
+    LeftOut("asgi_disconnect_grace_period", ("--asgi-disconnect-grace-period",), _ASGI, default=3),
+    LeftOut("websocket_max_message_size", ("--websocket-max-message-size",), _ASGI, default=16_777_216),
+    LeftOut("root_path", ("--root-path",), _ASGI),
+    LeftOut("http_parser", ("--http-parser",), "there is one parser, llhttp", default="auto"),
+    # In front of pyfork.
+    LeftOut("forwarded_allow_ips", ("--forwarded-allow-ips",), _PROXY, default="127.0.0.1,::1"),
+    LeftOut("secure_scheme_headers", (), _PROXY),
+    LeftOut(
+        "forwarder_headers",
+        ("--forwarder-headers",),
+        "headers never set SCRIPT_NAME or PATH_INFO",
+        default="SCRIPT_NAME,PATH_INFO",
+    ),
+    LeftOut(
+        "header_map",
+        ("--header-map",),
+        "headers whose names contain an underscore are always dropped, as with gunicorn's `drop`",
+        default="drop",
+    ),
+    LeftOut("proxy_protocol", ("--proxy-protocol",), _PROXY_PROTOCOL, _OPTIONAL, default="off"),
+    LeftOut("proxy_allow_ips", ("--proxy-allow-from",), _PROXY_PROTOCOL, default="127.0.0.1,::1"),
+    LeftOut("protocol", ("--protocol",), _UWSGI, default="http"),
+    LeftOut("uwsgi_allow_ips", ("--uwsgi-allow-from",), _UWSGI, default="127.0.0.1,::1"),
+    # TLS and HTTP/2: without a certificate the former say nothing.
+    LeftOut("ssl_version", ("--ssl-version",), _TLS, default=2),
+    LeftOut("cert_reqs", ("--cert-reqs",), _TLS),
+    LeftOut("ca_certs", ("--ca-certs",), _TLS),
+    LeftOut("ciphers", ("--ciphers",), _TLS),
+    LeftOut("suppress_ragged_eofs", ("--suppress-ragged-eofs",), _TLS, _NONE, default=True),
+    LeftOut("do_handshake_on_connect", ("--do-handshake-on-connect",), _TLS, _NONE),
+    LeftOut("http_protocols", ("--http-protocols",), _HTTP2, default="h1"),
+    LeftOut("http2_cleartext", ("--http2-cleartext",), _HTTP2, default="off"),
+    LeftOut("http2_max_concurrent_streams", ("--http2-max-concurrent-streams",), _HTTP2, default=100),
+    LeftOut("http2_initial_window_size", ("--http2-initial-window-size",), _HTTP2, default=65_535),
+    LeftOut("http2_max_frame_size", ("--http2-max-frame-size",), _HTTP2, default=16_384),
+    LeftOut("http2_max_header_list_size", ("--http2-max-header-list-size",), _HTTP2, default=65_536),
+    # Leniency.
+    LeftOut("permit_obsolete_folding", ("--permit-obsolete-folding",), _LENIENT, _NONE),
+    LeftOut("strip_header_spaces", ("--strip-header-spaces",), _LENIENT, _NONE),
+    LeftOut(
+        "permit_unconventional_http_method",
+        ("--permit-unconventional-http-method",),
+        "methods are those that llhttp knows; others are answered with 501",
+        _NONE,
+    ),
+    LeftOut("permit_unconventional_http_version", ("--permit-unconventional-http-version",), _LENIENT, _NONE),
+    LeftOut("casefold_http_method", ("--casefold-http-method",), _LENIENT, _NONE),
+    # Logs and metrics.
+    LeftOut(
+        "logger_class",
+        ("--logger-class",),
+        "attach handlers to the loggers pyfork.error and pyfork.access instead, in log.config",
+        default="gunicorn.glogging.Logger",
+    ),
+    LeftOut("logconfig_dict", (), "write it to a .json file and name that in log.config"),
+    LeftOut("syslog", ("--log-syslog",), _SYSLOG, _NONE),
+    LeftOut("syslog_addr", ("--log-syslog-to",), _SYSLOG, default="udp://localhost:514"),
+    LeftOut("syslog_prefix", ("--log-syslog-prefix",), _SYSLOG),
+    LeftOut("syslog_facility", ("--log-syslog-facility",), _SYSLOG, default="user"),
+    LeftOut("disable_redirect_access_to_syslog", ("--disable-redirect-access-to-syslog",), _SYSLOG, _NONE),
+    LeftOut("statsd_host", ("--statsd-host",), _STATSD),
+    LeftOut("statsd_prefix", ("--statsd-prefix",), _STATSD),
+    LeftOut("dogstatsd_tags", ("--dogstatsd-tags",), _STATSD),
+    LeftOut("enable_backlog_metric", ("--enable-backlog-metric",), _STATSD, _NONE),
+    # What is gunicorn's own.
+    LeftOut("control_socket", ("--control-socket",), _CONTROL),
+    LeftOut("control_socket_mode", ("--control-socket-mode",), _CONTROL, default=0o600),
+    LeftOut("control_socket_disable", ("--no-control-socket",), _CONTROL, _NONE),
+    LeftOut("dirty_apps", ("--dirty-app",), _DIRTY),
+    LeftOut("dirty_workers", ("--dirty-workers",), _DIRTY),
+    LeftOut("dirty_timeout", ("--dirty-timeout",), _DIRTY, default=300),
+    LeftOut("dirty_threads", ("--dirty-threads",), _DIRTY, default=1),
+    LeftOut("dirty_graceful_timeout", ("--dirty-graceful-timeout",), _DIRTY, default=30),
+    LeftOut("paste", ("--paste", "--paster"), _PASTE),
+    LeftOut("raw_paste_global_conf", ("--paste-global",), _PASTE),
+    LeftOut("default_proc_name", (), "the title's name is server.proc_name, or the application", default="gunicorn"),
+    *(
+        LeftOut(name, (), _HOOK)
+        for name in (
+            "on_starting",
+            "on_reload",
+            "when_ready",
+            "pre_fork",
+            "post_fork",
+            "post_worker_init",
+            "worker_int",
+            "worker_abort",
+            "pre_exec",
+            "pre_request",
+            "post_request",
+            "child_exit",
+            "worker_exit",
+            "nworkers_changed",
+            "on_exit",
+            "on_dirty_starting",
+            "dirty_post_fork",
+            "dirty_worker_init",
+            "dirty_worker_exit",
+        )
+    ),
+    LeftOut("ssl_context", (), _TLS),
+)
+
+OWN: frozenset[str] = frozenset({"config", "check_config", "print_config"})
+"""gunicorn's settings that are actions of the command line, here as there."""

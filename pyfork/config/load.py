@@ -1,0 +1,175 @@
+"""Brings the sources together: defaults < file < environment < command line. Called at the start and at each HUP.
+
+Every source is read whole and every value checked, also one that a stronger source replaces, so that the problems come
+all at once and a file does not break on the day that a variable is removed.
+
+Relative paths become absolute as text, never by asking the system: ``/srv/current/app`` must go on meaning whatever
+``current`` points to at the next reload. They start at ``server.chdir``, and that, like the configuration file, at the
+directory in which pyfork was started.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from pyfork.config.binds import parse_bind
+from pyfork.config.environment import read_environment, read_port
+from pyfork.config.schema import SETTINGS, TABLES, Form, Settings
+from pyfork.config.toml_file import read_file
+from pyfork.config.values import Raw, read_value
+from pyfork.errors import ConfigurationError
+
+DEFAULT_FILE = "server.toml"
+DEFAULT = "default"
+"""The origin of a value that nobody gave."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRequest:
+    """Where to look; the same one is used again for every reload.
+
+    Attributes:
+        directory: where pyfork was started, absolute, as the shell shows it.
+        environ: the environment at the start.
+        overrides: from the command line: setting -> (text, texts of a repeated flag, or a truth value; the origin).
+        file: the configuration file, None for ./server.toml if there is one.
+    """
+
+    directory: str
+    environ: Mapping[str, str]
+    overrides: Mapping[str, tuple[str | tuple[str, ...] | bool, str]]
+    file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A valid configuration.
+
+    Attributes:
+        settings: complete; its paths are absolute, ``server.chdir`` is always set.
+        origins: where each value comes from, by setting: a file's name, ``environment NAME``, ``command line --flag``
+            or ``default``.
+        warnings: one sentence each.
+        file: the file that was read, or None.
+    """
+
+    settings: Settings
+    origins: Mapping[str, str]
+    warnings: tuple[str, ...]
+    file: str | None
+
+
+def load(request: LoadRequest) -> Loaded:
+    """Read all sources.
+
+    Raises:
+        ConfigurationError: with every problem that was found.
+    """
+    file = _find_file(request)
+    problems: list[str] = []
+    sources: list[Mapping[str, Raw]] = []
+    if file is not None:
+        try:
+            from_file, unknown = read_file(file, _shown(file, request.directory))
+            sources.append(from_file)
+            problems += unknown
+        except ConfigurationError as error:
+            problems += error.problems
+    from_environment, warnings = read_environment(request.environ)
+    from_flags = {name: Raw(value, origin, is_text=True) for name, (value, origin) in request.overrides.items()}
+    sources += [from_environment, from_flags]
+    try:
+        port = read_port(request.environ)
+    except ConfigurationError as error:
+        port = None
+        problems += error.problems if not any("server.bind" in source for source in sources) else ()
+    if port is not None:
+        sources.insert(0, {"server.bind": port})
+    values, origins = _merge(sources, problems)
+    if problems:
+        raise ConfigurationError(*problems)
+    settings = _build(values, request.directory)
+    warnings += _doubts(settings)
+    return Loaded(settings, MappingProxyType(origins), tuple(warnings), file)
+
+
+def _find_file(request: LoadRequest) -> str | None:
+    if request.file is not None:
+        return absolute(request.file, request.directory)
+    standard = os.path.join(request.directory, DEFAULT_FILE)
+    return standard if os.path.lexists(standard) else None  # a dangling link is a mistake, not the absence of a file
+
+
+def _shown(file: str, directory: str) -> str:
+    return file.removeprefix(directory.rstrip("/") + "/")
+
+
+def _merge(sources: list[Mapping[str, Raw]], problems: list[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Check every value of every source; the last source that gives a setting has it."""
+    values: dict[str, Any] = {name: setting.default for name, setting in SETTINGS.items()}
+    origins = dict.fromkeys(SETTINGS, DEFAULT)
+    for source in sources:
+        for name, raw in source.items():
+            try:
+                values[name] = read_value(SETTINGS[name], raw)
+                origins[name] = raw.origin
+            except ConfigurationError as error:
+                problems += error.problems
+    return values, origins
+
+
+def _build(values: dict[str, Any], directory: str) -> Settings:
+    base = absolute(values["server.chdir"] or directory, directory)
+    for name, setting in SETTINGS.items():
+        values[name] = _absolute_value(values[name], setting.option.form, base)
+    values["server.chdir"] = base
+    tables = {
+        table: struct(**{setting.key: values[setting.name] for setting in SETTINGS.values() if setting.table == table})
+        for table, struct in TABLES.items()
+    }
+    return Settings(**tables)  # type: ignore[arg-type]  # TABLES names the structs of the fields of Settings
+
+
+def _absolute_value(value: Any, form: Form, base: str) -> Any:
+    if value is None:
+        return None
+    if form is Form.PATH:
+        return tuple(absolute(path, base) for path in value) if isinstance(value, tuple) else absolute(value, base)
+    if form is Form.PATH_OR_DASH:
+        return value if value == "-" else absolute(value, base)
+    if form is Form.BINDS:
+        return tuple(_absolute_bind(text, base) for text in value)
+    return value
+
+
+def _absolute_bind(text: str, base: str) -> str:
+    path = text.removeprefix("unix:")
+    if path == text or path.startswith("@"):
+        return text
+    return parse_bind(f"unix:{absolute(path, base)}").text  # once more: it has become longer
+
+
+def absolute(path: str, base: str) -> str:
+    """Return ``path`` as seen from ``base``, textually; ``..`` stays, for what it means depends on symbolic links."""
+    while path.startswith("./"):
+        path = path[2:].lstrip("/")
+    if path in {"", "."}:
+        return base
+    return os.path.join(base, path)
+
+
+def _doubts(settings: Settings) -> list[str]:
+    """Return warnings of values that are valid and will not do what they seem to."""
+    workers = settings.workers
+    if workers.type == "sync" and workers.threads > 1:
+        doubt = (
+            f"workers.threads = {workers.threads}: threads need the worker type threadpool, which this version does "
+            "not have; sync serves one request at a time (raise workers.count instead)"
+        )
+        return [doubt]
+    return []
+
+
+__all__ = ["DEFAULT", "DEFAULT_FILE", "LoadRequest", "Loaded", "absolute", "load"]

@@ -1,0 +1,394 @@
+"""Every setting, declared once. Pure: values and metadata only.
+
+A setting's type, range, default, flags and description stand in its one line here; reading, checking, ``--help``,
+``--print-config``, docs/settings.md and server.toml.example all follow from it. To add a setting, add its field.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+LONGEST = 2_000_000
+"""Seconds (23 days): epoll_wait(2) takes milliseconds as a C int, which ends at 24 days."""
+LARGEST_LINE = 1_048_576
+"""Octets of a request line or a header field. gunicorn's 0 stands for it: no limit at all would be a way to exhaust
+memory from outside."""
+LARGEST_FIELDS = 32_768
+"""Header fields of a request; gunicorn's highest too."""
+
+
+class Form(Enum):
+    """How a value is written, beyond its type."""
+
+    PLAIN = auto()
+    PATH = auto()
+    """Relative to ``server.chdir``; made absolute as text, so that symbolic links stay as the user wrote them."""
+    PATH_OR_DASH = auto()
+    """A path, or ``-`` for a standard stream."""
+    DIRECTORY = auto()
+    """Relative to the directory that pyfork was started in."""
+    BINDS = auto()
+    """Addresses, read by `config.binds`."""
+    ACCOUNT = auto()
+    """A user or a group, by name or number."""
+    OCTAL = auto()
+    """A file mode mask: a TOML integer, or a string that is octal with a leading ``0o`` or ``0``."""
+    LEVEL = auto()
+    """The name of a log level, in any case."""
+    ZERO_IS_HIGHEST = auto()
+    """0 stands for the highest value, for those who wrote 0 in gunicorn."""
+    ZERO_IS_UNLIMITED = auto()
+    """0 and ``"unlimited"`` stand for no limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """What the command line, the documents and a reload must know of a setting.
+
+    Attributes:
+        flags: the command line's, gunicorn's spelling first where it has one.
+        metavar: what stands for the value in ``--help``; "" for a switch.
+        form: how the value is written.
+        on_reload: what HUP does with a changed value, in the words of docs/settings.md.
+        default_text: what the documents show for a default of None.
+    """
+
+    flags: tuple[str, ...]
+    metavar: str
+    form: Form = Form.PLAIN
+    on_reload: str = "yes"
+    default_text: str = ""
+
+    @property
+    def long_flag(self) -> str:
+        """Return the flag by which messages name the setting."""
+        return next(flag for flag in self.flags if flag.startswith("--"))
+
+
+RESTART = "needs a restart"
+NEW_SOCKETS = "for addresses opened from then on"
+
+
+class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The arbiter: what it serves, where it listens, who it is."""
+
+    app: Annotated[
+        str | None,
+        Meta(
+            description="The WSGI application: `module:attribute`, `module` (then its `application` or `app`), "
+            "`module:factory()` with literal arguments, or `path/to/file.py:attribute`. Usually given as the argument "
+            "APP.",
+        ),
+        Option(("--app",), "APP"),
+    ] = None
+    bind: Annotated[
+        tuple[str, ...],
+        Meta(
+            min_length=1,
+            description="Where to listen: `HOST:PORT`, `:PORT`, `[IPv6]:PORT`, `unix:PATH`, `unix:@NAME` (abstract) or "
+            "`fd://N`. Sockets passed in by systemd (`LISTEN_FDS`) replace it. Without a bind anywhere, the variable "
+            "`PORT` means `0.0.0.0:$PORT`.",
+        ),
+        Option(("-b", "--bind"), "ADDRESS", Form.BINDS),
+    ] = ("127.0.0.1:8000",)
+    backlog: Annotated[
+        int,
+        Meta(
+            ge=1, le=2**31 - 1, description="Connections that may wait to be accepted; the kernel caps it (somaxconn)."
+        ),
+        Option(("--backlog",), "N"),
+    ] = 2048
+    reuse_port: Annotated[
+        bool,
+        Meta(
+            description="Set SO_REUSEPORT on the listening sockets, so that a second server can bind the same address."
+        ),
+        Option(("--reuse-port",), "", on_reload=NEW_SOCKETS),
+    ] = False
+    chdir: Annotated[
+        str | None,
+        Meta(
+            description="The directory to serve from: it leads `sys.path`, and relative paths of other settings start "
+            "there. A symbolic link in it is followed anew at each reload."
+        ),
+        Option(("--chdir",), "DIR", Form.DIRECTORY, default_text="the directory pyfork was started in"),
+    ] = None
+    pythonpath: Annotated[
+        tuple[str, ...],
+        Meta(description="Directories to search for modules, after `chdir`."),
+        Option(("--pythonpath",), "DIR,...", Form.PATH),
+    ] = ()
+    env: Annotated[
+        dict[str, str],
+        Meta(description="Environment variables for the application (`KEY=VALUE` on the command line, repeated)."),
+        Option(("-e", "--env"), "KEY=VALUE"),
+    ] = {}
+    user: Annotated[
+        str | None,
+        Meta(description="The user that workers become, by name or number; needs root."),
+        Option(("-u", "--user"), "USER", Form.ACCOUNT, default_text="who started pyfork"),
+    ] = None
+    group: Annotated[
+        str | None,
+        Meta(description="The group that workers take, by name or number."),
+        Option(("-g", "--group"), "GROUP", Form.ACCOUNT, default_text="the user's groups"),
+    ] = None
+    umask: Annotated[
+        Annotated[int, Meta(ge=0, le=0o777)] | None,
+        Meta(
+            description="The mask of file modes, for unix sockets and the workers: a number (TOML writes octal as "
+            "`0o027`) or a string, octal when it begins with 0 or 0o.",
+        ),
+        Option(("-m", "--umask"), "MASK", Form.OCTAL, default_text="as inherited"),
+    ] = None
+    pidfile: Annotated[
+        str | None,
+        Meta(description="The file that holds the arbiter's process id, and is locked while pyfork runs."),
+        Option(("-p", "--pid", "--pidfile"), "FILE", Form.PATH, on_reload=RESTART, default_text="none"),
+    ] = None
+    proc_name: Annotated[
+        str | None,
+        Meta(description="The name in the process titles, in place of the application's."),
+        Option(("-n", "--name"), "NAME", default_text="the application"),
+    ] = None
+
+
+class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The worker processes: their type, their number, their deadlines."""
+
+    type: Annotated[
+        str,
+        Meta(description="The type of worker. This version has `sync`: one request at a time."),
+        Option(("-k", "--worker-class", "--worker-type"), "TYPE"),
+    ] = "sync"
+    count: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=512,
+            description="Workers to run; the signals TTIN and TTOU change it while pyfork runs. Also read from the "
+            "variable `WEB_CONCURRENCY`.",
+        ),
+        Option(("-w", "--workers"), "N"),
+    ] = 1
+    threads: Annotated[
+        int,
+        Meta(ge=1, le=1024, description="Threads of a worker. `sync` has one; more need a type that comes later."),
+        Option(("--threads",), "N"),
+    ] = 1
+    connections: Annotated[
+        int,
+        Meta(ge=1, le=1_000_000, description="Connections that a worker may hold at once. `sync` holds one."),
+        Option(("--worker-connections",), "N"),
+    ] = 1000
+    timeout: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=LONGEST,
+            description="Seconds without progress inside the application before a worker is replaced, its stacks "
+            "written to the error log; 0 is never. Waiting for the client does not count.",
+        ),
+        Option(("-t", "--timeout"), "SECONDS"),
+    ] = 30
+    boot_timeout: Annotated[
+        float,
+        Meta(ge=0, le=LONGEST, description="Seconds that a worker may take to import the application; 0 is no limit."),
+        Option(("--boot-timeout",), "SECONDS"),
+    ] = 60
+    graceful_timeout: Annotated[
+        float,
+        Meta(ge=0, le=LONGEST, description="Seconds that a worker may take to finish its requests when it is to stop."),
+        Option(("--graceful-timeout",), "SECONDS"),
+    ] = 30
+
+
+class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """HTTP/1.1: deadlines for the client, limits of a request."""
+
+    keep_alive: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=LONGEST,
+            description="Seconds that an idle connection is kept for the next request. `sync` closes each connection "
+            "after its response.",
+        ),
+        Option(("--keep-alive",), "SECONDS"),
+    ] = 5
+    header_timeout: Annotated[
+        float,
+        Meta(ge=0.1, le=LONGEST, description="Seconds for a request's whole head to arrive; then 408."),
+        Option(("--header-timeout",), "SECONDS"),
+    ] = 10
+    body_timeout: Annotated[
+        float,
+        Meta(ge=0.1, le=LONGEST, description="Seconds to wait for the next octets of a request's body; then 408."),
+        Option(("--body-timeout",), "SECONDS"),
+    ] = 30
+    write_timeout: Annotated[
+        float,
+        Meta(ge=0.1, le=LONGEST, description="Seconds to wait for the client to take octets of the response."),
+        Option(("--write-timeout",), "SECONDS"),
+    ] = 30
+    limit_request_line: Annotated[
+        int,
+        Meta(ge=64, le=LARGEST_LINE, description="Octets of a request line; beyond it 414. 0 is the highest value."),
+        Option(("--limit-request-line",), "OCTETS", Form.ZERO_IS_HIGHEST),
+    ] = 8190
+    limit_request_fields: Annotated[
+        int,
+        Meta(ge=1, le=LARGEST_FIELDS, description="Header fields of a request; beyond it 431. 0 is the highest value."),
+        Option(("--limit-request-fields",), "N", Form.ZERO_IS_HIGHEST),
+    ] = 100
+    limit_request_field_size: Annotated[
+        int,
+        Meta(ge=64, le=LARGEST_LINE, description="Octets of one header field; beyond it 431. 0 is the highest value."),
+        Option(("--limit-request-field-size", "--limit-request-field_size"), "OCTETS", Form.ZERO_IS_HIGHEST),
+    ] = 8190
+    limit_request_body: Annotated[
+        Annotated[int, Meta(ge=1, le=2**62)] | None,
+        Meta(description="Octets of a request's body; beyond it 413. 0 or `unlimited` is no limit."),
+        Option(("--limit-request-body",), "OCTETS", Form.ZERO_IS_UNLIMITED, default_text='"unlimited"'),
+    ] = None
+
+
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The error log and the access log."""
+
+    level: Annotated[
+        str,
+        Meta(description="The least level that the error log keeps: debug, info, warning, error or critical."),
+        Option(("--log-level",), "LEVEL", Form.LEVEL),
+    ] = "info"
+    error: Annotated[
+        str,
+        Meta(description="The error log's file, or `-` for standard error."),
+        Option(("--error-logfile", "--log-file"), "FILE", Form.PATH_OR_DASH),
+    ] = "-"
+    access: Annotated[
+        str | None,
+        Meta(description="The access log's file, or `-` for standard output."),
+        Option(("--access-logfile",), "FILE", Form.PATH_OR_DASH, default_text="no access log"),
+    ] = None
+    format: Annotated[
+        str,
+        Meta(
+            description="The access log's lines: `common`, `combined`, `json`, or gunicorn's atoms, as in "
+            '`%(h)s "%(r)s" %(s)s`.',
+        ),
+        Option(("--access-logformat",), "FORMAT"),
+    ] = "combined"
+    capture_output: Annotated[
+        bool,
+        Meta(description="Write what the application prints to the error log."),
+        Option(("--capture-output",), ""),
+    ] = False
+    config: Annotated[
+        str | None,
+        Meta(
+            description="A file for `logging.config`: the format of `fileConfig`, or, when it ends in `.json`, of "
+            "`dictConfig`. The loggers are `pyfork.error` and `pyfork.access`."
+        ),
+        Option(("--log-config", "--log-config-json"), "FILE", Form.PATH, default_text="none"),
+    ] = None
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings, one attribute for each table of server.toml."""
+
+    server: ServerSettings = ServerSettings()
+    workers: WorkerSettings = WorkerSettings()
+    http: HttpSettings = HttpSettings()
+    log: LogSettings = LogSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One declared setting, as the rest of ``config`` and ``cli`` look at it.
+
+    Attributes:
+        table: the table of server.toml.
+        key: the key in it.
+        type: the type without its description.
+        checked_type: the type with its range, for msgspec.
+        default: the value when nobody gives one.
+        meta: range and description.
+        option: what the command line and the documents need.
+    """
+
+    table: str
+    key: str
+    type: Any
+    checked_type: Any
+    default: Any
+    meta: Meta
+    option: Option
+
+    @property
+    def name(self) -> str:
+        """Return how messages call it, as in ``workers.count``."""
+        return f"{self.table}.{self.key}"
+
+    @property
+    def variable(self) -> str:
+        """Return its environment variable, as in ``PYFORK_WORKERS_COUNT``."""
+        return f"PYFORK_{self.table}_{self.key}".upper()
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Return the lowest and the highest value of a number."""
+        found = next(meta for meta in (self.meta, *_inner_metas(self.type)) if meta.ge is not None)
+        return found.ge or 0, found.le or 0
+
+    @property
+    def description(self) -> str:
+        """Return what it does."""
+        return self.meta.description or ""
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it holds several strings."""
+        return get_origin(self.type) is tuple
+
+    @property
+    def is_mapping(self) -> bool:
+        """Whether it holds names with values."""
+        return get_origin(self.type) is dict
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether it is true or false."""
+        return self.type is bool
+
+
+def _inner_metas(hint: Any) -> list[Meta]:
+    """Return the metadata inside an optional type: msgspec takes a range of the number only, not of the union."""
+    return [found for part in get_args(hint) for found in get_args(part) if isinstance(found, Meta)]
+
+
+def _declared(table: str, struct: type[msgspec.Struct]) -> list[Setting]:
+    hints = get_type_hints(struct, include_extras=True)
+    defaults = struct()
+    settings = []
+    for field in msgspec.structs.fields(struct):
+        plain, meta, option = get_args(hints[field.name])
+        default = getattr(defaults, field.name)
+        settings.append(Setting(table, field.name, plain, Annotated[plain, meta], default, meta, option))
+    return settings
+
+
+TABLES: Mapping[str, type[msgspec.Struct]] = {
+    "server": ServerSettings,
+    "workers": WorkerSettings,
+    "http": HttpSettings,
+    "log": LogSettings,
+}
+SETTINGS: Mapping[str, Setting] = {
+    setting.name: setting for table, struct in TABLES.items() for setting in _declared(table, struct)
+}
+"""Every setting by its name, in the order of declaration."""

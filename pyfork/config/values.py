@@ -1,0 +1,251 @@
+"""One raw value of a setting, from TOML or as text, becomes a checked one, or a sentence that says what it must be.
+
+Text (environment, command line) is read generously, since everything is text there; TOML strictly, since it has types:
+``count = "4"`` is a mistake in a file and the only way to say 4 in a variable.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from pyfork.config.binds import parse_bind
+from pyfork.config.schema import Form, Setting
+from pyfork.errors import ConfigurationError
+
+LEVELS = ("debug", "info", "warning", "error", "critical")
+UNLIMITED = "unlimited"
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_LONGEST_SHOWN = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A value as somebody gave it.
+
+    Attributes:
+        value: what TOML says; or text, or a tuple of texts (a flag given several times).
+        origin: where it stands, as in ``environment PORT``.
+        is_text: whether it comes from a place that knows only text.
+    """
+
+    value: Any
+    origin: str
+    is_text: bool
+
+
+class _UnfitError(Exception):
+    """The value is not what the setting takes; the argument, if any, says more than the expectation does."""
+
+
+def read_value(setting: Setting, raw: Raw) -> Any:
+    """Return the value of ``setting`` that ``raw`` stands for.
+
+    Raises:
+        ConfigurationError: it stands for none; every problem names the origin and the setting.
+    """
+    try:
+        value = _from_text(setting, raw.value) if raw.is_text else raw.value
+        value = _read_form(setting, value)
+        is_strict = not (raw.is_text and setting.type in {bool, int, float})
+        value = msgspec.convert(value, setting.checked_type, strict=is_strict)
+        _check_strings(value)
+    except (_UnfitError, msgspec.ValidationError) as error:
+        more = str(error) if isinstance(error, _UnfitError) else _hint(setting, raw)
+        wanted = expectation(setting, is_text=raw.is_text)
+        problem = f"{raw.origin}: {setting.name} must be {wanted}, not {show(raw.value)}"
+        raise ConfigurationError(f"{problem} ({more})" if more else problem) from None
+    if setting.option.form is Form.BINDS:
+        return _read_binds(setting, value, raw)
+    return value
+
+
+def expectation(setting: Setting, *, is_text: bool = False) -> str:
+    """Return what ``setting`` takes, to follow "must be"."""
+    if setting.option.form in _EXPECTATIONS:
+        return _EXPECTATIONS[setting.option.form]
+    if setting.is_list:
+        return "one or more values, separated by commas" if is_text else "an array of strings"
+    if setting.is_mapping:
+        return "KEY=VALUE" if is_text else "a table of strings"
+    if setting.is_switch:
+        return "true or false"
+    if setting.type in {int, float}:
+        lowest, highest = setting.bounds
+        number = "a whole number" if setting.type is int else "a number of seconds"
+        zero = " (0 stands for the highest)" if setting.option.form is Form.ZERO_IS_HIGHEST else ""
+        return f"{number} from {lowest:g} to {highest:.0f}{zero}"
+    return "a string"
+
+
+_EXPECTATIONS = {
+    Form.ACCOUNT: "a name, or a number from 0 on",
+    Form.OCTAL: "a mask of file modes from 0 to 0o777, as in 0o027",
+    Form.LEVEL: f"one of {', '.join(LEVELS)}",
+    Form.ZERO_IS_UNLIMITED: f'a number of octets, or "{UNLIMITED}"',
+}
+
+
+def show(value: object) -> str:
+    """Return ``value`` as a message shows it: on one line, not too long, nothing unprintable."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        return "a table"
+    if isinstance(value, list):
+        return "an array"
+    if isinstance(value, tuple):
+        return ", ".join(show(part) for part in value)
+    text = str(value).encode(errors="backslashreplace").decode()
+    text = text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."
+    return json.dumps(text, ensure_ascii=False) if isinstance(value, str) else text
+
+
+def _hint(setting: Setting, raw: Raw) -> str:
+    """Say how the value would be right, where it is plain what was meant."""
+    if setting.is_mapping and isinstance(raw.value, dict):
+        return next(f"{name} is {show(value)}" for name, value in raw.value.items() if not isinstance(value, str))
+    if setting.is_list and isinstance(raw.value, list):
+        return next(
+            (f"{show(value)} is not a string" for value in raw.value if not isinstance(value, str)), "it is empty"
+        )
+    if raw.is_text or not isinstance(raw.value, str):
+        return ""
+    if setting.is_list:
+        return f"write {setting.key} = [{show(raw.value)}]"
+    try:
+        msgspec.convert(raw.value, setting.checked_type, strict=False)
+    except msgspec.ValidationError:
+        return ""
+    return "write it without the quotes"
+
+
+# Text: environment variables and flags.
+
+
+def _from_text(setting: Setting, text: Any) -> Any:
+    """Take lists and tables apart; the rest is left to msgspec."""
+    if setting.is_mapping:
+        return _assignments(text if isinstance(text, tuple) else _cut(text))
+    if setting.is_list and isinstance(text, tuple):
+        is_whole = setting.option.form is Form.BINDS  # a flag names one address; only a variable needs commas
+        return list(text) if is_whole else _cut(",".join(text))
+    return _cut(text) if setting.is_list else text
+
+
+def _cut(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _assignments(pieces: list[str] | tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for piece in pieces:
+        key, separator, value = piece.partition("=")
+        if not separator:
+            raise _UnfitError
+        found[key] = value
+    return found
+
+
+# The notations that a setting has beside its type. What a reader does not know it leaves to msgspec.
+
+
+def _read_form(setting: Setting, value: Any) -> Any:
+    reader = _READERS.get(setting.option.form)
+    is_candidate = reader is not None and isinstance(value, str | int) and not isinstance(value, bool)
+    return reader(setting, value) if reader is not None and is_candidate else value
+
+
+def _read_account(_: Setting, value: str | int) -> str:
+    if str(value).startswith("-"):
+        raise _UnfitError
+    return str(value)
+
+
+def _read_octal(_: Setting, value: str | int) -> int:
+    """Read text as gunicorn does: octal when it begins with 0, hexadecimal after 0x, decimal else."""
+    if isinstance(value, int):
+        return value
+    try:
+        return int(re.sub(r"^0(?=[0-9])", "0o", value), 0)
+    except ValueError:
+        raise _UnfitError from None
+
+
+def _read_level(_: Setting, value: str | int) -> str:
+    if str(value).lower() not in LEVELS:
+        raise _UnfitError
+    return str(value).lower()
+
+
+def _read_zero_as_highest(setting: Setting, value: str | int) -> str | int:
+    return int(setting.bounds[1]) if value in {0, "0"} else value
+
+
+def _read_zero_as_unlimited(_: Setting, value: str | int) -> int | None:
+    if value in {0, "0", UNLIMITED}:
+        return None
+    try:
+        return int(value)
+    except ValueError:
+        raise _UnfitError from None
+
+
+_READERS: Mapping[Form, Callable[[Setting, Any], Any]] = {
+    Form.ACCOUNT: _read_account,
+    Form.OCTAL: _read_octal,
+    Form.LEVEL: _read_level,
+    Form.ZERO_IS_HIGHEST: _read_zero_as_highest,
+    Form.ZERO_IS_UNLIMITED: _read_zero_as_unlimited,
+}
+
+
+def _read_binds(setting: Setting, texts: tuple[str, ...], raw: Raw) -> tuple[str, ...]:
+    """Return the canonical addresses.
+
+    Raises:
+        ConfigurationError: with one problem for each text that is no address.
+    """
+    binds, problems = [], []
+    for text in texts:
+        try:
+            binds.append(parse_bind(text).text)
+        except ConfigurationError as error:
+            problems += [f"{raw.origin}: {setting.table}.{problem}" for problem in error.problems]
+    if problems:
+        raise ConfigurationError(*problems)
+    return tuple(binds)
+
+
+def _check_strings(value: Any) -> None:
+    """Refuse what no path, name or variable can be, before it fails somewhere deep with no name on it."""
+    if isinstance(value, dict):
+        for name, text in value.items():
+            _check_name(name)
+            if "\0" in text:
+                raise _UnfitError("a value contains NUL")
+        return
+    for text in value if isinstance(value, tuple) else (value,):
+        if isinstance(text, str):
+            _check_string(text)
+
+
+def _check_name(name: str) -> None:
+    _check_string(name)
+    if "=" in name:
+        raise _UnfitError("the name of a variable contains '='")
+
+
+def _check_string(text: str) -> None:
+    if not text:
+        raise _UnfitError("an empty string is not one; leave the setting out instead")
+    if _CONTROL.search(text):
+        raise _UnfitError("it contains a control character")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _UnfitError("it is not UTF-8") from None

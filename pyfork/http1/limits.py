@@ -1,0 +1,36 @@
+"""How much a client may send before it is refused: an operator's limits, and two of our own.
+
+llhttp itself has none (tried: a header line of 100 MB, an endless chunk extension), so every octet is counted here.
+"""
+
+from dataclasses import dataclass
+
+MAX_FEED = 16_384
+"""Octets that a shell reads at once and feeds: the bound of what is read ahead of the request being served."""
+
+MAX_BARREN = 16_384
+"""Octets of a chunked body in a row, on a fixed grid, that may hold nothing but framing and trailers.
+
+Chunk extensions and trailers are octets that no application asks for; one that never ends would keep a worker busy
+for as long as the client likes. Go refuses more than 16 KiB of them (CVE-2023-39326), hyper too.
+"""
+
+MAX_EMPTY_LINES = 4
+"""Empty lines ignored before a request line (RFC 9112 section 2.2 asks for "at least one")."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one request may weigh; each breach has a status of its own.
+
+    Args:
+        request_line: octets of the request line, without its CRLF (414).
+        fields: header fields, and as many trailer fields (431).
+        field_size: octets of one field line, without its CRLF (431).
+        body: octets of content (413); None for no limit.
+    """
+
+    request_line: int = 8190
+    fields: int = 100
+    field_size: int = 8190
+    body: int | None = None

@@ -1,0 +1,283 @@
+"""Octets in, events out: the requests of one connection, one at a time.
+
+The rules:
+
+- A call of `feed` never goes past the end of a message. What lies behind it is kept as it came, and not looked at
+  before the next call: so nobody reads ahead of the request being served, whatever a client pipelines, and a message
+  always begins at a place that is known. (That is how methods that llhttp does not know can be served.)
+- Two ways lead through a head. The short one takes a head that is whole, small and in order, at one go. Anything
+  else goes the long way, line by line, where each octet is counted and each refusal is made. The long way alone
+  decides: what fails on the short one is started anew on the long one. So the events do not depend on how the
+  network cut the octets.
+- The tokenizer sees heads only (`tokenizer.py` says why); a body is framed here or in `chunked.py`.
+- After a refusal, or after a request that ends the connection, nothing is parsed any more.
+"""
+
+from enum import Enum
+
+from pyfork.errors import ProtocolError
+from pyfork.http1.chunked import ChunkedBody
+from pyfork.http1.head import TOKEN_OCTETS, build_request, read_request_line
+from pyfork.http1.limits import MAX_EMPTY_LINES, Limits
+from pyfork.http1.request import EndOfMessage, Event, Request
+from pyfork.http1.tokenizer import HeadTokenizer
+
+_END_OF_MESSAGE = EndOfMessage()
+_CR = 0x0D
+
+
+class _Phase(Enum):
+    """What the next octet belongs to."""
+
+    START = "a request line, or an empty line before one"
+    FIELDS = "a field line, or the empty line that ends the head"
+    LENGTH = "content of known length"
+    CHUNKS = "a chunked body"
+    CLOSED = "nothing: the client was refused, or its last request has been read"
+
+
+_START = _Phase.START  # a global is found faster than an enum's member
+
+
+class RequestParser:
+    """Parses what one client sends on one connection.
+
+    Args:
+        limits: what a request may weigh.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_chunked",
+        "_ignored",
+        "_is_at_eof",
+        "_keep_alive",
+        "_limits",
+        "_line",
+        "_lines",
+        "_phase",
+        "_position",
+        "_remaining",
+        "_request_line",
+        "_short_head",
+        "_tokenizer",
+    )
+
+    _chunked: ChunkedBody
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._short_head = min(limits.request_line, limits.field_size)  # no line in it can be too long
+        self._tokenizer = HeadTokenizer()
+        self._phase = _START
+        self._buffer = b""  # octets fed; those before _position are dealt with
+        self._position = 0
+        self._line = bytearray()  # what has come of a line that is not complete
+        self._lines = 0  # complete lines: empty ones before a head, fields in it
+        self._request_line = b""
+        self._keep_alive = True  # may another request follow this one?
+        self._remaining = 0  # octets of content still to come
+        self._ignored = 0  # octets fed after the end
+        self._is_at_eof = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the parser is between messages and has not one octet of the next."""
+        return self._phase is _START and not self._line and self._position == len(self._buffer)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether no event will follow any more."""
+        return self._phase is _Phase.CLOSED
+
+    @property
+    def is_reading_content(self) -> bool:
+        """Whether a request has been returned and its end has not."""
+        return self._phase is _Phase.LENGTH or self._phase is _Phase.CHUNKS
+
+    @property
+    def leftover(self) -> int:
+        """Octets that were fed and that no event speaks of: yet or, once closed, ever."""
+        return self._ignored + len(self._line) + len(self._buffer) - self._position
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Take octets from the client and return what they mean, up to the end of one message at most.
+
+        ``feed(b"")`` goes on with what an earlier call has left over. Nothing is raised.
+
+        Args:
+            data: octets as they came, at best no more than `limits.MAX_FEED` of them.
+
+        Returns:
+            The events in order. An `EndOfMessage` or a `ProtocolError` is the last of its list.
+        """
+        if self._position == len(self._buffer):
+            self._buffer = data
+            self._position = 0
+        elif data:
+            self._buffer = self._buffer[self._position :] + data
+            self._position = 0
+        events: list[Event] = []
+        if self._phase is not _START or self._line or not self._take_short_head(events):
+            self._take_long_way(events)
+        return events
+
+    def feed_eof(self) -> list[Event]:
+        """Say that the client sends no more, and return what that means.
+
+        A request that it has not completed is refused with a 400. If octets are left over, the events are those of
+        the next message in them, and the end takes effect when all is parsed.
+        """
+        self._is_at_eof = True
+        return self.feed(b"")
+
+    def _take_short_head(self, events: list[Event]) -> bool:
+        """Take a head that is whole, small and in order; say whether that was all there is."""
+        start = self._position
+        end = self._buffer.find(b"\r\n\r\n", start) + 4
+        if not 4 < end - start <= self._short_head:
+            return False
+        head = self._buffer[start:end]
+        try:
+            self._tokenizer.feed(head)
+            headers = self._tokenizer.take_headers()
+            request = build_request(head[: head.find(b"\r\n")], headers, self._limits)
+        except ProtocolError:
+            return False  # The long way finds it out again, and says so.
+        if len(headers) > self._limits.fields:
+            return False
+        self._position = end
+        events.append(request)
+        if request.keep_alive and not request.content_length and not request.is_chunked:
+            events.append(_END_OF_MESSAGE)
+            return True
+        return self._begin_content(request, events)
+
+    def _begin_content(self, request: Request, events: list[Event]) -> bool:
+        """Prepare for what follows a head; say whether that is the end of the message."""
+        self._keep_alive = request.keep_alive
+        if request.is_chunked:
+            self._chunked = ChunkedBody(self._limits)
+            self._phase = _Phase.CHUNKS
+        elif request.content_length:
+            self._remaining = request.content_length
+            self._phase = _Phase.LENGTH
+        else:
+            return self._end_message(_END_OF_MESSAGE, events)
+        self._tokenizer.restart()  # The present one waits for the content.
+        return False
+
+    def _end_message(self, end: EndOfMessage, events: list[Event]) -> bool:
+        events.append(end)
+        self._lines = 0
+        self._phase = _START if self._keep_alive else _Phase.CLOSED
+        return True
+
+    def _take_long_way(self, events: list[Event]) -> None:
+        """Parse the buffer up to the end of a message, of the buffer, or of our patience."""
+        try:
+            has_ended = False
+            while not has_ended and self._position < len(self._buffer):
+                has_ended = _STEPS[self._phase](self, events)
+            if self._is_at_eof and not has_ended:
+                self._take_eof()
+        except ProtocolError as error:
+            self._phase = _Phase.CLOSED
+            events.append(error.with_traceback(None))
+
+    def _take_eof(self) -> None:
+        if self._phase is not _Phase.CLOSED and not self.is_idle:
+            raise ProtocolError(400, "The request is not complete")
+        self._phase = _Phase.CLOSED
+
+    def _read_request_line(self, _events: list[Event]) -> bool:
+        """START: take a request line, or an empty line before it (RFC 9112 section 2.2)."""
+        if not self._line:
+            first = self._buffer[self._position]
+            if first not in TOKEN_OCTETS and first != _CR:
+                raise ProtocolError(400, "The request does not begin with a method (TLS on a plain port?)")
+        line = self._take_line(self._limits.request_line, 414, "The request line")
+        if line is None:
+            return False
+        if line == b"\r\n":
+            self._lines += 1
+            if self._lines > MAX_EMPTY_LINES:
+                raise ProtocolError(400, "There are too many empty lines before the request")
+            return False
+        if not line.endswith(b"\r\n"):
+            raise ProtocolError(400, "The request line does not end with CRLF")
+        self._request_line = line[:-2]
+        _, target, _ = read_request_line(self._request_line)
+        # llhttp has a list of methods; ours is open. Which one it is makes no difference to the rest of the head.
+        self._tokenizer.restart()
+        self._tokenizer.feed(b"GET " + target + b" HTTP/1.1\r\n")
+        self._lines = 0
+        self._phase = _Phase.FIELDS
+        return False
+
+    def _read_field(self, events: list[Event]) -> bool:
+        """FIELDS: take a field line, or the empty line behind the last."""
+        line = self._take_line(self._limits.field_size, 431, "A header field")
+        if line is None:
+            return False
+        if line != b"\r\n":
+            self._lines += 1
+            if self._lines > self._limits.fields:
+                raise ProtocolError(431, "There are more header fields than allowed")
+        self._tokenizer.feed(line)
+        if line != b"\r\n":
+            return False
+        request = build_request(self._request_line, self._tokenizer.take_headers(), self._limits)
+        events.append(request)
+        return self._begin_content(request, events)
+
+    def _take_line(self, limit: int, status: int, subject: str) -> bytes | None:
+        """Take a line with its LF, or what there is of it (None)."""
+        buffer, start = self._buffer, self._position
+        room = limit + 2 - len(self._line)
+        end = buffer.find(b"\n", start, start + room) + 1
+        if end == 0:
+            if len(buffer) - start >= room:
+                raise ProtocolError(status, f"{subject} is longer than {limit} octets")
+            self._line += buffer[start:]
+            self._position = len(buffer)
+            return None
+        line = bytes(self._line + buffer[start:end])
+        self._line.clear()
+        self._position = end
+        return line
+
+    def _read_content(self, events: list[Event]) -> bool:
+        """LENGTH: content is whatever comes."""
+        content = self._buffer[self._position : self._position + self._remaining]
+        events.append(content)
+        self._position += len(content)
+        self._remaining -= len(content)
+        return self._remaining == 0 and self._end_message(_END_OF_MESSAGE, events)
+
+    def _read_chunks(self, events: list[Event]) -> bool:
+        """CHUNKS: content is what the chunks hold."""
+        chunked = self._chunked
+        try:
+            self._position = chunked.feed(self._buffer, self._position)
+        finally:
+            content = chunked.take_content()
+            if content:
+                events.append(content)
+        return chunked.is_complete and self._end_message(EndOfMessage(chunked.trailers), events)
+
+    def _ignore(self, _events: list[Event]) -> bool:
+        """CLOSED: count what comes, and forget it."""
+        self._ignored += len(self._buffer) - self._position
+        self._position = len(self._buffer)
+        return False
+
+
+_STEPS = {
+    _Phase.START: RequestParser._read_request_line,  # noqa: SLF001 (the class's own)
+    _Phase.FIELDS: RequestParser._read_field,  # noqa: SLF001
+    _Phase.LENGTH: RequestParser._read_content,  # noqa: SLF001
+    _Phase.CHUNKS: RequestParser._read_chunks,  # noqa: SLF001
+    _Phase.CLOSED: RequestParser._ignore,  # noqa: SLF001
+}
+"""How each phase deals with the buffer; True says that a message has ended."""

@@ -1,0 +1,73 @@
+"""What the parser says of a client's octets: a request, its content, its end, or why it is refused.
+
+The order of the events of one connection is always ``Request bytes* EndOfMessage`` over and over, and possibly one
+`ProtocolError` as the very last.
+"""
+
+from dataclasses import dataclass
+
+from pyfork.errors import ProtocolError
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Request:
+    """The head of one request, checked: whoever gets it need not doubt its framing or its Host.
+
+    Attributes:
+        method: as sent; any token, as methods are case-sensitive and open (RFC 9110 section 9.1).
+        target: as sent (RFC 9112 section 3.2).
+        path: of the target, still percent-encoded; ``*`` for ``OPTIONS *``.
+        query: of the target, still percent-encoded, without its question mark.
+        host: authority of an absolute target, or else the Host field; ``b""`` if there is none (HTTP/1.0).
+        http_version: ``"1.0"`` or ``"1.1"``.
+        headers: names as sent, values without surrounding whitespace, in the order of their coming.
+        content_length: octets of content announced, None if not announced.
+        is_chunked: whether the content comes in chunks.
+        expects_continue: whether the client waits for a 100 before it sends the content.
+        keep_alive: whether the client lets the connection persist (RFC 9112 section 9.3).
+    """
+
+    __slots__ = (
+        "content_length",
+        "expects_continue",
+        "headers",
+        "host",
+        "http_version",
+        "is_chunked",
+        "keep_alive",
+        "method",
+        "path",
+        "query",
+        "target",
+    )
+
+    def __init__(self, method: str, target: bytes, http_version: str, headers: Headers) -> None:
+        self.method = method
+        self.target = target
+        self.http_version = http_version
+        self.headers = headers
+        self.path = target
+        self.query = b""
+        self.host = b""
+        self.content_length: int | None = None
+        self.is_chunked = False
+        self.expects_continue = False
+        self.keep_alive = http_version == "1.1"
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.target!r} HTTP/{self.http_version}>"
+
+
+@dataclass(frozen=True, slots=True)
+class EndOfMessage:
+    """The request is complete.
+
+    Args:
+        trailers: the fields behind a chunked body (RFC 9112 section 7.1.2), never merged into the headers.
+    """
+
+    trailers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+Event = Request | bytes | EndOfMessage | ProtocolError

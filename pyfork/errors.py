@@ -7,7 +7,8 @@
     ├── ApplicationLoadError    the application cannot be imported: exit status 4
     ├── BootError               a worker cannot boot for another reason: exit status 3
     ├── ProtocolError           the client's fault: carries the status that answers it
-    ├── DisconnectedError       the client has gone; nobody is left to answer
+    ├── RequestBodyError        the same, as wsgi.input tells the application: an OSError
+    ├── DisconnectedError       the client has gone; nobody is left to answer: an OSError (ConnectionError)
     └── ApplicationError        the application broke PEP 3333: answered with a 500, the culprit is named
     QuitNow (BaseException)     SIGQUIT in a worker: unwinds whatever runs, no ``except Exception`` stops it
 """
@@ -60,7 +61,19 @@ class ProtocolError(PyforkError):
         self.detail = detail
 
 
-class DisconnectedError(PyforkError):
+class RequestBodyError(PyforkError, OSError):
+    """What `ProtocolError` becomes inside the application, which reads its input as a file and expects an OSError.
+
+    Args:
+        error: the refusal; it answers the request if the application does not.
+    """
+
+    def __init__(self, error: ProtocolError) -> None:
+        super().__init__(error.detail)
+        self.error = error
+
+
+class DisconnectedError(PyforkError, ConnectionError):
     """The client has gone, or takes nothing any more; there is nobody to answer."""
 
 
@@ -68,5 +81,5 @@ class ApplicationError(PyforkError):
     """The application returned what PEP 3333 or RFC 9110 forbids; the message names the culprit."""
 
 
-class QuitNow(BaseException):  # noqa: N818 (not an error: it is an order)
+class QuitNow(BaseException):
     """SIGQUIT reached a worker: end at once, running only ``finally`` blocks and ``atexit``."""

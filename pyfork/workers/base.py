@@ -27,6 +27,7 @@ from pyfork.workers.signals import IGNORED_SIGNALS
 
 _log = logging.getLogger("pyfork.error")
 
+
 def worker_main(handoff: Handoff) -> ExitStatus:
     """Live the life of a worker; called in the child, on a clean stack, by the composition root.
 
@@ -98,6 +99,7 @@ class Worker:
     """
 
     is_multithread: ClassVar[bool] = False
+    can_keep_alive: ClassVar[bool] = False
 
     def __init__(self, handoff: Handoff, heartbeat: Heartbeat) -> None:
         settings = handoff.settings

@@ -17,19 +17,40 @@ from time import monotonic
 from pyfork.connection.blocking import BlockingConnection, Outcome
 from pyfork.ipc.heartbeat import Heartbeat
 from pyfork.ipc.messages import Handoff
+from pyfork.ipc.scoreboard import Slot
 from pyfork.process import lifeline, title
 from pyfork.workers.base import Worker
-from pyfork.workers.http import make_context
+from pyfork.workers.contexts import make_contexts
 from pyfork.workers.lingering import LingeringSockets
 from pyfork.workers.loader import Application
 
 OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 DESCRIPTOR_PAUSE = 0.5
 """Seconds without accepting after the kernel had no descriptor left; the queue waits meanwhile."""
+LONGEST_PATH = 256
+"""Octets of a path that the process title shows."""
 LAST_ACCEPTS = 64
 """Connections that a retiring worker still takes, if others go on serving."""
 
 _log = logging.getLogger("pyfork.error")
+
+
+class TitledProgress:
+    """The scoreboard's slot, but the process title shows the request as well."""
+
+    __slots__ = ("_slot", "_title", "end_request", "enter_application", "leave_application")
+
+    def __init__(self, slot: Slot, shown: str) -> None:
+        self._slot = slot
+        self._title = shown
+        self.enter_application = slot.enter_application
+        self.leave_application = slot.leave_application
+        self.end_request = slot.end_request
+
+    def begin_request(self, method: str, path: bytes) -> None:
+        """Record the request and show it; a title has room for the beginning of a path."""
+        title.set_title(f"{self._title} {method} {path[:LONGEST_PATH].decode('latin-1')}")
+        self._slot.begin_request(method, path)
 
 
 class SyncWorker(Worker):
@@ -44,9 +65,7 @@ class SyncWorker(Worker):
 
     def boot(self, application: Application) -> None:
         """Make the contexts in which connections run; one for each listener, as the environ differs."""
-        self._contexts = {
-            listener.fileno(): make_context(self, application, told, self._wait) for listener, told in self.sockets
-        }
+        self._contexts = make_contexts(self, application, self._wait, TitledProgress(self.slot, self.title))
 
     def run(self) -> None:
         """Serve until told to drain or orphaned."""

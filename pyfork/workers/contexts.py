@@ -1,0 +1,59 @@
+"""What the worker types that serve WSGI share: the context in which a listener's connections run."""
+
+import os
+
+from pyfork.connection.context import ConnectionContext, DateCache, Progress, Wait
+from pyfork.gateway.environ import base_environ
+from pyfork.gateway.errors import ErrorStream
+from pyfork.http1.limits import Limits
+from pyfork.ipc.messages import Listener
+from pyfork.log.access import create_access_log
+from pyfork.workers.base import Worker
+from pyfork.workers.loader import Application
+
+
+def make_contexts(
+    worker: Worker, application: Application, wait: Wait, progress: Progress
+) -> dict[int, ConnectionContext]:
+    """Return a context for each listener, by its descriptor; called in the worker, after the import.
+
+    Raises:
+        ConfigurationError: ``log.format`` is impossible.
+    """
+    http = worker.settings.http
+    limits = Limits(
+        request_line=http.limit_request_line,
+        fields=http.limit_request_fields,
+        field_size=http.limit_request_field_size,
+        body=http.limit_request_body,
+    )
+    access_log = create_access_log(worker.settings.log)
+    warned: set[str] = set()
+    dates = DateCache()
+    return {
+        listener.fileno(): ConnectionContext(
+            application=application,
+            http=http,
+            limits=limits,
+            base_environ=_environ_of(worker, told),
+            wait=wait,
+            progress=progress,
+            access_log=access_log,
+            can_keep_alive=worker.can_keep_alive,
+            warned_fields=warned,
+            dates=dates,
+        )
+        for listener, told in worker.sockets
+    }
+
+
+def _environ_of(worker: Worker, told: Listener) -> dict[str, object]:
+    is_tcp = told.family == "tcp"
+    return base_environ(
+        server_name=told.host if is_tcp else "",
+        server_port=str(told.port) if is_tcp else "",
+        errors=ErrorStream(),
+        is_multithread=worker.is_multithread,
+        is_multiprocess=True,  # even one worker has a second beside it during a reload
+        script_name=os.environ.get("SCRIPT_NAME", ""),
+    )

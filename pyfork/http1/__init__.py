@@ -6,5 +6,16 @@
 from pyfork.http1.limits import MAX_FEED, Limits
 from pyfork.http1.parser import RequestParser
 from pyfork.http1.request import EndOfMessage, Event, Request
+from pyfork.http1.response import ResponseEncoder, error_response, http_date
 
-__all__ = ["MAX_FEED", "EndOfMessage", "Event", "Limits", "Request", "RequestParser"]
+__all__ = [
+    "MAX_FEED",
+    "EndOfMessage",
+    "Event",
+    "Limits",
+    "Request",
+    "RequestParser",
+    "ResponseEncoder",
+    "error_response",
+    "http_date",
+]

@@ -52,7 +52,20 @@ coverage: $(READY)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
+BENCH_READY := benchmarks/.venv/.ready
+
+$(BENCH_READY): $(READY) benchmarks/requirements.txt
+	$(PYTHON) -m venv --clear benchmarks/.venv
+	benchmarks/.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable . --requirement benchmarks/requirements.txt
+	@touch $@
+
+## make bench      CPU per request beside gunicorn's, both sync (needs wrk or hey; ARGS='--rounds 20' for more rounds)
+bench:
+	@$(PYTHON) benchmarks/load.py
+	@$(MAKE) --no-print-directory $(BENCH_READY)
+	@benchmarks/.venv/bin/python benchmarks/bench.py $(ARGS)
+
 ## make clean      remove what make made
 clean:
-	rm -rf .venv .coverage .coverage.* build dist
+	rm -rf .venv benchmarks/.venv .coverage .coverage.* build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

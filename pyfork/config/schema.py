@@ -54,7 +54,8 @@ class Option:
         metavar: what stands for the value in ``--help``; "" for a switch.
         form: how the value is written.
         on_reload: what HUP does with a changed value, in the words of docs/settings.md.
-        default_text: what the documents show for a default of None.
+        default_text: what a default of None means.
+        example: a value for server.toml.example where the default is none.
     """
 
     flags: tuple[str, ...]
@@ -62,6 +63,7 @@ class Option:
     form: Form = Form.PLAIN
     on_reload: str = "yes"
     default_text: str = ""
+    example: Any = None
 
     @property
     def long_flag(self) -> str:
@@ -83,7 +85,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
             "`module:factory()` with literal arguments, or `path/to/file.py:attribute`. Usually given as the argument "
             "APP.",
         ),
-        Option(("--app",), "APP"),
+        Option(("--app",), "APP", default_text="none", example="myproject.wsgi:application"),
     ] = None
     bind: Annotated[
         tuple[str, ...],
@@ -115,27 +117,29 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
             description="The directory to serve from: it leads `sys.path`, and relative paths of other settings start "
             "there. A symbolic link in it is followed anew at each reload."
         ),
-        Option(("--chdir",), "DIR", Form.DIRECTORY, default_text="the directory pyfork was started in"),
+        Option(
+            ("--chdir",), "DIR", Form.DIRECTORY, default_text="the directory pyfork was started in", example="/srv/app"
+        ),
     ] = None
     pythonpath: Annotated[
         tuple[str, ...],
         Meta(description="Directories to search for modules, after `chdir`."),
-        Option(("--pythonpath",), "DIR,...", Form.PATH),
+        Option(("--pythonpath",), "DIR,...", Form.PATH, example=["/srv/lib"]),
     ] = ()
     env: Annotated[
         dict[str, str],
         Meta(description="Environment variables for the application (`KEY=VALUE` on the command line, repeated)."),
-        Option(("-e", "--env"), "KEY=VALUE"),
+        Option(("-e", "--env"), "KEY=VALUE", example={"DEBUG": "1"}),
     ] = {}
     user: Annotated[
         str | None,
         Meta(description="The user that workers become, by name or number; needs root."),
-        Option(("-u", "--user"), "USER", Form.ACCOUNT, default_text="who started pyfork"),
+        Option(("-u", "--user"), "USER", Form.ACCOUNT, default_text="who started pyfork", example="www-data"),
     ] = None
     group: Annotated[
         str | None,
         Meta(description="The group that workers take, by name or number."),
-        Option(("-g", "--group"), "GROUP", Form.ACCOUNT, default_text="the user's groups"),
+        Option(("-g", "--group"), "GROUP", Form.ACCOUNT, default_text="the user's groups", example="www-data"),
     ] = None
     umask: Annotated[
         Annotated[int, Meta(ge=0, le=0o777)] | None,
@@ -143,17 +147,24 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
             description="The mask of file modes, for unix sockets and the workers: a number (TOML writes octal as "
             "`0o027`) or a string, octal when it begins with 0 or 0o.",
         ),
-        Option(("-m", "--umask"), "MASK", Form.OCTAL, default_text="as inherited"),
+        Option(("-m", "--umask"), "MASK", Form.OCTAL, default_text="as inherited", example="0o027"),
     ] = None
     pidfile: Annotated[
         str | None,
         Meta(description="The file that holds the arbiter's process id, and is locked while pyfork runs."),
-        Option(("-p", "--pid", "--pidfile"), "FILE", Form.PATH, on_reload=RESTART, default_text="none"),
+        Option(
+            ("-p", "--pid", "--pidfile"),
+            "FILE",
+            Form.PATH,
+            on_reload=RESTART,
+            default_text="none",
+            example="/run/pyfork/pyfork.pid",
+        ),
     ] = None
     proc_name: Annotated[
         str | None,
         Meta(description="The name in the process titles, in place of the application's."),
-        Option(("-n", "--name"), "NAME", default_text="the application"),
+        Option(("-n", "--name"), "NAME", default_text="the application", example="quotes"),
     ] = None
 
 
@@ -253,7 +264,9 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     limit_request_body: Annotated[
         Annotated[int, Meta(ge=1, le=2**62)] | None,
         Meta(description="Octets of a request's body; beyond it 413. 0 or `unlimited` is no limit."),
-        Option(("--limit-request-body",), "OCTETS", Form.ZERO_IS_UNLIMITED, default_text='"unlimited"'),
+        Option(
+            ("--limit-request-body",), "OCTETS", Form.ZERO_IS_UNLIMITED, default_text="no limit", example="unlimited"
+        ),
     ] = None
 
 
@@ -273,7 +286,7 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     access: Annotated[
         str | None,
         Meta(description="The access log's file, or `-` for standard output."),
-        Option(("--access-logfile",), "FILE", Form.PATH_OR_DASH, default_text="no access log"),
+        Option(("--access-logfile",), "FILE", Form.PATH_OR_DASH, default_text="no access log", example="-"),
     ] = None
     format: Annotated[
         str,
@@ -294,7 +307,13 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
             description="A file for `logging.config`: the format of `fileConfig`, or, when it ends in `.json`, of "
             "`dictConfig`. The loggers are `pyfork.error` and `pyfork.access`."
         ),
-        Option(("--log-config", "--log-config-json"), "FILE", Form.PATH, default_text="none"),
+        Option(
+            ("--log-config", "--log-config-json"),
+            "FILE",
+            Form.PATH,
+            default_text="none",
+            example="/etc/pyfork/logging.ini",
+        ),
     ] = None
 
 

@@ -1,0 +1,36 @@
+"""What an onlooker may know of the arbiter: frozen values that the core hands out and nobody can change it by."""
+
+from dataclasses import dataclass
+
+from pyfork.arbiter.lifecycle import ArbiterState, ReloadState, WorkerState
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatistics:
+    """One worker, for whoever looks on. ``pid`` is None until it is known."""
+
+    number: int
+    generation: int
+    pid: int | None
+    state: WorkerState
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """The arbiter at a moment, for whoever looks on.
+
+    Attributes:
+        state: the arbiter's.
+        reload: how far a reload has come.
+        generation: the one adopted last.
+        wanted: workers wanted (while drained by WINCH: wanted again afterwards).
+        is_drained: WINCH has retired all workers.
+        workers: all that are not gone, oldest first.
+    """
+
+    state: ArbiterState
+    reload: ReloadState
+    generation: int
+    wanted: int
+    is_drained: bool
+    workers: tuple[WorkerStatistics, ...]

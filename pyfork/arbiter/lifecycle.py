@@ -1,0 +1,200 @@
+"""The states of a worker, of a reload and of the arbiter, and every legal move between them, as tables.
+
+A move that has no entry raises: it is a bug of ours. What others may do at any moment (a worker's word that crosses our
+order to it, an event about a pid that is gone) is sorted out before a move is made.
+
+docs/lifecycle.md is drawn from these tables. The coming features add rows and columns here first: a mold is one more
+process with the moves of a worker up to READY and a late answer to its spawn (SPAWNING is there for it); refork and
+recycling retire READY workers whose replacement is READY, as a reload does; scaling changes the number of places;
+USR2 is UPGRADING.
+"""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import TypeVar
+
+from pyfork.errors import PyforkError
+
+
+class IllegalMoveError(PyforkError):
+    """The core was about to make a move that its tables do not have."""
+
+
+class WorkerState(Enum):
+    """A worker in the arbiter's eyes."""
+
+    SPAWNING = "spawning"
+    """Ordered; the shell has not yet said its pid."""
+    BOOTING = "booting"
+    """The process exists and loads the application."""
+    READY = "ready"
+    """It accepts connections."""
+    DRAINING = "draining"
+    """It was told to end, or said that it will, and has until its deadline."""
+    STUCK = "stuck"
+    """It missed its deadline; its stacks are being written, then it is killed."""
+    KILLED = "killed"
+    """SIGKILL is sent; the kernel has yet to report its end."""
+    GONE = "gone"
+    """Reaped, or never there."""
+
+
+class WorkerMove(Enum):
+    """What happens to a worker."""
+
+    SPAWNED = "the process exists"
+    REFUSED = "the kernel refused"
+    GOT_READY = "says ready"
+    GAVE_UP = "says why it cannot boot"
+    RETIRED = "is told to end"
+    MISSED = "misses its deadline"
+    KILLED = "is killed"
+    EXITED = "is reaped"
+
+
+class ReloadState(Enum):
+    """How far a reload has come."""
+
+    IDLE = "idle"
+    """There is one generation and nothing to do."""
+    LOADING = "loading"
+    """The configuration is being read."""
+    TRYING = "trying"
+    """One worker of the new generation boots beside the old ones; nothing of theirs is touched."""
+    REPLACING = "replacing"
+    """It became ready: the others are replaced one after another, each retired once its replacement is ready."""
+    ROLLING_BACK = "rolling back"
+    """The new generation failed: what there is of it is replaced by the old one, just as carefully."""
+
+
+class ReloadMove(Enum):
+    """What happens to a reload."""
+
+    ASKED = "HUP"
+    LOADED = "configuration is valid"
+    REFUSED = "configuration is refused"
+    PROVED = "its first worker is ready"
+    FAILED = "a worker of it cannot boot"
+    ABANDONED = "HUP or WINCH"
+    DONE = "every place has a ready worker of it"
+    UNDONE = "nothing of it is left"
+
+
+class ArbiterState(Enum):
+    """The arbiter itself."""
+
+    STARTING = "starting"
+    """No worker has ever been ready: a boot failure ends it."""
+    RUNNING = "running"
+    """One generation serves."""
+    RELOADING = "reloading"
+    """A reload is not idle."""
+    UPGRADING = "upgrading"
+    """A new arbiter is being tried (USR2, which comes with its issue)."""
+    STOPPING = "stopping"
+    """Nothing is started any more; it ends when the last worker is reaped."""
+
+
+class ArbiterMove(Enum):
+    """What happens to the arbiter."""
+
+    SERVING = "the first worker is ready"
+    RELOAD = "a reload begins"
+    RELOADED = "the reload is idle again"
+    UPGRADE = "USR2"
+    UPGRADE_FAILED = "the new arbiter failed"
+    STOP = "TERM, INT, QUIT"
+    BOOT_FAILED = "a worker cannot boot"
+
+
+WORKER_TRANSITIONS: Mapping[WorkerState, Mapping[WorkerMove, WorkerState]] = {
+    WorkerState.SPAWNING: {
+        WorkerMove.SPAWNED: WorkerState.BOOTING,
+        WorkerMove.REFUSED: WorkerState.GONE,
+    },
+    WorkerState.BOOTING: {
+        WorkerMove.GOT_READY: WorkerState.READY,
+        WorkerMove.GAVE_UP: WorkerState.DRAINING,
+        WorkerMove.RETIRED: WorkerState.DRAINING,
+        WorkerMove.MISSED: WorkerState.STUCK,
+        WorkerMove.EXITED: WorkerState.GONE,
+    },
+    WorkerState.READY: {
+        WorkerMove.RETIRED: WorkerState.DRAINING,
+        WorkerMove.MISSED: WorkerState.STUCK,
+        WorkerMove.EXITED: WorkerState.GONE,
+    },
+    WorkerState.DRAINING: {
+        WorkerMove.RETIRED: WorkerState.DRAINING,  # told again, and sooner
+        WorkerMove.KILLED: WorkerState.KILLED,
+        WorkerMove.EXITED: WorkerState.GONE,
+    },
+    WorkerState.STUCK: {
+        WorkerMove.KILLED: WorkerState.KILLED,
+        WorkerMove.EXITED: WorkerState.GONE,
+    },
+    WorkerState.KILLED: {
+        WorkerMove.EXITED: WorkerState.GONE,
+    },
+    WorkerState.GONE: {},
+}
+
+RELOAD_TRANSITIONS: Mapping[ReloadState, Mapping[ReloadMove, ReloadState]] = {
+    ReloadState.IDLE: {
+        ReloadMove.ASKED: ReloadState.LOADING,
+    },
+    ReloadState.LOADING: {
+        ReloadMove.LOADED: ReloadState.TRYING,
+        ReloadMove.REFUSED: ReloadState.ROLLING_BACK,
+    },
+    ReloadState.TRYING: {
+        ReloadMove.PROVED: ReloadState.REPLACING,
+        ReloadMove.FAILED: ReloadState.ROLLING_BACK,
+        ReloadMove.ABANDONED: ReloadState.ROLLING_BACK,
+    },
+    ReloadState.REPLACING: {
+        ReloadMove.DONE: ReloadState.IDLE,
+        ReloadMove.FAILED: ReloadState.ROLLING_BACK,
+    },
+    ReloadState.ROLLING_BACK: {
+        ReloadMove.UNDONE: ReloadState.IDLE,
+        ReloadMove.ASKED: ReloadState.LOADING,
+    },
+}
+
+ARBITER_TRANSITIONS: Mapping[ArbiterState, Mapping[ArbiterMove, ArbiterState]] = {
+    ArbiterState.STARTING: {
+        ArbiterMove.SERVING: ArbiterState.RUNNING,
+        ArbiterMove.BOOT_FAILED: ArbiterState.STOPPING,
+        ArbiterMove.STOP: ArbiterState.STOPPING,
+    },
+    ArbiterState.RUNNING: {
+        ArbiterMove.RELOAD: ArbiterState.RELOADING,
+        ArbiterMove.UPGRADE: ArbiterState.UPGRADING,
+        ArbiterMove.STOP: ArbiterState.STOPPING,
+    },
+    ArbiterState.RELOADING: {
+        ArbiterMove.RELOADED: ArbiterState.RUNNING,
+        ArbiterMove.STOP: ArbiterState.STOPPING,
+    },
+    ArbiterState.UPGRADING: {
+        ArbiterMove.UPGRADE_FAILED: ArbiterState.RUNNING,
+        ArbiterMove.STOP: ArbiterState.STOPPING,
+    },
+    ArbiterState.STOPPING: {},
+}
+
+State = TypeVar("State", bound=Enum)
+Move = TypeVar("Move", bound=Enum)
+
+
+def advance(table: Mapping[State, Mapping[Move, State]], state: State, move: Move) -> State:
+    """Return the state that ``move`` leads to from ``state``.
+
+    Raises:
+        IllegalMoveError: the table has no such move.
+    """
+    try:
+        return table[state][move]
+    except KeyError:
+        raise IllegalMoveError(f"{state} has no move {move}") from None

@@ -1,0 +1,100 @@
+"""Which workers are missing and which are too many: a comparison of the roster with the aim, without memory of its own.
+
+Every number below the wanted count is a *place*, and each place is to have one ready worker of the target generation.
+One rule covers a worker's death, a reload, its roll-back and a change of the count alike:
+
+- A place without any ready worker is refilled as soon as possible. A place that has one of another generation gets its
+  replacement in turn, at most `policy.surge` at once.
+- A ready worker of another generation goes when the target's worker in the same place is ready, never before.
+- Workers beyond the last place go last: when every place has a ready worker of the target.
+- A worker that still boots goes when nobody waits for it: its generation failed, its place is gone or served.
+
+Workers that drain, are stuck or killed are not counted: their place is empty.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pyfork.arbiter.lifecycle import WorkerState
+from pyfork.arbiter.policy import surge
+from pyfork.arbiter.roster import WorkerHandle
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What the arbiter wants at the moment.
+
+    Attributes:
+        places: ready workers wanted.
+        target: the generation that each place is to have.
+        trial: a generation that is tried by one more worker in place 0, or None.
+        failed: generations that are not to boot any more.
+    """
+
+    places: int
+    target: int
+    trial: int | None = None
+    failed: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Vacancy:
+    """A worker that is missing.
+
+    Attributes:
+        number: its place.
+        generation: to spawn it of.
+        is_empty: no ready worker holds the place meanwhile.
+    """
+
+    number: int
+    generation: int
+    is_empty: bool
+
+
+def find_vacancies(workers: Iterable[WorkerHandle], aim: Aim) -> list[Vacancy]:
+    """Return the missing workers: the empty places, then as many replacements as may boot at once, then the trial."""
+    active = [worker for worker in workers if worker.is_active]
+    held = {worker.number for worker in active if worker.is_ready}
+    of_target = [worker for worker in active if worker.generation == aim.target and worker.number < aim.places]
+    missing = sorted(set(range(aim.places)) - {worker.number for worker in of_target})
+    empty = [Vacancy(number, aim.target, is_empty=True) for number in missing if number not in held]
+    under_way = sum(not worker.is_ready and worker.number in held for worker in of_target)
+    allowed = max(0, surge(aim.places) - under_way)
+    replaced = [Vacancy(number, aim.target, is_empty=False) for number in missing if number in held]
+    tried = []
+    if aim.trial is not None and not any(worker.generation == aim.trial for worker in active):
+        tried = [Vacancy(0, aim.trial, is_empty=False)]
+    return [*empty, *replaced[:allowed], *tried]
+
+
+def find_surplus(workers: Iterable[WorkerHandle], aim: Aim) -> list[WorkerHandle]:
+    """Return the workers to retire now. One that has no process yet is left until it has."""
+    active = [worker for worker in workers if worker.is_active]
+    served = served_places(active, aim)
+    return [worker for worker in active if worker.generation != aim.trial and _is_surplus(worker, aim, served)]
+
+
+def served_places(workers: Iterable[WorkerHandle], aim: Aim) -> set[int]:
+    """Return the places that have a ready worker of the target."""
+    return {
+        worker.number
+        for worker in workers
+        if worker.is_ready and worker.generation == aim.target and worker.number < aim.places
+    }
+
+
+def is_reached(workers: Iterable[WorkerHandle], aim: Aim) -> bool:
+    """Whether each place has a ready worker of the target, and nothing else serves or boots."""
+    active = [worker for worker in workers if worker.is_active]
+    return len(served_places(active, aim)) == aim.places == len(active)
+
+
+def _is_surplus(worker: WorkerHandle, aim: Aim, served: set[int]) -> bool:
+    is_placed = worker.number < aim.places
+    if worker.state is WorkerState.BOOTING:
+        is_outrun = worker.generation != aim.target and worker.number in served
+        return not is_placed or is_outrun or worker.generation in aim.failed
+    if worker.state is WorkerState.READY:
+        return worker.number in served and worker.generation != aim.target if is_placed else len(served) == aim.places
+    return False

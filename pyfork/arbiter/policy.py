@@ -1,0 +1,88 @@
+"""The numbers and rules by which the core judges: how long, how many, how soon again. No decision is made here.
+
+Times are seconds of the monotonic clock. A *stall* is a stretch in which the arbiter itself did not run: it moves every
+moment that is remembered here, because what the workers did meanwhile, nobody heard.
+"""
+
+from dataclasses import dataclass
+
+from pyfork.arbiter.events import Plan
+
+QUIT_GRACE = 2.0
+"""Seconds from QUIT, which ends a worker without its requests, to KILL."""
+DUMP_GRACE = 1.0
+"""Seconds that a stuck worker has for writing its stacks before it is killed."""
+MAXIMUM_COUNT = 512
+"""Workers: the scoreboard's 1 024 slots hold two generations of them."""
+
+
+def surge(count: int) -> int:
+    """Return how many ready workers of ``count`` may be in replacement at once."""
+    return max(1, count // 4)
+
+
+@dataclass(slots=True)
+class Silence:
+    """How long a ready worker has gone without a sign of progress, and when that is too long.
+
+    It is stuck ``timeout`` after the later of its last beat and the start of its present stretch in the application.
+    A silence of two beats makes it *suspect* first. Nothing is done about that, but the arbiter has then looked at the
+    silence itself, and the rest of the timeout counts from that look at the earliest: an arbiter that was held up for a
+    moment too short to be called a stall cannot take its own absence for the worker's.
+
+    Attributes:
+        plan: its generation's.
+        heard: the moment of its last beat (or of its readiness).
+        entered: the start of its stretch in the application, as last seen, or None outside of it.
+        suspected: when the arbiter noticed the silence, or None.
+    """
+
+    plan: Plan
+    heard: float
+    entered: float | None = None
+    suspected: float | None = None
+    _stall_end: float = 0.0
+    _stalled: float = 0.0
+
+    def hear(self, now: float) -> None:
+        """Note a beat."""
+        self.heard = now
+        self.suspected = None
+        self._stalled = 0.0
+
+    def look(self, now: float, entered: float | None) -> bool:
+        """Note what the scoreboard says at ``now``; return whether the worker is stuck."""
+        self.entered = entered
+        if not self.plan.timeout:
+            return False
+        if self.suspected is None and now >= self._suspicion():
+            self.suspected = now
+        return self.suspected is not None and now >= self._verdict(self.suspected)
+
+    def deadline(self) -> float | None:
+        """Return when to look next, or None when the worker may take as long as it likes."""
+        if not self.plan.timeout:
+            return None
+        return self._suspicion() if self.suspected is None else self._verdict(self.suspected)
+
+    def shift(self, seconds: float, now: float) -> None:
+        """Move everything by a stall that ended ``now``."""
+        self.heard += seconds
+        if self.suspected is not None:
+            self.suspected += seconds
+        self._stalled += seconds
+        self._stall_end = now
+
+    def _suspicion(self) -> float:
+        return self.heard + 2 * self.plan.beat_interval
+
+    def _verdict(self, suspected: float) -> float:
+        watched = suspected + self.plan.timeout - 2 * self.plan.beat_interval
+        return max(self._progress() + self.plan.timeout, watched)
+
+    def _progress(self) -> float:
+        if self.entered is None:
+            return self.heard
+        if self.entered < self._stall_end:  # the scoreboard's moments are older than the stalls since
+            return max(self.heard, self.entered + self._stalled)
+        return max(self.heard, self.entered)

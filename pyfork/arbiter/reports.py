@@ -1,0 +1,49 @@
+"""How the core words what it tells the operator: whole sentences that name worker, generation and process."""
+
+from pyfork.arbiter.actions import Level, Log, Order
+from pyfork.arbiter.lifecycle import WorkerState
+from pyfork.arbiter.roster import WorkerHandle
+from pyfork.ipc.exits import ExitStatus
+
+
+def describe_exit(code: int | None, signal: str | None) -> str:
+    """Return how a process ended, as the rest of a sentence about it."""
+    if signal == "SIGKILL":
+        return "was killed by SIGKILL (out of memory?)"
+    if signal is not None:
+        return f"was ended by {signal}"
+    if code == ExitStatus.APPLICATION:
+        return "exited with status 4 (the application could not be loaded)"
+    return f"exited with status {code}"
+
+
+def report_exit(worker: WorkerHandle, code: int | None, signal: str | None) -> Log:
+    """Return the line about a worker that was reaped, judged by the state in which that found it."""
+    how = describe_exit(code, signal)
+    if worker.state is WorkerState.READY:
+        level = Level.WARNING if code == 0 else Level.ERROR
+        return Log(level, f"{worker} {how} although nobody asked it to: it is replaced")
+    if worker.order is Order.TERM and worker.state is WorkerState.DRAINING and code != 0:
+        return Log(Level.WARNING, f"{worker} {how} while it was ending")
+    if worker.state is WorkerState.DRAINING:
+        return Log(Level.INFO, f"{worker} has ended")
+    return Log(Level.INFO, f"{worker} is gone after it missed its deadline")
+
+
+def report_kill(worker: WorkerHandle, waited: str) -> Log:
+    """Return the line about a worker that is killed."""
+    return Log(Level.WARNING, f"{worker} {waited}: it is killed")
+
+
+def report_stuck(worker: WorkerHandle) -> Log:
+    """Return the line about a ready worker that is stuck."""
+    return Log(
+        Level.ERROR,
+        f"{worker} has made no progress for {worker.plan.timeout:g} s (workers.timeout): its stacks follow, "
+        "then it is killed; a new worker takes its place",
+    )
+
+
+def describe_boot_failure(message: str, traceback: str) -> str:
+    """Return why a worker could not boot, with the traceback below it when there is one."""
+    return f"{message}\n{traceback.rstrip()}" if traceback else message

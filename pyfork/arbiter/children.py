@@ -15,7 +15,11 @@ from pyfork.ipc.scoreboard import SLOTS, Scoreboard, Slot
 
 @dataclass(slots=True)
 class Child:
-    """One worker that has not been reaped."""
+    """One worker that has not been reaped.
+
+    Attributes:
+        has_hung_up: its heartbeat pipe was read to the end; there is nothing more to hear.
+    """
 
     pid: int
     number: int
@@ -25,6 +29,7 @@ class Child:
     heartbeat_fd: int
     lifeline_fd: int
     decoder: WordDecoder = field(default_factory=WordDecoder)
+    has_hung_up: bool = False
 
     @property
     def name(self) -> str:

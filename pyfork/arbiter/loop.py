@@ -152,6 +152,8 @@ class ArbiterLoop:
         return child_ended
 
     def _listen_to(self, child: Child) -> None:
+        if child.has_hung_up:
+            return
         try:
             events, is_over = read_words(child)
         except GarbledPipeError as error:
@@ -159,6 +161,7 @@ class ArbiterLoop:
             os.kill(child.pid, signal.SIGKILL)
             events, is_over = [], True
         if is_over:
+            child.has_hung_up = True
             self._epoll.unregister(child.heartbeat_fd)
         for event in events:
             self._handle(event)

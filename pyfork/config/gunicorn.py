@@ -72,6 +72,11 @@ class LeftOut:
     is_error: bool = False
     default: Any = None
 
+    @property
+    def flag(self) -> str:
+        """Return the flag by which messages name it; "" when it has none."""
+        return next((flag for flag in self.flags if flag.startswith("--")), "")
+
 
 _TLS = "TLS is not in this version; let a proxy in front speak it"
 _PROXY = "forwarded headers are not read in this version; REMOTE_ADDR is the peer and wsgi.url_scheme is http"

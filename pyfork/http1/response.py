@@ -38,7 +38,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 class ResponseEncoder:
     """Encodes the response to one request.
 
-    `start`, then `encode` for each block of content (or `encode_head` and `count_sent`, for a file), then `finish`.
+    `start`, then `encode` for each block of content (or `encode_head`, for a file), then `finish`.
 
     Args:
         method: of the request.
@@ -179,28 +179,23 @@ class ResponseEncoder:
             self.remaining -= len(data)
         return head + data
 
-    def encode_head(self, length: int | None) -> bytes:
-        """Encode the head alone, for content that the shell sends itself, as it is (a file).
+    def encode_head(self, length: int) -> bytes:
+        """Encode the head alone, for content that the shell sends by itself, as it is (a file).
 
-        It sends at most `remaining` octets of it, and tells `count_sent`.
+        The content counts as sent; of its end, the shell leaves out as many octets as are in `excess` now.
 
         Args:
-            length: octets of content that there are; None if nobody knows, then `encode` must be used for them.
+            length: octets of content that there are; the Content-Length if the application gave none.
 
         Raises:
             ApplicationError: there is no head yet.
         """
-        if length is not None:
-            self.set_length(length)
+        self.set_length(length)
         head = self._encode_head()
-        if length is not None and self.remaining is not None and self.has_body:
-            self.excess += max(0, length - self.remaining)
+        if self.has_body and self.remaining is not None:
+            self.excess = max(0, length - self.remaining)
+            self.remaining -= length - self.excess
         return head
-
-    def count_sent(self, octets: int) -> None:
-        """Count content that the shell has sent itself, behind `encode_head`."""
-        if self.remaining is not None:
-            self.remaining -= octets
 
     def finish(self) -> bytes:
         """End the response; return what is still to be sent.

@@ -86,7 +86,7 @@ def load_application(specification: str) -> Application:
         raise ApplicationLoadError(
             f"{specification!r} is not callable: it is {_describe(found)}; name the WSGI application itself"
         )
-    return found  # type: ignore[no-any-return]  # only a call can show whether it speaks WSGI
+    return found
 
 
 def _split(specification: str) -> tuple[str, str]:

@@ -15,6 +15,8 @@ from pyfork.arbiter.pidfile import Pidfile
 from pyfork.arbiter.spawn import BecameWorker
 from pyfork.config.load import Loaded
 from pyfork.config.schema import Settings
+from pyfork.ipc.exits import ExitStatus
+from pyfork.ipc.messages import Handoff
 from pyfork.log import error as error_log
 from pyfork.process import title
 from pyfork.process.fds import raise_descriptor_limit
@@ -60,15 +62,22 @@ def serve(loaded: Loaded, reload_configuration: Callable[[], Loaded]) -> int:
         restore=lambda generation: _configure_logs(generation.loaded.settings),
         private_fds=(pidfile.fd,) if pidfile else (),
     )
-    try:
-        status = loop.run()
-    except BecameWorker as born:
-        return worker_main(born.handoff)
+    status = _supervise(loop)
+    if isinstance(status, Handoff):  # this process is a worker now
+        return worker_main(status)
     loop.close()
     if pidfile is not None:
         pidfile.release()
     _log.info("stopped (exit status %d)", status)
     return status
+
+
+def _supervise(loop: ArbiterLoop) -> ExitStatus | Handoff:
+    """Return the arbiter's exit status in the arbiter, and in a child what it was born with."""
+    try:
+        return loop.run()
+    except BecameWorker as born:
+        return born.handoff
 
 
 def _open(loaded: Loaded) -> tuple[Generation, Pidfile | None]:

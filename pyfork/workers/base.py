@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import socket
+import traceback
 from time import monotonic
 from typing import ClassVar
 
@@ -45,6 +46,10 @@ def worker_main(handoff: Handoff) -> ExitStatus:
         return ExitStatus.BOOT
     except QuitNow:
         return ExitStatus.OK
+    except Exception as error:  # noqa: BLE001 - a fault of ours must reach the operator too
+        report = BootReport(FailureKind.BOOT, f"{type(error).__name__}: {error}", traceback.format_exc())
+        heartbeat.report_failure(report)
+        return ExitStatus.BOOT
     try:
         worker.run()
     except QuitNow:

@@ -25,8 +25,12 @@ from pyfork.errors import ApplicationLoadError, BootError, QuitNow
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 DEFAULT_ATTRIBUTES = ("application", "app")
-ARBITER_ONLY = ("click", "tomlkit")
-"""Pure-Python packages that the arbiter and the command line use: the application imports its own from disk."""
+ARBITER_ONLY = ("click", "tomlkit", "typing_extensions")
+"""Pure-Python packages that the arbiter and the command line use: the application imports its own from disk.
+
+msgspec, setproctitle and httptools stay, as the worker uses them and two copies of an extension in one process are
+unsafe.
+"""
 
 
 def drop_ghosts() -> None:

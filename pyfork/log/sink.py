@@ -35,10 +35,11 @@ class Sink:
     """
 
     def __init__(self, path: str, stream: int, owner: tuple[int, int] = (-1, -1)) -> None:
-        self.path = path
+        is_stream = path == "-" or path in _STREAMS
+        self.path = path if is_stream else os.path.abspath(path)  # a worker reopens it from another directory
         self.stream = stream
         self.owner = owner
-        self.fd = _open(path, stream, owner)
+        self.fd = _open(self.path, stream, owner)
 
     def __repr__(self) -> str:
         return f"Sink({self.path!r}, fd={self.fd})"

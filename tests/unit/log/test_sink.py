@@ -57,6 +57,17 @@ def test_reopening_follows_a_rotated_file_and_keeps_the_number(path):
     assert read(path) == b"after\n"
 
 
+def test_a_relative_path_stays_where_it_was(tmp_path, monkeypatch):
+    """The arbiter opens it where pyfork was started, a worker reopens it from the application's directory."""
+    monkeypatch.chdir(tmp_path)
+    sink = Sink("error.log", 2)
+    monkeypatch.chdir("/")
+    sink.reopen()
+    sink.write(b"line\n")
+    sink.close()
+    assert read(tmp_path / "error.log") == b"line\n"
+
+
 def test_a_file_that_cannot_be_reopened_leaves_the_old_one(path, tmp_path):
     """Losing the log because a directory went would hide why it went."""
     sink = Sink(path, 2)

@@ -1,0 +1,29 @@
+"""Documents that are made from the code say what the code says."""
+
+import importlib.util
+
+from pyfork.config.pages import example_page, settings_page
+from tests.repo.files import ROOT, text
+
+
+def made_by(script):
+    """Return the module of a script in docs/."""
+    specification = importlib.util.spec_from_file_location(script, ROOT / "docs" / f"{script}.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_the_settings_page_is_up_to_date():
+    """`make docs` writes it from the declarations."""
+    assert text("docs/settings.md") == settings_page()
+
+
+def test_the_example_configuration_is_up_to_date():
+    """As above; it shows every setting with its default."""
+    assert text("server.toml.example") == example_page()
+
+
+def test_the_signals_page_is_up_to_date():
+    """It is made from the tables that the arbiter and the workers obey."""
+    assert text("docs/signals.md") == made_by("make_signals").render()

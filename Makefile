@@ -65,6 +65,11 @@ bench:
 	@$(MAKE) --no-print-directory $(BENCH_READY)
 	@benchmarks/.venv/bin/python benchmarks/bench.py $(ARGS)
 
+## make docs       render docs/settings.md and server.toml.example anew from the declared settings
+docs: $(READY)
+	$(BIN)/python -m pyfork.config.render settings > docs/settings.md
+	$(BIN)/python -m pyfork.config.render example > server.toml.example
+
 ## make clean      remove what make made
 clean:
 	rm -rf .venv benchmarks/.venv .coverage .coverage.* build dist

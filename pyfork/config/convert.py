@@ -28,10 +28,12 @@ class Converted:
 
     Attributes:
         text: a server.toml.
+        values: what it sets, by setting.
         warnings: what was left out and why, one sentence each.
     """
 
     text: str
+    values: Mapping[str, Any]
     warnings: tuple[str, ...]
 
 
@@ -60,7 +62,7 @@ def convert(path: str, shown: str, overrides: Mapping[str, tuple[Any, str]]) -> 
         except ConfigurationError as error:
             warnings += [f"left out: {problem}" for problem in error.problems]
     head = f"# Converted from {literal(shown)}. To see what pyfork makes of it: pyfork -c FILE --check-config\n"
-    return Converted(head + write_settings(values, {}), tuple(warnings))
+    return Converted(head + write_settings(values, {}), values, tuple(warnings))
 
 
 def _run(path: str, shown: str) -> dict[str, Any]:

@@ -35,18 +35,18 @@ def read_environment(environ: Mapping[str, str]) -> tuple[dict[str, Raw], list[s
     return values, warnings
 
 
-def read_port(environ: Mapping[str, str]) -> Raw | None:
-    """Return the bind that ``PORT`` asks for when nothing else gives one.
+def read_port(environ: Mapping[str, str]) -> dict[str, Raw]:
+    """Return the bind that ``PORT`` asks for, by setting, where nothing else gives one.
 
     Raises:
         ConfigurationError: it is not a port.
     """
     port = environ.get("PORT", "")
     if not port:
-        return None
+        return {}
     if not (port.isascii() and port.isdecimal() and len(port) < 6 and int(port) <= 65535):
         raise ConfigurationError(f"environment PORT: server.bind must have a port from 0 to 65535, not {show(port)}")
-    return Raw(f"0.0.0.0:{int(port)}", "environment PORT", is_text=True)
+    return {"server.bind": Raw((f"0.0.0.0:{int(port)}",), "environment PORT", is_text=True)}
 
 
 def _raw(environ: Mapping[str, str], variable: str) -> Raw:

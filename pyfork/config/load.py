@@ -9,10 +9,11 @@ directory in which pyfork was started.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from pyfork.config.binds import parse_bind
 from pyfork.config.environment import read_environment, read_port
@@ -24,6 +25,8 @@ from pyfork.errors import ConfigurationError
 DEFAULT_FILE = "server.toml"
 DEFAULT = "default"
 """The origin of a value that nobody gave."""
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,38 +64,65 @@ class Loaded:
     file: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What can be said of a configuration that may be wrong.
+
+    Attributes:
+        loaded: as far as it is valid, defaults elsewhere: good for finding more problems, never for running.
+        problems: a sentence each.
+        has_application: whether one is named, or may be, in a place that could not be read.
+    """
+
+    loaded: Loaded
+    problems: tuple[str, ...]
+    has_application: bool
+
+
 def load(request: LoadRequest) -> Loaded:
     """Read all sources.
 
     Raises:
         ConfigurationError: with every problem that was found.
     """
+    examined = examine(request)
+    if examined.problems:
+        raise ConfigurationError(*examined.problems)
+    return examined.loaded
+
+
+def examine(request: LoadRequest) -> Examined:
+    """Read all sources, as far as they can be read."""
     file = _find_file(request)
     problems: list[str] = []
-    sources: list[Mapping[str, Raw]] = []
+    is_readable = True
+    from_file: Mapping[str, Raw] = {}
     if file is not None:
         try:
             from_file, unknown = read_file(file, _shown(file, request.directory))
-            sources.append(from_file)
             problems += unknown
         except ConfigurationError as error:
+            is_readable = False
             problems += error.problems
     from_environment, warnings = read_environment(request.environ)
     from_flags = {name: Raw(value, origin, is_text=True) for name, (value, origin) in request.overrides.items()}
-    sources += [from_environment, from_flags]
-    try:
-        port = read_port(request.environ)
-    except ConfigurationError as error:
-        port = None
-        problems += error.problems if not any("server.bind" in source for source in sources) else ()
-    if port is not None:
-        sources.insert(0, {"server.bind": port})
+    sources = [from_file, from_environment, from_flags]
+    has_application = not is_readable or any("server.app" in source for source in sources)
+    if not any("server.bind" in source for source in sources):
+        sources.append(_try(partial(read_port, request.environ), problems, {}))
     values, origins = _merge(sources, problems)
-    if problems:
-        raise ConfigurationError(*problems)
-    settings = _build(values, request.directory)
-    warnings += _doubts(settings)
-    return Loaded(settings, MappingProxyType(origins), tuple(warnings), file)
+    settings = _build(values, request.directory, problems)
+    loaded = Loaded(settings, MappingProxyType(origins), (*warnings, *_doubts(settings)), file)
+    return Examined(loaded, tuple(problems), has_application)
+
+
+def _try(attempt: Callable[[], _T], problems: list[str], otherwise: _T) -> _T:
+    """Return the outcome of ``attempt``; its problems are noted, and ``otherwise`` is used instead."""
+    try:
+        return attempt()
+    except ConfigurationError as error:
+        problems += error.problems
+        return otherwise
 
 
 def _find_file(request: LoadRequest) -> str | None:
@@ -112,18 +142,18 @@ def _merge(sources: list[Mapping[str, Raw]], problems: list[str]) -> tuple[dict[
     origins = dict.fromkeys(SETTINGS, DEFAULT)
     for source in sources:
         for name, raw in source.items():
-            try:
-                values[name] = read_value(SETTINGS[name], raw)
-                origins[name] = raw.origin
-            except ConfigurationError as error:
-                problems += error.problems
+            values[name] = _try(partial(read_value, SETTINGS[name], raw), problems, values[name])
+            origins[name] = raw.origin
     return values, origins
 
 
-def _build(values: dict[str, Any], directory: str) -> Settings:
+def _build(values: dict[str, Any], directory: str, problems: list[str]) -> Settings:
     base = absolute(values["server.chdir"] or directory, directory)
     for name, setting in SETTINGS.items():
-        values[name] = _absolute_value(values[name], setting.option.form, base)
+        value = values[name]
+        if setting.option.form is Form.BINDS:
+            value = tuple(_try(partial(_absolute_bind, text, base), problems, text) for text in value)
+        values[name] = _absolute_value(value, setting.option.form, base)
     values["server.chdir"] = base
     tables = {
         table: struct(**{setting.key: values[setting.name] for setting in SETTINGS.values() if setting.table == table})
@@ -139,8 +169,6 @@ def _absolute_value(value: Any, form: Form, base: str) -> Any:
         return tuple(absolute(path, base) for path in value) if isinstance(value, tuple) else absolute(value, base)
     if form is Form.PATH_OR_DASH:
         return value if value == "-" else absolute(value, base)
-    if form is Form.BINDS:
-        return tuple(_absolute_bind(text, base) for text in value)
     return value
 
 
@@ -170,6 +198,3 @@ def _doubts(settings: Settings) -> list[str]:
         )
         return [doubt]
     return []
-
-
-__all__ = ["DEFAULT", "DEFAULT_FILE", "LoadRequest", "Loaded", "absolute", "load"]

@@ -1,0 +1,67 @@
+"""``--check-config``: whether the application can be imported, found out in a process of its own."""
+
+import os
+import signal
+import subprocess  # the scratch process is another interpreter: nothing of it can be left behind in this one
+import sys
+
+from msgspec import json
+
+from pyfork.config.schema import Settings
+from pyfork.errors import ApplicationLoadError
+from pyfork.ipc.exits import ExitStatus
+
+_START = "import sys; sys.path[:] = sys.argv[2:]; from pyfork.cli import scratch; scratch.main(int(sys.argv[1]))"
+
+
+def try_application(settings: Settings) -> int:
+    """Import the application as a worker would, and return the exit status: OK, CONFIGURATION or APPLICATION.
+
+    What is wrong is on standard error by then, and so is what the application prints, traceback first.
+
+    Raises:
+        ApplicationLoadError: the process ended, or had to be ended after ``boot_timeout``, before it could tell.
+    """
+    reading, writing = os.pipe()
+    try:
+        command = [sys.executable, "-P", "-c", _START, str(writing), *sys.path]
+        process = subprocess.Popen(  # noqa: S603 (our own interpreter)
+            command, pass_fds=(writing,), stdin=subprocess.PIPE, stdout=sys.stderr.fileno()
+        )
+        os.close(writing)
+        ended = _wait(process, json.encode(settings), settings.workers.boot_timeout or None)
+        verdict = _read_verdict(reading)
+    finally:
+        os.close(reading)
+    if verdict is not None:
+        return verdict
+    raise ApplicationLoadError(f"the application {settings.server.app!r} cannot be imported: its process {ended}")
+
+
+def _wait(process: subprocess.Popen[bytes], settings: bytes, timeout: float | None) -> str:
+    """Give the process its settings, wait at most ``timeout`` seconds for its end, and say how it ended."""
+    try:
+        process.communicate(settings, timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return f"was still importing after workers.boot_timeout ({timeout:g} s)"
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    status = process.returncode
+    return f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended by itself with status {status}"
+
+
+def _read_verdict(fd: int) -> int | None:
+    """Return the status that the scratch process wrote, None when it wrote none.
+
+    The read must not wait: a grandchild may still hold the pipe's other end.
+    """
+    os.set_blocking(fd, False)
+    try:
+        octet = os.read(fd, 1)
+    except BlockingIOError:
+        return None
+    return ExitStatus(octet[0]) if octet else None

@@ -1,0 +1,74 @@
+"""Checks of a loaded configuration that need to look at the system, or at a room above ``config``; nothing is changed.
+
+They run at the start, at each HUP and for ``--check-config``, and find everything at once.
+"""
+
+import os
+import stat
+from collections.abc import Callable
+
+from pyfork.config.binds import parse_bind
+from pyfork.config.load import Loaded
+from pyfork.config.schema import ServerSettings, Settings
+from pyfork.errors import ConfigurationError
+from pyfork.log import error as error_log
+from pyfork.process.privileges import check_privileges
+from pyfork.workers.registry import resolve_type
+
+
+def check(loaded: Loaded, *, needs_application: bool = True) -> list[str]:
+    """Return what is wrong, one sentence for each problem; called in the arbiter.
+
+    Args:
+        loaded: what `config.load` returned.
+        needs_application: whether it is a problem that no application is named.
+    """
+    settings = loaded.settings
+    problems = []
+    if needs_application and settings.server.app is None:
+        problems.append(
+            "no application: name it on the command line, as in `pyfork myproject.wsgi:application`, or as app in the "
+            "[server] table of server.toml"
+        )
+    problems += _problems_of(lambda: resolve_type(settings.workers.type))
+    problems += _problems_of(lambda: check_privileges(settings.server.user, settings.server.group))
+    problems += _check_directories(settings.server)
+    problems += _check_sockets(settings)
+    problems += error_log.check(settings.log)
+    return problems
+
+
+def _problems_of(attempt: Callable[[], object]) -> tuple[str, ...]:
+    try:
+        attempt()
+    except ConfigurationError as error:
+        return error.problems
+    return ()
+
+
+def _check_directories(server: ServerSettings) -> list[str]:
+    problems = []
+    if server.chdir is not None and not os.path.isdir(server.chdir):
+        problems.append(f"server.chdir: {server.chdir} is not a directory")
+    if server.pidfile is not None and not os.path.isdir(os.path.dirname(server.pidfile)):
+        problems.append(f"server.pidfile: there is no directory {os.path.dirname(server.pidfile)}")
+    return problems
+
+
+def _check_sockets(settings: Settings) -> list[str]:
+    paths = [bind.path for bind in map(parse_bind, settings.server.bind) if bind.kind == "unix"]
+    return [problem for path in paths if (problem := _check_socket(path)) is not None]
+
+
+def _check_socket(path: str) -> str | None:
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        parent = os.path.dirname(path)
+        return None if os.path.isdir(parent) else f"server.bind: unix:{path}: there is no directory {parent}"
+    except OSError as error:
+        return f"server.bind: unix:{path}: {(error.strerror or str(error)).lower()}"
+    if stat.S_ISSOCK(mode):
+        return None
+    what = "a directory" if stat.S_ISDIR(mode) else "a regular file" if stat.S_ISREG(mode) else "no socket"
+    return f"server.bind: unix:{path}: the path is {what}, and pyfork only replaces sockets; remove it or name another"

@@ -1,0 +1,167 @@
+"""The command ``pyfork``: from the command line to the action that it asks for, and to the exit status."""
+
+import os
+import shlex
+import sys
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import NoReturn
+
+import click
+
+from pyfork.cli.check_config import try_application
+from pyfork.cli.checks import check
+from pyfork.cli.gunicorn_flags import complaint
+from pyfork.cli.options import CommandLine, parse
+from pyfork.cli.serve import serve
+from pyfork.config.convert import Converted, convert
+from pyfork.config.load import DEFAULT_FILE, Loaded, LoadRequest, absolute, examine
+from pyfork.config.render import to_toml
+from pyfork.errors import ApplicationLoadError, ConfigurationError
+from pyfork.ipc.exits import ExitStatus
+from pyfork.workers.loader import logical_directory
+from pyfork.workers.registry import resolve_type
+
+GUNICORN_FILE = "gunicorn.conf.py"
+GUNICORN_VARIABLE = "GUNICORN_CMD_ARGS"
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run pyfork and exit with its status.
+
+    Args:
+        arguments: the command line without the program's name; None for this process's.
+    """
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Do what the command line asks for and return the exit status."""
+    try:
+        command_line = parse(arguments)
+        if isinstance(command_line, int):
+            return command_line
+        return _dispatch(command_line)
+    except click.UsageError as error:
+        _report("error", [f"{error.format_message().rstrip('.')} (`pyfork --help` shows what there is)"])
+    except ConfigurationError as error:
+        _report("error", error.problems)
+    except ApplicationLoadError as error:
+        _report("error", [str(error)])
+        return ExitStatus.APPLICATION
+    except BrokenPipeError:  # `pyfork --print-config | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor can the interpreter's last flush fail
+        return ExitStatus.FAILURE
+    return ExitStatus.CONFIGURATION
+
+
+def _dispatch(command_line: CommandLine) -> int:
+    directory = _start_directory()
+    if command_line.convert is not None:
+        return _convert(command_line, command_line.convert, directory)
+    _report("warning", _doubts(command_line, directory))
+    problems = _refusals(command_line)
+    request = LoadRequest(directory, dict(os.environ), command_line.overrides, command_line.config)
+    loaded = _load(request, problems, needs_application=not command_line.print_config or command_line.check_config)
+    if command_line.print_config:
+        sys.stdout.write(to_toml(loaded))
+        sys.stdout.flush()
+    if command_line.print_config or command_line.check_config:
+        _report("warning", loaded.warnings)
+        return _check(loaded) if command_line.check_config else ExitStatus.OK
+    return serve(loaded, partial(_load, request, ()))
+
+
+def _start_directory() -> str:
+    try:
+        return logical_directory(os.environ)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the current directory is gone ({error.strerror}); start pyfork in another"
+        ) from error
+
+
+def _load(request: LoadRequest, problems: Iterable[str], *, needs_application: bool = True) -> Loaded:
+    """Load and check; at the start and at each HUP.
+
+    Raises:
+        ConfigurationError: with ``problems`` and all that come to light.
+    """
+    examined = examine(request)
+    is_nameless = needs_application and not examined.has_application
+    found = [*problems, *examined.problems, *check(examined.loaded, needs_application=is_nameless)]
+    if found:
+        raise ConfigurationError(*found)
+    return examined.loaded
+
+
+def _check(loaded: Loaded) -> int:
+    status = try_application(loaded.settings)
+    if status == ExitStatus.OK:
+        sys.stdout.write("ok\n")
+    return status
+
+
+# What gunicorn's users bring with them.
+
+
+def _doubts(command_line: CommandLine, directory: str) -> list[str]:
+    """Return warnings of what is given and will not be read."""
+    doubts = [complaint(left_out) for left_out in command_line.left_out if not left_out.is_error]
+    if os.environ.get(GUNICORN_VARIABLE):
+        doubts.append(
+            f"environment {GUNICORN_VARIABLE} is not read; `pyfork --convert {GUNICORN_FILE}` writes what it says, and "
+            "what that file says, as a server.toml"
+        )
+    files = [name for name in (DEFAULT_FILE, GUNICORN_FILE) if os.path.lexists(absolute(name, directory))]
+    if command_line.config is None and files == [GUNICORN_FILE]:
+        doubts.append(f"{GUNICORN_FILE} is not read; `pyfork --convert {GUNICORN_FILE} > {DEFAULT_FILE}` converts it")
+    return doubts
+
+
+def _refusals(command_line: CommandLine) -> list[str]:
+    """Return what is wrong with the command line itself.
+
+    Raises:
+        ConfigurationError: it names a Python file as its configuration, so nothing more can be said of that.
+    """
+    problems = [complaint(left_out) for left_out in command_line.left_out if left_out.is_error]
+    problems += command_line.problems
+    config = command_line.config or ""
+    if config.startswith("python:") or config.endswith((".py", ".pyc")):
+        file = config.removeprefix("file:") if not config.startswith("python:") else GUNICORN_FILE
+        problems.append(
+            f"command line --config: {config} is Python, and pyfork reads TOML; "
+            f"`pyfork --convert {shlex.quote(file)} > {DEFAULT_FILE}` converts it"
+        )
+        raise ConfigurationError(*problems)
+    return problems
+
+
+def _convert(command_line: CommandLine, path: str, directory: str) -> int:
+    path = path.removeprefix("file:")
+    from_variable = parse(shlex.split(os.environ.get(GUNICORN_VARIABLE, "")), f"environment {GUNICORN_VARIABLE}")
+    overrides = dict(command_line.overrides)
+    left_out = list(command_line.left_out)
+    if isinstance(from_variable, CommandLine):
+        overrides = {**from_variable.overrides, **overrides}
+        left_out += from_variable.left_out
+    converted = convert(absolute(path, directory), path, overrides)
+    sys.stdout.write(converted.text)
+    sys.stdout.flush()
+    _report("warning", [*converted.warnings, *map(complaint, left_out), *_missing_type(converted)])
+    return ExitStatus.OK
+
+
+def _missing_type(converted: Converted) -> Iterable[str]:
+    try:
+        resolve_type(converted.values.get("workers.type", "sync"))
+    except ConfigurationError as error:
+        return [f"the result must be changed before it can be used: {problem}" for problem in error.problems]
+    return ()
+
+
+def _report(kind: str, messages: Iterable[str]) -> None:
+    """Write to standard error, a line each: the log does not exist yet."""
+    for message in messages:
+        sys.stderr.write(f"pyfork: {kind}: {message}\n")

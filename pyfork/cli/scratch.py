@@ -1,0 +1,52 @@
+"""The scratch process of ``--check-config``: becomes what a worker would become, and imports the application.
+
+Nothing of the user's runs in the process that was asked; whatever the application does at its import ends here.
+"""
+
+import os
+import sys
+import traceback
+
+from msgspec import json
+
+from pyfork.config.schema import Settings
+from pyfork.errors import ApplicationLoadError, BootError
+from pyfork.ipc.exits import ExitStatus
+from pyfork.process.privileges import drop_privileges
+from pyfork.workers.loader import enter_application_directory, load_application
+
+
+def main(verdict_fd: int) -> None:
+    """Import the application and write the exit status to ``verdict_fd`` as one octet; does not return.
+
+    The settings come as JSON from standard input: on a command line everybody could read the secrets among them.
+
+    Without a verdict the process was ended from within (a crash, ``os._exit``) or without (a signal, the deadline).
+
+    Args:
+        verdict_fd: the write end of a pipe.
+    """
+    status = _try_import(json.decode(sys.stdin.buffer.read(), type=Settings))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.write(verdict_fd, bytes([status]))
+    os._exit(0)  # threads that the application has started, and what it registered to run at exit, are of no interest
+
+
+def _try_import(settings: Settings) -> int:
+    try:
+        drop_privileges(settings.server.user, settings.server.group)
+        if settings.server.umask is not None:
+            os.umask(settings.server.umask)
+        enter_application_directory(settings.server)
+        load_application(settings.server.app or "")
+    except ApplicationLoadError as error:
+        sys.stderr.write(f"pyfork: error: {error}\n{error.traceback_text}")
+        return ExitStatus.APPLICATION
+    except BootError as error:
+        sys.stderr.write(f"pyfork: error: {error}\n")
+        return ExitStatus.CONFIGURATION
+    except BaseException:  # noqa: BLE001 (whatever it is, it came from the application, and the verdict must be given)
+        traceback.print_exc()
+        return ExitStatus.APPLICATION
+    return ExitStatus.OK

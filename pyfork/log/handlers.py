@@ -83,7 +83,7 @@ class ErrorFormatter(logging.Formatter):
         """Return the entry, without its last newline."""
         parts = [record.getMessage()]
         if record.exc_info and record.exc_info[1]:
-            parts.append("".join(traceback.format_exception(record.exc_info[1])))
+            parts.append("".join(traceback.format_exception(*record.exc_info)))  # its traceback may be cut
         elif record.exc_text:
             parts.append(record.exc_text)
         if record.stack_info:

@@ -50,6 +50,15 @@ def test_a_traceback_is_indented_under_its_entry(log):
     assert all(line.startswith("  ") for line in further)
 
 
+def test_a_traceback_that_was_cut_is_shown_as_it_was_cut(log):
+    """The connection leaves out the server's own frames, so that the application's come first."""
+    try:
+        raise ValueError("no")
+    except ValueError as error:
+        log.error("it failed", exc_info=(ValueError, error, None))
+    assert log.text().endswith("it failed\n  ValueError: no\n")
+
+
 def test_a_stack_and_a_traceback_that_came_as_text_are_shown(log):
     """A record that travelled through a queue carries its traceback as text."""
     log.info("here", stack_info=True)

@@ -1,0 +1,106 @@
+"""What a connection is given by its worker: the application, the deadlines, and the ways to wait and to tell.
+
+Nothing here crosses the fork: the worker makes it when the application is loaded, one context for each listener.
+"""
+
+import select
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from socket import socket
+from typing import Protocol
+
+from pyfork.config.schema import HttpSettings
+from pyfork.gateway.environ import Environ
+from pyfork.gateway.wsgi import WsgiApplication
+from pyfork.http1.limits import Limits
+from pyfork.http1.response import http_date
+from pyfork.log.record import AccessRecord
+
+READABLE = select.POLLIN
+"""What `Wait` is asked for: octets, or the end, have come."""
+WRITABLE = select.POLLOUT
+"""What `Wait` is asked for: the socket takes octets."""
+
+
+class Wait(Protocol):
+    """How this worker type waits for a client."""
+
+    def __call__(self, connection: socket, events: int, deadline: float, /) -> bool:
+        """Return True once ``events`` came true, or False at ``deadline`` (monotonic seconds); beat meanwhile."""
+
+
+class Progress(Protocol):
+    """Where a worker tells what it is doing; `pyfork.ipc.scoreboard.Slot` is one. No method may raise or block."""
+
+    def begin_request(self, method: str, path: bytes) -> None:
+        """A request's head is complete."""
+
+    def enter_application(self) -> None:
+        """A stretch inside the application begins, or begins anew: ``timeout`` counts from here."""
+
+    def leave_application(self) -> None:
+        """The stretch ends: the worker waits for its client."""
+
+    def end_request(self, octets: int, *, is_error: bool) -> None:
+        """The request has been answered with a body of ``octets``, or given up."""
+
+
+class AccessSink(Protocol):
+    """Who wants to know of each answered request; `pyfork.log.access.AccessLog` is one."""
+
+    def log(self, record: AccessRecord) -> None:
+        """Take one record; must not raise."""
+
+
+class WallClock:
+    """The time of day, and the Date line made of it once a second (RFC 9110, section 6.6.1); deadlines never use it.
+
+    Args:
+        seconds: returns seconds since the epoch.
+    """
+
+    __slots__ = ("_date", "_second", "seconds")
+
+    def __init__(self, seconds: Callable[[], float] = time.time) -> None:  # noqa: TID251 (for people, not for deadlines)
+        self.seconds = seconds
+        self._second = -1
+        self._date = b""
+
+    def date(self) -> bytes:
+        """Return the value of the Date field for now."""
+        second = int(self.seconds())
+        if second != self._second:
+            self._second = second
+            self._date = http_date(second)
+        return self._date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionContext:
+    """What all connections of one listener share, in one worker.
+
+    Attributes:
+        application: what answers the requests.
+        http: the deadlines.
+        limits: of a request.
+        base_environ: from `pyfork.gateway.environ.base_environ`.
+        wait: how to wait for a client.
+        progress: where to tell what happens.
+        access_log: None when nobody wants to know.
+        can_keep_alive: whether this worker type serves a connection's next request as well.
+        warned_fields: hop-by-hop names that the application was warned of: once for each worker, so its contexts
+            share one set.
+        clock: the wall clock; shared too.
+    """
+
+    application: WsgiApplication
+    http: HttpSettings
+    limits: Limits
+    base_environ: Environ
+    wait: Wait
+    progress: Progress
+    access_log: AccessSink | None = None
+    can_keep_alive: bool = False
+    warned_fields: set[str] = field(default_factory=set)
+    clock: WallClock = field(default_factory=WallClock)

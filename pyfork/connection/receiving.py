@@ -1,0 +1,108 @@
+"""Receiving a request's body, as the application asks for it."""
+
+import socket
+from time import monotonic
+
+from pyfork.connection.context import READABLE, ConnectionContext
+from pyfork.connection.sending import send_all
+from pyfork.errors import DisconnectedError, ProtocolError, RequestBodyError
+from pyfork.http1.parser import RequestParser
+from pyfork.http1.request import EndOfMessage, Event, Request
+from pyfork.http1.response import ResponseEncoder
+
+READ_SIZE = 64 * 1024
+"""Octets for each read: the application has asked for them, so they are not read ahead."""
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class BodyReceiver:
+    """Pulls one request's body from a non-blocking socket; `receive` is what `InputStream` calls.
+
+    Args:
+        sock: the client's.
+        context: of the connection.
+        parser: has just returned ``request``.
+        request: the head.
+        events: what the parser returned behind it.
+        encoder: of the response; a 100 (Continue) must not follow its head.
+    """
+
+    __slots__ = ("_context", "_encoder", "_error", "_events", "_expects_continue", "_parser", "_sock", "has_ended")
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        context: ConnectionContext,
+        parser: RequestParser,
+        request: Request,
+        events: list[Event],
+        encoder: ResponseEncoder,
+    ) -> None:
+        self._sock = sock
+        self._context = context
+        self._parser = parser
+        self._events: list[Event] = []
+        self._encoder = encoder
+        self._expects_continue = request.expects_continue
+        self._error: ProtocolError | None = None
+        self.has_ended = False
+        """Whether the whole body has come, if the application has taken it or not."""
+        self._take(events)
+
+    def receive(self) -> bytes:
+        """Return the next octets of the body, b"" at its end; called inside the application.
+
+        Raises:
+            RequestBodyError: the client sends what is no body, or too much, or nothing for ``body_timeout``.
+            DisconnectedError: the client has gone.
+        """
+        while not self._events:
+            if self._error is not None:
+                raise RequestBodyError(self._error)
+            if self.has_ended:
+                return b""
+            data = self._read()
+            self._take(self._parser.feed(data) if data else self._parser.feed_eof())
+        event = self._events.pop(0)
+        assert isinstance(event, bytes)  # noqa: S101 (what `_take` leaves)
+        return event
+
+    def _take(self, events: list[Event]) -> None:
+        """Keep the octets among ``events``, and remember how they end."""
+        if not events:
+            return
+        last = events[-1]
+        if isinstance(last, EndOfMessage):
+            self.has_ended = True
+            events.pop()
+        elif isinstance(last, ProtocolError):
+            self._error = last
+            events.pop()
+        if events:
+            self._expects_continue = False  # it did not wait for the 100 (RFC 9110, section 10.1.1)
+        self._events = events
+
+    def _read(self) -> bytes:
+        """Return what the client sends next, b"" if it sends no more."""
+        while True:
+            try:
+                return self._sock.recv(READ_SIZE)
+            except BlockingIOError:
+                self._wait()
+            except OSError as error:
+                raise DisconnectedError(f"the client has gone: {error.strerror}") from error
+
+    def _wait(self) -> None:
+        """Wait for the client, outside of the application's time."""
+        context = self._context
+        if self._expects_continue:
+            self._expects_continue = False
+            if not self._encoder.head_sent:
+                send_all(self._sock, _CONTINUE, context)
+        timeout = context.http.body_timeout
+        context.progress.leave_application()
+        has_come = context.wait(self._sock, READABLE, monotonic() + timeout)
+        context.progress.enter_application()
+        if not has_come:
+            self._error = ProtocolError(408, f"The request's body stopped for {timeout:g} s")
+            raise RequestBodyError(self._error)

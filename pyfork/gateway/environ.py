@@ -1,0 +1,163 @@
+"""The WSGI environ: PEP 3333, "environ Variables"; the CGI names are those of RFC 3875, section 4.1.
+
+It is built by copying a dict that each listener has ready, and adding the request's own. What is text in it is
+"native strings" in PEP 3333's sense: octets decoded as latin-1, whatever they mean to the application.
+
+Names with an underscore are dropped: ``X_Forwarded_For`` would become the same variable as ``X-Forwarded-For``, and a
+proxy that removes one lets the other through (gunicorn and nginx drop them as well).
+"""
+
+from typing import Any, TypeAlias
+from urllib.parse import unquote_to_bytes
+
+from pyfork import __version__
+from pyfork.gateway.errors import ErrorStream
+from pyfork.gateway.file_wrapper import FileWrapper
+from pyfork.gateway.input import EMPTY_INPUT, InputStream
+from pyfork.http1.request import Request
+
+Environ: TypeAlias = dict[str, Any]
+
+SERVER_SOFTWARE = f"pyfork/{__version__}"
+CACHED_NAMES = 1024
+"""Most header names that are remembered; clients choose them, so there must be an end."""
+CACHED_NAME_OCTETS = 64
+"""Longer names are translated each time."""
+
+# A name that is dropped is translated into a variable that every environ has: the loop over the headers then needs one
+# look-up for "seen before" and for "not wanted".
+_DROPPED = "SERVER_SOFTWARE"
+
+
+class _Variables(dict[bytes, str]):
+    """Header names as sent -> variables of the environ; filled as names come, and bounded."""
+
+    def __missing__(self, name: bytes) -> str:
+        variable = _variable(name)
+        if len(self) < CACHED_NAMES and len(name) <= CACHED_NAME_OCTETS:
+            self[name] = variable
+        return variable
+
+
+def _variable(name: bytes) -> str:
+    if b"_" in name:
+        return _DROPPED
+    variable = name.decode("latin-1").upper().replace("-", "_")
+    if variable in {"CONTENT_TYPE", "CONTENT_LENGTH"}:
+        return variable
+    return f"HTTP_{variable}"
+
+
+_variables = _Variables()
+
+
+def base_environ(
+    *,
+    server_name: str,
+    server_port: str,
+    errors: ErrorStream,
+    is_multithread: bool,
+    is_multiprocess: bool,
+    script_name: str = "",
+) -> Environ:
+    """Return what is the same in the environ of every request of a listener; made once in the worker.
+
+    Every variable that any request sets is there already, so that the dict's copies need not grow.
+
+    Args:
+        server_name: of the listener; "" for a unix socket: name and port then come from the Host of each request.
+        server_port: of the listener, in decimal; "" for a unix socket.
+        errors: ``wsgi.errors``.
+        is_multithread: whether another thread of this process may call the application at the same time.
+        is_multiprocess: whether another process may.
+        script_name: where the application is mounted ("/shop"; "" is the root).
+    """
+    return {
+        "SERVER_SOFTWARE": SERVER_SOFTWARE,
+        "SERVER_NAME": server_name,
+        "SERVER_PORT": server_port,
+        "SERVER_PROTOCOL": "",
+        "REMOTE_ADDR": "",
+        "REMOTE_PORT": "",
+        "REQUEST_METHOD": "",
+        "REQUEST_URI": "",
+        "RAW_URI": "",
+        "SCRIPT_NAME": script_name.rstrip("/"),
+        "PATH_INFO": "",
+        "QUERY_STRING": "",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": EMPTY_INPUT,
+        "wsgi.input_terminated": True,
+        "wsgi.errors": errors,
+        "wsgi.multithread": is_multithread,
+        "wsgi.multiprocess": is_multiprocess,
+        "wsgi.run_once": False,
+        "wsgi.file_wrapper": FileWrapper,
+    }
+
+
+def build_environ(base: Environ, request: Request, body: InputStream, peer: Any) -> Environ:
+    """Return the environ of one request; called in the worker.
+
+    Args:
+        base: from `base_environ`.
+        request: the parsed head.
+        body: ``wsgi.input``.
+        peer: the client's address as ``accept`` told it: a tuple that begins with host and port, anything else for a
+            unix socket.
+    """
+    environ = base.copy()
+    variables = _variables
+    for name, value in request.headers:
+        variable = variables[name]
+        if variable not in environ:
+            environ[variable] = value.decode("latin-1")
+        elif variable is not _DROPPED:
+            # RFC 9110, section 5.3; RFC 6265, section 5.4 for cookies
+            separator = "; " if variable == "HTTP_COOKIE" else ","
+            environ[variable] += separator + value.decode("latin-1")
+    environ["REQUEST_METHOD"] = request.method
+    environ["SERVER_PROTOCOL"] = "HTTP/1.1" if request.http_version == "1.1" else "HTTP/1.0"
+    environ["RAW_URI"] = environ["REQUEST_URI"] = request.target.decode("latin-1")
+    environ["QUERY_STRING"] = request.query.decode("latin-1")
+    path = request.path
+    environ["PATH_INFO"] = (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1")
+    environ["wsgi.input"] = body
+    if peer.__class__ is tuple:
+        environ["REMOTE_ADDR"] = peer[0]
+        environ["REMOTE_PORT"] = str(peer[1])
+    if request.target[:1] != b"/":
+        _set_authority(environ, request)
+    if environ["SCRIPT_NAME"]:
+        _mount(environ)
+    if not environ["SERVER_NAME"]:
+        _set_server(environ)
+    return environ
+
+
+def _set_authority(environ: Environ, request: Request) -> None:
+    """Treat the forms of a target that are not a path: RFC 9112, sections 3.2.2 and 3.2.4."""
+    if request.host:
+        environ["HTTP_HOST"] = request.host.decode("latin-1")
+    if request.path == b"*":  # PEP 3333 has no "*": the variable is empty or begins with a slash
+        environ["PATH_INFO"] = ""
+
+
+def _mount(environ: Environ) -> None:
+    """Divide the path between SCRIPT_NAME and PATH_INFO; a path outside of the mount is the application's as it is."""
+    script_name, path = environ["SCRIPT_NAME"], environ["PATH_INFO"]
+    rest = path.removeprefix(script_name)
+    if len(rest) < len(path) and (not rest or rest.startswith("/")):
+        environ["PATH_INFO"] = rest
+    else:
+        environ["SCRIPT_NAME"] = ""
+
+
+def _set_server(environ: Environ) -> None:
+    """Name the server by the request's Host: a unix socket has neither name nor port."""
+    name, colon, port = environ.get("HTTP_HOST", "").rpartition(":")
+    if not colon or port.endswith("]"):  # "[::1]": the colon is the address's
+        name, port = environ.get("HTTP_HOST", ""), ""
+    environ["SERVER_NAME"] = name or "localhost"
+    environ["SERVER_PORT"] = port or "80"

@@ -1,0 +1,96 @@
+"""``wsgi.file_wrapper``: PEP 3333, "Optional Platform-Specific File Handling".
+
+A file that the kernel can send by itself becomes a `FileRegion`; everything else is read in blocks. Having a
+``fileno()`` is not enough: ``gzip.GzipFile`` and its kind have one too, and it leads to the octets *before* they are
+decompressed. So only the standard library's plain binary files count, and a temporary file that wraps one of them.
+"""
+
+import io
+import os
+import stat
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+class BinaryFile(Protocol):
+    """What the wrapper needs: an object with ``read``."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most ``size`` octets, b"" at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileRegion:
+    """Octets that the kernel is to send from a file, after some that are in memory.
+
+    Attributes:
+        head: what goes before, often the response's head.
+        fd: of the file.
+        offset: where the region begins.
+        count: its length in octets, at least 1.
+    """
+
+    head: bytes
+    fd: int
+    offset: int
+    count: int
+
+
+class FileWrapper:
+    """What an application returns to have a file sent.
+
+    Args:
+        file: an object with ``read``, and perhaps ``close``.
+        block_size: octets for each read, where the file must be read.
+    """
+
+    __slots__ = ("_block_size", "_file")
+
+    def __init__(self, file: BinaryFile, block_size: int = 8192) -> None:
+        self._file = file
+        self._block_size = block_size
+
+    def __iter__(self) -> "FileWrapper":
+        return self
+
+    def __next__(self) -> bytes:
+        data = self._file.read(self._block_size)
+        if not data:
+            raise StopIteration
+        return data
+
+    def close(self) -> None:
+        """Close the file, if it can be closed."""
+        close = getattr(self._file, "close", None)
+        if close is not None:
+            close()
+
+    def locate(self) -> FileRegion | None:
+        """Return the file from its present position to its end, or None if it must be read instead.
+
+        An empty file is one that must be read: what is in /proc tells its size as 0 as well.
+        """
+        file = _plain_file(self._file)
+        if file is None:
+            return None
+        try:
+            file.flush()
+            offset = file.tell()
+            fd = file.fileno()
+            status = os.fstat(fd)
+        except (OSError, ValueError):  # no position (a pipe), or closed: reading says what is wrong
+            return None
+        if not stat.S_ISREG(status.st_mode) or status.st_size <= offset or not file.readable():
+            return None
+        return FileRegion(b"", fd, offset, status.st_size - offset)
+
+
+def _plain_file(file: Any) -> io.BufferedReader | io.BufferedRandom | io.FileIO | None:
+    if type(file).__module__ == "tempfile":
+        file = getattr(file, "file", file)
+    if type(file) is io.FileIO:
+        return file
+    if type(file) in {io.BufferedReader, io.BufferedRandom} and type(file.raw) is io.FileIO:
+        plain: io.BufferedReader | io.BufferedRandom = file
+        return plain
+    return None

@@ -1,0 +1,219 @@
+"""One call of a WSGI application: PEP 3333, "Specification Details".
+
+An `Exchange` is driven by whoever owns the connection: it asks for the next octets, sends them, and asks again. The
+application runs inside `Exchange.begin`, `Exchange.advance` and `Exchange.close` and nowhere else, so the owner knows
+when to count its time. What the application raises comes out of them as it is.
+
+Rules of the PEP that are easily missed:
+
+- ``start_response`` may come late: it is due when the first block that is not empty is, or the end.
+- Nothing is sent before that, so until then ``start_response`` with ``exc_info`` may replace the head.
+- A block is sent before the application is asked for the next one. A list has all its blocks already: they are sent
+  together, and their length is known.
+- Whatever happens, ``close()`` of what the application returned is called, once.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, TypeAlias
+
+from pyfork.errors import ApplicationError
+from pyfork.gateway.environ import Environ
+from pyfork.gateway.file_wrapper import FileRegion, FileWrapper
+from pyfork.http1.response import ResponseEncoder
+
+Headers: TypeAlias = list[tuple[str, str]]
+ExceptionInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
+Write: TypeAlias = Callable[[bytes], None]
+WsgiApplication: TypeAlias = Callable[[Environ, Callable[..., Write]], Iterable[bytes]]
+
+MOST_JOINED = 256 * 1024
+"""Octets up to which the blocks of a list are joined and sent at once; more are not copied."""
+
+_END: Any = object()
+
+
+class Exchange:
+    """The application's answer to one request.
+
+    Args:
+        application: what PEP 3333 calls the application object.
+        environ: the request.
+        encoder: frames the response.
+        write: sends octets to the client before it returns; what it raises reaches the application.
+
+    Attributes:
+        is_finished: what was returned last is the last; do not advance.
+        status: as the application gave it; "" until then.
+        headers: as the application gave them.
+        is_file: a file is what it gave; its end need not be the response's.
+    """
+
+    __slots__ = (
+        "_application",
+        "_encoder",
+        "_environ",
+        "_is_single",
+        "_iterable",
+        "_iterator",
+        "_octets",
+        "_send",
+        "headers",
+        "is_file",
+        "is_finished",
+        "status",
+    )
+
+    def __init__(self, application: WsgiApplication, environ: Environ, encoder: ResponseEncoder, write: Write) -> None:
+        self._application = application
+        self._environ = environ
+        self._encoder = encoder
+        self._send = write
+        self._iterable: Iterable[bytes] | None = None
+        self._iterator: Iterator[bytes] = iter(())
+        self._is_single = False
+        self._octets = 0
+        self.is_file = False
+        self.is_finished = False
+        self.status = ""
+        self.headers: Headers = []
+
+    @property
+    def octets_sent(self) -> int:
+        """Octets of the body that were returned for sending, without their framing."""
+        encoder = self._encoder
+        return self._octets - encoder.excess if encoder.has_body and encoder.head_sent else 0
+
+    def begin(self) -> bytes | FileRegion:
+        """Call the application; return the first octets to send (none yet: b"").
+
+        Raises:
+            ApplicationError: it broke PEP 3333.
+        """
+        iterable: Any = self._application(self._environ, self._start_response)
+        self._iterable = iterable
+        kind = type(iterable)
+        if kind is list or kind is tuple:
+            return self._take_sequence(iterable)
+        if kind is FileWrapper:
+            return self._take_file(iterable)
+        if isinstance(iterable, (bytes, str)) or not (hasattr(kind, "__iter__") or hasattr(kind, "__getitem__")):
+            raise ApplicationError(f"the application returned {_describe(iterable)}, not an iterable of bytes")
+        self._is_single = hasattr(kind, "__len__") and len(iterable) == 1
+        self._iterator = iter(iterable)
+        return self.advance()
+
+    def advance(self) -> bytes | FileRegion:
+        """Ask the application for its next block; return the octets to send (none: b"").
+
+        Raises:
+            ApplicationError: it broke PEP 3333.
+        """
+        block = next(self._iterator, _END)
+        if block is _END:
+            return self._finish()
+        if not isinstance(block, bytes):
+            raise ApplicationError(f"the application yielded {_describe(block)}, not bytes")
+        if not block:
+            return b""
+        encoder = self._encoder
+        if not encoder.head_sent:
+            self._require_start()
+            if self._is_single:
+                encoder.set_length(len(block))
+        self._octets += len(block)
+        octets = encoder.encode(block)
+        if encoder.excess or not encoder.has_body:  # the rest would not be sent either, and it may be endless
+            return octets + self._finish()
+        return octets
+
+    def close(self) -> None:
+        """Call ``close()`` of what the application returned; a second call does nothing."""
+        close = getattr(self._iterable, "close", None)
+        self._iterable = None
+        if close is not None:
+            close()
+
+    def _start_response(self, status: str, headers: Headers, exc_info: ExceptionInfo | None = None) -> Write:
+        """PEP 3333, "The start_response() Callable"; called by the application.
+
+        Raises:
+            ApplicationError: status or headers are not what the PEP allows, or it is too late.
+            BaseException: the application's own from ``exc_info``, when the head has been sent.
+        """
+        if exc_info is None:
+            if self.status:
+                raise ApplicationError("the application called start_response() a second time without exc_info")
+        elif self._encoder.head_sent:
+            try:
+                if exc_info[1] is None:
+                    raise ApplicationError("the application called start_response() after the head was sent")
+                raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None  # or the traceback would hold this frame, which holds the traceback
+        self._encoder.start(status, headers)
+        self.status = status
+        self.headers = headers
+        return self._write
+
+    def _write(self, data: bytes) -> None:
+        """PEP 3333, "The write() Callable"; called by the application."""
+        if not isinstance(data, bytes):
+            raise ApplicationError(f"the application called write() with {_describe(data)}, not bytes")
+        if self.is_finished:
+            raise ApplicationError("the application called write() after its response had ended")
+        if data:
+            self._octets += len(data)
+            self._send(self._encoder.encode(data))
+
+    def _require_start(self) -> None:
+        if not self.status:
+            raise ApplicationError("the application did not call start_response() before the body of its response")
+
+    def _take_sequence(self, blocks: Sequence[bytes]) -> bytes | FileRegion:
+        """Send a list or a tuple whole, or block by block if it is large."""
+        self._require_start()
+        length = 0
+        for block in blocks:
+            if not isinstance(block, bytes):
+                raise ApplicationError(f"the application returned a {type(blocks).__name__} with {_describe(block)}")
+            length += len(block)
+        encoder = self._encoder
+        if not encoder.head_sent and (length or encoder.has_body):  # of a HEAD's body, nothing says nothing
+            encoder.set_length(length)
+        if length > MOST_JOINED and len(blocks) > 1:
+            self._iterator = iter(blocks)
+            return self.advance()
+        self._octets += length
+        octets = encoder.encode(blocks[0] if len(blocks) == 1 else b"".join(blocks))
+        return octets + self._finish()
+
+    def _take_file(self, wrapper: FileWrapper) -> bytes | FileRegion:
+        """Have a file sent by the kernel, or read block by block if that cannot be."""
+        encoder = self._encoder
+        self.is_file = True
+        region = wrapper.locate()
+        if region is None or encoder.head_sent or not self.status:
+            self._iterator = iter(wrapper)
+            return self.advance()
+        if not encoder.has_body:
+            encoder.set_length(region.count)
+            return self._finish()
+        head = encoder.encode_head(region.count)
+        count = region.count - encoder.excess
+        encoder.excess = 0  # PEP 3333: a file is sent to its end or to the Content-Length, so this is no mistake
+        if not count:
+            return head + self._finish()
+        self._octets += count
+        return FileRegion(head, region.fd, region.offset, count)
+
+    def _finish(self) -> bytes:
+        """Return what ends the response."""
+        self._require_start()
+        self.is_finished = True
+        return self._encoder.finish()
+
+
+def _describe(value: object) -> str:
+    """Return what a value is, for a message: never the value itself, which may be large or secret."""
+    return "None" if value is None else f"{type(value).__name__!r} object"

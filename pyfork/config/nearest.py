@@ -13,7 +13,7 @@ def nearest_setting(table: str, key: str) -> str:
     """Return the name of the known setting that is nearest to ``[table] key``.
 
     gunicorn's name for it, the same key in another table, a similar key in this table, a similar key anywhere: in this
-    order. There is always an answer; whoever asks says how sure it is with `is_close`.
+    order. There is always an answer.
     """
     if key in COUNTERPARTS:
         return COUNTERPARTS[key]

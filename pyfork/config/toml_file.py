@@ -109,8 +109,8 @@ def _parse(text: str, shown: str) -> dict[str, Any]:
         raise ConfigurationError(f"{shown}: line {line}, column {column}: not valid TOML: {reason}") from None
     except RecursionError:
         raise ConfigurationError(f"{shown}: not valid TOML: nested too deeply") from None
-    except ValueError as error:  # digits beyond what Python converts
-        raise ConfigurationError(f"{shown}: not valid TOML: {error}") from None
+    except ValueError:  # sys.get_int_max_str_digits()
+        raise ConfigurationError(f"{shown}: not valid TOML: a number has too many digits") from None
 
 
 def _position(before: str) -> tuple[int, int]:

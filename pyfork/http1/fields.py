@@ -107,7 +107,7 @@ def blame(headers: ResponseHeaders, error: Exception) -> Never:
     Raises:
         ApplicationError: always.
     """
-    for pair in headers:
+    for pair in headers if isinstance(headers, list | tuple) else ():
         if not isinstance(pair, tuple) or len(pair) != 2:
             raise ApplicationError(f"a response header is not a tuple of name and value: {pair!r}") from None
         name, value = pair

@@ -26,14 +26,15 @@ def main(verdict_fd: int) -> None:
     Args:
         verdict_fd: the write end of a pipe.
     """
-    status = _try_import(json.decode(sys.stdin.buffer.read(), type=Settings))
+    status = try_import(json.decode(sys.stdin.buffer.read(), type=Settings))
     sys.stdout.flush()
     sys.stderr.flush()
     os.write(verdict_fd, bytes([status]))
     os._exit(0)  # threads that the application has started, and what it registered to run at exit, are of no interest
 
 
-def _try_import(settings: Settings) -> int:
+def try_import(settings: Settings) -> int:
+    """Do as a worker does until the application is imported; returns the status and prints what is wrong."""
     try:
         drop_privileges(settings.server.user, settings.server.group)
         if settings.server.umask is not None:

@@ -86,8 +86,19 @@ def test_a_huge_file_is_no_configuration(tmp_path):
     assert "more than 1048576 octets" in refusal(tmp_path, b"#" * (MAXIMUM_SIZE + 1))
 
 
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+    """Root may read everything, so the refusal is played."""
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(ConfigurationError, match=r"^x: the configuration file cannot be read: permission denied$"):
+        read_file("/x", "x")
+
+
 def test_a_file_that_cannot_be_read_says_why(tmp_path):
-    """Missing, a directory, and what the system refuses (here: a loop of links; root may read everything)."""
+    """Missing, a directory, and what the system cannot follow."""
     with pytest.raises(ConfigurationError, match=r"^x\.toml: there is no such configuration file$"):
         read_file(str(tmp_path / "x.toml"), "x.toml")
     with pytest.raises(ConfigurationError, match=r"^x: this is a directory, not a configuration file$"):

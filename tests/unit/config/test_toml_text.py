@@ -71,6 +71,12 @@ def test_other_values(value, text):
     assert literal(value) == text
 
 
+def test_a_string_that_needs_it_has_escapes():
+    """Only what is in nobody's way for both readers is kept as it is."""
+    assert literal("\x1b'\U0001f600'") == '"\\u001b\\u0027\\U0001f600\\u0027"'
+    assert tomllib.loads("a = " + literal("\\'\x00"))["a"] == "\\'\x00"
+
+
 def test_tables_and_their_order():
     """A mapping comes last in its table, for what follows it would belong to it; a mask is octal, in quotes."""
     values = {

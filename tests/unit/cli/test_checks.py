@@ -1,0 +1,86 @@
+"""The checks that look at the system: everything at once, nothing changed."""
+
+import os
+import socket
+
+import pytest
+
+from pyfork.cli.checks import check
+from pyfork.config.load import LoadRequest, load
+
+
+def problems(tmp_path, needs_application=True, **overrides):
+    overrides = {"server.app": "a:b", **{name.replace("__", "."): value for name, value in overrides.items()}}
+    given = {name: (value, "command line") for name, value in overrides.items() if value is not None}
+    return check(load(LoadRequest(str(tmp_path), {}, given)), needs_application=needs_application)
+
+
+def test_a_good_configuration_has_none(tmp_path):
+    """Not even of a socket or a pidfile that does not exist yet."""
+    assert (
+        problems(tmp_path, server__bind=("unix:new.sock", ":0"), server__pidfile="new.pid", log__error="new.log") == []
+    )
+    assert os.listdir(tmp_path) == []
+
+
+def test_all_are_found_at_once(tmp_path):
+    """Each in a sentence of its own that names the setting."""
+    (tmp_path / "file").write_text("")
+    found = problems(
+        tmp_path,
+        server__app=None,
+        server__user="nobody-of-that-name",
+        server__bind=("unix:file", f"unix:{tmp_path}", "unix:gone/a.sock"),
+        server__pidfile="gone/a.pid",
+        workers__type="fibers",
+        log__format="%(zz)s",
+    )
+    assert len(found) == 8
+    text = "\n".join(found)
+    for part in (
+        "no application: name it on the command line",
+        "server.user: there is no user 'nobody-of-that-name'",
+        f"server.bind: unix:{tmp_path}/file: the path is a regular file",
+        f"server.bind: unix:{tmp_path}: the path is a directory",
+        f"server.bind: unix:{tmp_path}/gone/a.sock: there is no directory {tmp_path}/gone",
+        f"server.pidfile: there is no directory {tmp_path}/gone",
+        "workers.type: unknown worker type 'fibers'",
+        "%(zz)s",
+    ):
+        assert part in text
+
+
+def test_an_application_is_not_always_needed(tmp_path):
+    """--print-config shows settings, and serves nothing."""
+    assert problems(tmp_path, needs_application=False, server__app=None) == []
+
+
+def test_the_directory_must_be_there(tmp_path):
+    """A link that leads nowhere at a deploy refuses the reload."""
+    os.symlink("release-2", tmp_path / "current")
+    assert problems(tmp_path, server__chdir="current") == [f"server.chdir: {tmp_path}/current is not a directory"]
+    (tmp_path / "release-2").mkdir()
+    assert problems(tmp_path, server__chdir="current") == []
+
+
+def test_a_socket_may_be_there_already(tmp_path, monkeypatch):
+    """The listeners find out whether somebody listens on it; a fifo is nobody's."""
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind("a.sock")
+    assert problems(tmp_path, server__bind=("unix:a.sock",)) == []
+    os.mkfifo("fifo")
+    assert "the path is no socket" in problems(tmp_path, server__bind=("unix:fifo",))[0]
+
+
+def test_a_path_that_cannot_be_looked_at(tmp_path):
+    """The system's reason, under the setting's name."""
+    os.symlink("loop", tmp_path / "loop")
+    found = problems(tmp_path, server__bind=("unix:loop",))
+    assert found == [f"server.bind: unix:{tmp_path}/loop: too many levels of symbolic links"]
+
+
+@pytest.mark.parametrize("name", ["sync"])
+def test_known_worker_types_pass(tmp_path, name):
+    """Those of the registry."""
+    assert problems(tmp_path, workers__type=name) == []

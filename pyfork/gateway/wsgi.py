@@ -216,4 +216,4 @@ class Exchange:
 
 def _describe(value: object) -> str:
     """Return what a value is, for a message: never the value itself, which may be large or secret."""
-    return "None" if value is None else f"{type(value).__name__!r} object"
+    return "None" if value is None else f"an object of type {type(value).__name__!r}"

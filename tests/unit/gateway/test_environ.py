@@ -1,0 +1,193 @@
+"""The environ of PEP 3333."""
+
+import pytest
+
+from pyfork import __version__
+from pyfork.gateway import environ as environ_module
+from pyfork.gateway.environ import CACHED_NAME_OCTETS, CACHED_NAMES, base_environ, build_environ
+from pyfork.gateway.errors import ErrorStream
+from pyfork.gateway.file_wrapper import FileWrapper
+from pyfork.gateway.input import EMPTY_INPUT, InputStream
+from pyfork.http1.request import Request
+
+ERRORS = ErrorStream()
+
+
+def make_base(server_name="127.0.0.1", server_port="8000", script_name=""):
+    return base_environ(
+        server_name=server_name,
+        server_port=server_port,
+        errors=ERRORS,
+        is_multithread=False,
+        is_multiprocess=True,
+        script_name=script_name,
+    )
+
+
+def make_request(target=b"/", headers=(), *, method="GET", version="1.1", **changes):
+    request = Request(method, target, version, list(headers))
+    request.path, _, request.query = target.partition(b"?")
+    for name, value in changes.items():
+        setattr(request, name, value)
+    return request
+
+
+def build(request, base=None, body=EMPTY_INPUT, peer=("192.0.2.7", 51234)):
+    return build_environ(base or make_base(), request, body, peer)
+
+
+def test_every_key_of_the_pep_is_there():
+    """And each is told as it is."""
+    body = InputStream(lambda: b"")
+    headers = [(b"Host", b"example.org"), (b"Content-Type", b"text/plain"), (b"content-length", b"5")]
+    environ = build(make_request(b"/a?b=c", headers, method="POST", host=b"example.org"), body=body)
+    assert environ == {
+        "REQUEST_METHOD": "POST",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": "/a",
+        "QUERY_STRING": "b=c",
+        "CONTENT_TYPE": "text/plain",
+        "CONTENT_LENGTH": "5",
+        "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": "8000",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "SERVER_SOFTWARE": f"pyfork/{__version__}",
+        "HTTP_HOST": "example.org",
+        "RAW_URI": "/a?b=c",
+        "REQUEST_URI": "/a?b=c",
+        "REMOTE_ADDR": "192.0.2.7",
+        "REMOTE_PORT": "51234",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": body,
+        "wsgi.input_terminated": True,
+        "wsgi.errors": ERRORS,
+        "wsgi.multithread": False,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+        "wsgi.file_wrapper": FileWrapper,
+    }
+
+
+def test_requests_do_not_share_their_environ():
+    """The application may change its environ as it likes (PEP 3333)."""
+    base = make_base()
+    first = build(make_request(headers=[(b"X-A", b"1")]), base)
+    first["PATH_INFO"] = first["mine"] = "changed"
+    second = build(make_request(), base)
+    assert second["PATH_INFO"] == "/"
+    assert "HTTP_X_A" not in second
+    assert "mine" not in second
+
+
+def test_the_version_is_the_requests():
+    """HTTP/1.0 is told as such."""
+    assert build(make_request(version="1.0"))["SERVER_PROTOCOL"] == "HTTP/1.0"
+
+
+def test_headers_become_variables():
+    """Case and dashes go, values are latin-1."""
+    environ = build(make_request(headers=[(b"x-Forwarded-FOR", b"caf\xe9")]))
+    assert environ["HTTP_X_FORWARDED_FOR"] == "caf\xe9"
+
+
+def test_fields_that_come_twice_are_joined():
+    """By a comma, and cookies by a semicolon (RFC 9110 section 5.3, RFC 6265 section 5.4)."""
+    headers = [(b"Accept", b"a"), (b"Cookie", b"a=1"), (b"accept", b"b"), (b"Cookie", b"b=2"), (b"Accept", b"c")]
+    environ = build(make_request(headers=headers))
+    assert environ["HTTP_ACCEPT"] == "a,b,c"
+    assert environ["HTTP_COOKIE"] == "a=1; b=2"
+
+
+@pytest.mark.parametrize("name", [b"X_Forwarded_For", b"Content_Length", b"Host_", b"_"])
+def test_names_with_an_underscore_are_dropped(name):
+    """They would become the variables of other fields."""
+    environ = build(make_request(headers=[(name, b"forged"), (name, b"again")]))
+    assert "forged" not in environ.values()
+    assert environ["SERVER_SOFTWARE"] == f"pyfork/{__version__}"
+
+
+def test_the_cache_of_names_is_bounded(monkeypatch):
+    """Clients choose the names, so neither their number nor their length may grow what is kept."""
+    variables = environ_module._Variables()
+    monkeypatch.setattr(environ_module, "_variables", variables)
+    long = b"x" * (CACHED_NAME_OCTETS + 1)
+    assert build(make_request(headers=[(long, b"1")]))["HTTP_" + "X" * (CACHED_NAME_OCTETS + 1)] == "1"
+    assert not variables
+    for number in range(CACHED_NAMES + 10):
+        environ = build(make_request(headers=[(b"x-%d" % number, b"1")]))
+        assert environ[f"HTTP_X_{number}"] == "1"
+    assert len(variables) == CACHED_NAMES
+
+
+def test_the_path_is_decoded_once():
+    """As latin-1, whatever encoding the application finds in it; the raw one is kept beside it."""
+    environ = build(make_request(b"/%C3%A9%2Fb%252F%zz?q=%20"))
+    assert environ["PATH_INFO"] == "/\xc3\xa9/b%2F%zz"
+    assert environ["RAW_URI"] == "/%C3%A9%2Fb%252F%zz?q=%20"
+    assert environ["QUERY_STRING"] == "q=%20"
+    assert build(make_request(b"/\xe9"))["PATH_INFO"] == "/\xe9"
+
+
+def test_an_absolute_target_names_the_host():
+    """It goes before the Host field (RFC 9112 section 3.2.2)."""
+    request = make_request(b"http://real.example/a", [(b"Host", b"other.example")], path=b"/a", host=b"real.example")
+    environ = build(request)
+    assert environ["HTTP_HOST"] == "real.example"
+    assert environ["PATH_INFO"] == "/a"
+    assert environ["RAW_URI"] == "http://real.example/a"
+
+
+def test_a_target_without_a_host_gives_none():
+    """HTTP/1.0 may do without."""
+    request = make_request(b"*", method="OPTIONS", version="1.0")
+    environ = build(request)
+    assert "HTTP_HOST" not in environ
+
+
+def test_options_of_the_whole_server_have_no_path():
+    """PATH_INFO is empty or begins with a slash (PEP 3333), so the asterisk is in RAW_URI only."""
+    request = make_request(b"*", [(b"Host", b"a")], method="OPTIONS", host=b"a")
+    environ = build(request)
+    assert environ["PATH_INFO"] == ""
+    assert environ["RAW_URI"] == "*"
+
+
+@pytest.mark.parametrize(
+    ("target", "script_name", "path_info"),
+    [
+        (b"/shop", "/shop", ""),
+        (b"/shop/", "/shop", "/"),
+        (b"/shop/cart", "/shop", "/cart"),
+        (b"/s%68op/cart", "/shop", "/cart"),
+        (b"/shopping", "", "/shopping"),
+        (b"/", "", "/"),
+    ],
+)
+def test_a_mount_divides_the_path(target, script_name, path_info):
+    """At a slash only; a path elsewhere is given whole."""
+    environ = build(make_request(target), make_base(script_name="/shop/"))
+    assert environ["SCRIPT_NAME"] == script_name
+    assert environ["PATH_INFO"] == path_info
+
+
+@pytest.mark.parametrize(
+    ("host", "name", "port"),
+    [
+        (b"example.org", "example.org", "80"),
+        (b"example.org:8080", "example.org", "8080"),
+        (b"[::1]", "[::1]", "80"),
+        (b"[::1]:8080", "[::1]", "8080"),
+        (b"example.org:", "example.org", "80"),
+        (b"", "localhost", "80"),
+        (None, "localhost", "80"),
+    ],
+)
+def test_behind_a_unix_socket_the_host_names_the_server(host, name, port):
+    """SERVER_NAME and SERVER_PORT can never be empty (PEP 3333); the client has no address."""
+    headers = [] if host is None else [(b"Host", host)]
+    environ = build(make_request(headers=headers, host=host or b""), make_base("", ""), peer="")
+    assert environ["SERVER_NAME"] == name
+    assert environ["SERVER_PORT"] == port
+    assert environ["REMOTE_ADDR"] == ""
+    assert environ["REMOTE_PORT"] == ""

@@ -2,7 +2,7 @@
 
 import os
 
-from pyfork.connection.context import ConnectionContext, DateCache, Progress, Wait
+from pyfork.connection.context import ConnectionContext, Progress, Wait, WallClock
 from pyfork.gateway.environ import base_environ
 from pyfork.gateway.errors import ErrorStream
 from pyfork.http1.limits import Limits
@@ -29,7 +29,7 @@ def make_contexts(
     )
     access_log = create_access_log(worker.settings.log)
     warned: set[str] = set()
-    dates = DateCache()
+    clock = WallClock()
     return {
         listener.fileno(): ConnectionContext(
             application=application,
@@ -41,7 +41,7 @@ def make_contexts(
             access_log=access_log,
             can_keep_alive=worker.can_keep_alive,
             warned_fields=warned,
-            dates=dates,
+            clock=clock,
         )
         for listener, told in worker.sockets
     }

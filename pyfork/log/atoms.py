@@ -34,11 +34,6 @@ def _escape_character(match: re.Match[str]) -> str:
     return "".join(f"\\x{octet:02x}" for octet in octets)
 
 
-def unescape(text: str) -> str:
-    r"""Return what `escape` was given: the inverse, for values up to U+00FF."""
-    return re.sub(r"\\x([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), text)
-
-
 # What the atoms read. Getters that return a client's or the application's choice escape it.
 
 

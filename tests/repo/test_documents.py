@@ -3,6 +3,7 @@
 import importlib.util
 
 from pyfork.config.pages import example_page, settings_page
+from pyfork.log.atoms import NAMED_ATOMS, NUMBER_ATOMS, TEXT_ATOMS
 from tests.repo.files import ROOT, text
 
 
@@ -27,3 +28,10 @@ def test_the_example_configuration_is_up_to_date():
 def test_the_signals_page_is_up_to_date():
     """It is made from the tables that the arbiter and the workers obey."""
     assert text("docs/signals.md") == made_by("make_signals").render()
+
+
+def test_every_atom_of_the_access_log_is_explained():
+    """In docs/logs.md, where a configuration error sends its reader."""
+    page = text("docs/logs.md")
+    named = [f"{{name}}{source}" for source in NAMED_ATOMS]
+    assert not [atom for atom in [*TEXT_ATOMS, *NUMBER_ATOMS, *named] if f"`%({atom})s`" not in page]

@@ -1,5 +1,6 @@
 """Access records for the tests of the log room."""
 
+import re
 from dataclasses import dataclass, field
 
 from pyfork.log.record import AccessRecord
@@ -36,3 +37,8 @@ def make_record(request=None, **changes):
         "duration": 1.234567,
     }
     return AccessRecord(**{**fields, **changes})
+
+
+def unescape(text):
+    r"""Return what `pyfork.log.atoms.escape` was given: its inverse, for values up to U+00FF."""
+    return re.sub(r"\\x([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), text)

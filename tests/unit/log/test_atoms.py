@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyfork.log.atoms import escape, unescape
+from pyfork.log.atoms import escape
 from pyfork.log.formats import compile_format
-from tests.unit.log.records import Request, make_record
+from tests.unit.log.records import Request, make_record, unescape
 
 
 @pytest.fixture(autouse=True)

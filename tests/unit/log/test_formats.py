@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyfork.errors import ConfigurationError
-from pyfork.log.atoms import unescape
 from pyfork.log.formats import compile_format
-from tests.unit.log.records import Request, make_record
+from tests.unit.log.records import Request, make_record, unescape
 
 COMBINED_LINE = re.compile(
     r'(?P<h>[!-~]+) - (?P<u>[!-~]+) \[[^\]]+\] "(?P<r>[ -!#-~]*)" (?P<s>[0-9]{3}) (?P<b>[0-9]+|-)'

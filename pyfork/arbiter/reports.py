@@ -30,8 +30,11 @@ def report_exit(worker: WorkerHandle, code: int | None, signal: str | None) -> L
     return Log(Level.INFO, f"{worker} is gone after it missed its deadline")
 
 
-def report_kill(worker: WorkerHandle, waited: str) -> Log:
-    """Return the line about a worker that is killed."""
+def report_kill(worker: WorkerHandle) -> Log:
+    """Return the line about a draining worker that is killed."""
+    waited = "did not end at once, as it was told"
+    if worker.order is Order.TERM:
+        waited = f"did not end within {worker.plan.graceful_timeout:g} s (workers.graceful_timeout)"
     return Log(Level.WARNING, f"{worker} {waited}: it is killed")
 
 

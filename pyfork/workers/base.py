@@ -63,8 +63,9 @@ def _boot(handoff: Handoff, heartbeat: Heartbeat) -> "Worker":
 
     1. TERM and QUIT end a boot at once: nothing is served yet, and the import may take minutes.
     2. Name, log and scoreboard, so that whatever follows is told under the right name.
-    3. Privileges, before anything of the user's is read; then the lifeline, which a change of user would clear.
-    4. Directory, environment, path; then the type and the application.
+    3. The type, whose files the workers' user may not be able to read (they are ours, not the application's).
+    4. Privileges, before anything of the user's is read; then the lifeline, which a change of user would clear.
+    5. Directory, environment, path; then the application.
     """
     settings = handoff.settings
     ignore(IGNORED_SIGNALS)
@@ -75,11 +76,11 @@ def _boot(handoff: Handoff, heartbeat: Heartbeat) -> "Worker":
     error_log.set_identity(handoff.name)
     handoff.scoreboard.slot(handoff.slot).open(handoff.generation, os.getpid())
     register_stacks(error_log.error_log_fd())
+    module_name, _, class_name = handoff.worker_class.partition(":")
+    worker_type = getattr(importlib.import_module(module_name), class_name)
     drop_privileges(settings.server.user, settings.server.group)
     if settings.server.umask is not None:
         os.umask(settings.server.umask)
-    module_name, _, class_name = handoff.worker_class.partition(":")
-    worker_type = getattr(importlib.import_module(module_name), class_name)
     worker: Worker = worker_type(handoff, heartbeat)
     enter_application_directory(settings.server)
     worker.boot(load_application(settings.server.app or ""))

@@ -7,8 +7,9 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,7 @@ def test_an_idle_arbiter_does_nothing_but_read_beats(start: Callable[..., Server
         threading.Event().wait(11)
     finally:
         strace.terminate()
-        strace.wait(10)
+        strace.communicate()
     calls = [line for line in trace.read_text().splitlines() if "(" in line and "exited" not in line]
     reads = [line for line in calls if "read(" in line]
     assert 1 <= len([line for line in reads if '"."' in line]) <= 6
@@ -125,10 +126,18 @@ def test_threads_and_size_of_the_arbiter(start: Callable[..., Server]) -> None:
     assert "falcon" not in Path(f"/proc/{server.pid}/maps").read_text()
 
 
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that every user may enter, unlike pytest's own."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_workers_drop_privileges_for_good(start: Callable[..., Server], tmp_path: Path) -> None:
+def test_workers_drop_privileges_for_good(start: Callable[..., Server], open_directory: Path) -> None:
     """user and group are taken before the application is imported, and cannot be given back."""
-    (tmp_path / "who.py").write_text(
+    (open_directory / "who.py").write_text(
         "import os\n"
         "WHO = f'{os.getresuid()} {os.getresgid()} {os.getgroups()}'\n"
         "def app(e, s):\n"
@@ -139,11 +148,7 @@ def test_workers_drop_privileges_for_good(start: Callable[..., Server], tmp_path
         "    except PermissionError:\n"
         "        return [WHO.encode()]\n"
     )
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents:
-        if parent.stat().st_mode & 0o005 != 0o005:
-            pytest.skip(f"nobody may not enter {parent}")
-    server = start("who:app", cwd=tmp_path, settings={"server": {"user": "nobody"}})
+    server = start("who:app", cwd=open_directory, settings={"server": {"user": "nobody"}})
     entry = pwd.getpwnam("nobody")
     uid, gid = entry.pw_uid, entry.pw_gid
     assert server.get("/").body.decode() == f"({uid}, {uid}, {uid}) ({gid}, {gid}, {gid}) [{gid}]"

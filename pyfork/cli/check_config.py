@@ -2,14 +2,17 @@
 
 import os
 import signal
-import subprocess  # the scratch process is another interpreter: nothing of it can be left behind in this one
 import sys
+from typing import TYPE_CHECKING
 
 from msgspec import json
 
 from pyfork.config.schema import Settings
 from pyfork.errors import ApplicationLoadError
 from pyfork.ipc.exits import ExitStatus
+
+if TYPE_CHECKING:
+    import subprocess
 
 _START = "import sys; sys.path[:] = sys.argv[2:]; from pyfork.cli import scratch; scratch.main(int(sys.argv[1]))"
 
@@ -22,6 +25,8 @@ def try_application(settings: Settings) -> int:
     Raises:
         ApplicationLoadError: the process ended, or had to be ended after ``boot_timeout``, before it could tell.
     """
+    import subprocess  # noqa: PLC0415 (kept out of the arbiter, which never asks)
+
     reading, writing = os.pipe()
     try:
         command = [sys.executable, "-P", "-c", _START, str(writing), *sys.path]
@@ -38,11 +43,13 @@ def try_application(settings: Settings) -> int:
     raise ApplicationLoadError(f"the application {settings.server.app!r} cannot be imported: its process {ended}")
 
 
-def _wait(process: subprocess.Popen[bytes], settings: bytes, timeout: float | None) -> str:
+def _wait(process: "subprocess.Popen[bytes]", settings: bytes, timeout: float | None) -> str:
     """Give the process its settings, wait at most ``timeout`` seconds for its end, and say how it ended."""
+    from subprocess import TimeoutExpired  # noqa: PLC0415 (as above)
+
     try:
         process.communicate(settings, timeout)
-    except subprocess.TimeoutExpired:
+    except TimeoutExpired:
         process.kill()
         process.wait()
         return f"was still importing after workers.boot_timeout ({timeout:g} s)"
@@ -51,7 +58,10 @@ def _wait(process: subprocess.Popen[bytes], settings: bytes, timeout: float | No
         process.wait()
         raise
     status = process.returncode
-    return f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended by itself with status {status}"
+    if status >= 0:
+        return f"ended by itself with status {status}"
+    names = {number.value: number.name for number in signal.Signals}
+    return f"was ended by {names.get(-status, f'signal {-status}')}"
 
 
 def _read_verdict(fd: int) -> int | None:

@@ -140,17 +140,26 @@ def _refusals(command_line: CommandLine) -> list[str]:
 
 def _convert(command_line: CommandLine, path: str, directory: str) -> int:
     path = path.removeprefix("file:")
-    from_variable = parse(shlex.split(os.environ.get(GUNICORN_VARIABLE, "")), f"environment {GUNICORN_VARIABLE}")
-    overrides = dict(command_line.overrides)
-    left_out = list(command_line.left_out)
-    if isinstance(from_variable, CommandLine):
-        overrides = {**from_variable.overrides, **overrides}
-        left_out += from_variable.left_out
+    from_variable = _parse_variable()
+    overrides = {**from_variable.overrides, **command_line.overrides}
     converted = convert(absolute(path, directory), path, overrides)
     sys.stdout.write(converted.text)
     sys.stdout.flush()
+    left_out = [*from_variable.left_out, *command_line.left_out]
     _report("warning", [*converted.warnings, *map(complaint, left_out), *_missing_type(converted)])
     return ExitStatus.OK
+
+
+def _parse_variable() -> CommandLine:
+    """Return what GUNICORN_CMD_ARGS asks for, by gunicorn's rules."""
+    origin = f"environment {GUNICORN_VARIABLE}"
+    try:
+        given = parse(shlex.split(os.environ.get(GUNICORN_VARIABLE, "")), origin)
+    except ValueError as error:
+        raise ConfigurationError(f"{origin}: {str(error).lower()}") from error
+    except click.UsageError as error:
+        raise ConfigurationError(f"{origin}: {error.format_message()}") from error
+    return given if isinstance(given, CommandLine) else CommandLine(overrides={}, left_out=())
 
 
 def _missing_type(converted: Converted) -> Iterable[str]:

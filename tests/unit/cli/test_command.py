@@ -24,6 +24,7 @@ def served(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PWD", str(tmp_path))
     monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setitem(sys.modules, "__config__", sys)  # so that --convert's module is taken away again
     for name in ("PORT", "WEB_CONCURRENCY", "GUNICORN_CMD_ARGS"):
         monkeypatch.delenv(name, raising=False)
     return found
@@ -172,6 +173,16 @@ def test_convert_ignores_questions_in_the_variable(monkeypatch, tmp_path, capsys
     assert command.run(["--convert", "file:gunicorn.conf.py"]) == 0
     assert "count = 2\n" in capsys.readouterr().out
     assert command.run(["--convert", "gone.py"]) == 2
+
+
+@pytest.mark.parametrize(("value", "reason"), [("-n 'a", "no closing quotation"), ("--nope", "--nope")])
+def test_convert_names_the_variable_that_is_wrong(value, reason, monkeypatch, capsys):
+    """The mistake is not on the command line."""
+    monkeypatch.setenv("GUNICORN_CMD_ARGS", value)
+    assert command.run(["--convert", "gunicorn.conf.py"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("pyfork: error: environment GUNICORN_CMD_ARGS: ")
+    assert reason in error
 
 
 def test_a_start_directory_that_is_gone(monkeypatch, capsys):

@@ -13,7 +13,9 @@ from pyfork.errors import ConfigurationError
 @pytest.fixture(autouse=True)
 def _tidy(monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    for name in ("__config__", "shop_settings"):
+        monkeypatch.setitem(sys.modules, name, sys)  # so that it is taken away again at the end
+        del sys.modules[name]
 
 
 def run(tmp_path, source, overrides=None):

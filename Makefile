@@ -65,10 +65,11 @@ bench:
 	@$(MAKE) --no-print-directory $(BENCH_READY)
 	@benchmarks/.venv/bin/python benchmarks/bench.py $(ARGS)
 
-## make docs       render docs/settings.md and server.toml.example anew from the declared settings
+## make docs       write the pages anew that follow from the code: settings, signals, server.toml.example
 docs: $(READY)
 	$(BIN)/python -m pyfork.config.render settings > docs/settings.md
 	$(BIN)/python -m pyfork.config.render example > server.toml.example
+	for script in docs/make_*.py; do $(BIN)/python "$$script" || exit 1; done
 
 ## make clean      remove what make made
 clean:

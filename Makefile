@@ -6,7 +6,9 @@ PYTHON ?= python3
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 VENV := .venv/$(VERSION)
 BIN := $(VENV)/bin
+SERVES := $(VENV)/.serves
 READY := $(VENV)/.ready
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -15,17 +17,23 @@ ARGS ?=
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
-$(READY): pyproject.toml
+# What serving takes; its rule makes the virtual environment.
+$(SERVES): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not installed: install Python 3.11 or newer (Debian, Ubuntu: apt-get install python3 python3-venv), or name one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: pyfork needs Python 3.11 or newer, and $(PYTHON) is $(VERSION): name another, as in: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "make: $(PYTHON) cannot create virtual environments: install the package python$(VERSION)-venv (Debian, Ubuntu: apt-get install python$(VERSION)-venv)" >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group tests --group check
+	$(PIP) --upgrade 'pip>=25.1'
+	$(PIP) --editable . --group samples
+	@touch $@
+
+# What testing and checking take beside.
+$(READY): $(SERVES)
+	$(PIP) --group tests --group check
 	@touch $@
 
 ## make run        set up, and serve sample_apps/quotes.py on http://127.0.0.1:8000
-run: $(READY)
+run: $(SERVES)
 	@echo "Serving the quotes sample: try  curl http://127.0.0.1:8000/quote  (Ctrl-C stops it)"
 	@$(BIN)/pyfork -c server.toml.example $(ARGS)
 

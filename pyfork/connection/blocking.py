@@ -27,7 +27,7 @@ from enum import Enum
 from time import monotonic
 from typing import Any
 
-from pyfork.connection.context import READABLE, ConnectionContext
+from pyfork.connection.context import READABLE, AccessSink, ConnectionContext
 from pyfork.connection.failures import clients_fault, line_of, log_failure, warn_of_response
 from pyfork.connection.receiving import BodyReceiver
 from pyfork.connection.sending import send_all, send_region
@@ -190,7 +190,7 @@ class BlockingConnection:
             is_error = self._fail(error, request, encoder)
         finally:
             if context.access_log is not None:
-                self._log_access(request, environ, exchange, monotonic() - started)
+                self._log_access(context.access_log, exchange, request, environ, monotonic() - started)
             self._close(exchange, request)
             progress.end_request(exchange.octets_sent, is_error=is_error)
         return self._can_go_on(receiver, encoder)
@@ -242,19 +242,17 @@ class BlockingConnection:
         except BaseException as error:  # noqa: BLE001 (the response has been sent; nothing else can be done)
             log_failure(request, self._remote(), error, where=" in close()")
 
-    def _log_access(self, request: Request, environ: Environ, exchange: Exchange, duration: float) -> None:
+    def _log_access(
+        self, access_log: AccessSink, exchange: Exchange, request: Request, environ: Environ, duration: float
+    ) -> None:
         """Tell the access log, unless nothing was answered."""
-        context = self._context
-        if context.access_log is None:
-            return
         status, headers, octets = exchange.status, exchange.headers, exchange.octets_sent
         if self._answer_sent:
             status, octets = _summary(self._answer_sent)
             headers = []
         if status:
-            started = context.clock.seconds() - duration
-            record = AccessRecord(request, environ, self._remote(), status, headers, octets, started, duration)
-            context.access_log.log(record)
+            started = self._context.clock.seconds() - duration
+            access_log.log(AccessRecord(request, environ, self._remote(), status, headers, octets, started, duration))
 
     def _can_go_on(self, receiver: BodyReceiver | None, encoder: ResponseEncoder) -> bool:
         """Return whether a next request may come; decide how the connection ends if not."""

@@ -1,0 +1,52 @@
+"""What an ordinary request costs in system calls, and how the socket is left; the rest is in tests/contract."""
+
+import pytest
+
+from pyfork.connection.blocking import BlockingConnection, Outcome
+from pyfork.errors import QuitNow
+from tests.unit.connection.fakes import FakeSocket, make_context
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def hello(environ, start_response):
+    start_response("200 OK", [])
+    return [b"hello"]
+
+
+def test_a_request_that_is_there_costs_four_calls():
+    """Nobody waits, and head and body are sent together."""
+    sock, context = FakeSocket(GET), make_context(hello)
+    assert BlockingConnection(sock, ("192.0.2.7", 1), context).serve() is Outcome.CLOSED
+    assert sock.calls == ["setblocking", "recv", "send", "close"]
+    assert context.progress.told == ["begin", "enter", "end"]
+
+
+def test_a_lingering_socket_is_shut_down_and_left_open():
+    """It is the worker's then."""
+    sock = FakeSocket(GET + GET)
+    assert BlockingConnection(sock, "", make_context(hello)).serve() is Outcome.LINGER
+    assert sock.calls == ["setblocking", "recv", "send", "shutdown"]
+
+
+@pytest.mark.parametrize("waits", [[False], [True, False]])
+def test_a_silent_client_costs_no_answer(waits):
+    """Its wait ends at the deadline, whatever it was woken for before."""
+    sock = FakeSocket(*[None] * 2)
+    assert BlockingConnection(sock, "", make_context(hello, waits=waits)).serve() is Outcome.CLOSED
+    assert sock.sent == b""
+    assert sock.calls[-1] == "close"
+
+
+def test_a_wait_that_is_cut_off_leaves_nothing_open():
+    """SIGQUIT comes while the client is waited for."""
+
+    def wait(connection, events, deadline):
+        raise QuitNow
+
+    sock = FakeSocket(None)
+    context = make_context(hello)
+    object.__setattr__(context, "wait", wait)
+    with pytest.raises(QuitNow):
+        BlockingConnection(sock, "", context).serve()
+    assert sock.calls == ["setblocking", "recv", "close"]

@@ -1,0 +1,118 @@
+"""Whose fault it was, and how it is told."""
+
+import logging
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from pyfork.connection.failures import (
+    application_frames,
+    clients_fault,
+    line_of,
+    log_failure,
+    warn_of_response,
+)
+from pyfork.errors import ApplicationError, DisconnectedError, ProtocolError, RequestBodyError
+from pyfork.gateway.wsgi import Exchange
+from pyfork.http1.request import Request
+from pyfork.http1.response import ResponseEncoder
+
+REQUEST = Request("GET", b"/x", "1.1", [])
+TIMEOUT = ProtocolError(408, "late")
+
+
+@pytest.fixture
+def log(caplog):
+    caplog.set_level(logging.DEBUG, logger="pyfork.error")
+    return caplog
+
+
+def raised(error, cause=None, context=None):
+    """Return ``error`` as if it had been raised from ``cause``, or while ``context`` was handled."""
+    error.__context__ = context
+    if cause is not None:
+        error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (ValueError(), None),
+        (RequestBodyError(TIMEOUT), TIMEOUT),
+        (raised(ValueError(), cause=RequestBodyError(TIMEOUT)), TIMEOUT),
+        (raised(ValueError(), context=RequestBodyError(TIMEOUT)), TIMEOUT),
+        (raised(ValueError(), context=raised(KeyError(), cause=RequestBodyError(TIMEOUT))), TIMEOUT),
+        (raised(ValueError(), cause=KeyError(), context=RequestBodyError(TIMEOUT)), None),
+        (OSError(), None),
+    ],
+)
+def test_the_client_is_at_fault_if_a_chain_leads_to_it(error, fault):
+    """By what an exception was raised from; what it was raised beside counts only without that."""
+    assert clients_fault(error) is fault
+
+
+def test_a_client_that_has_gone_is_at_fault():
+    """It is the exception itself, as there is no status for it."""
+    gone = DisconnectedError("gone")
+    assert clients_fault(raised(ValueError(), cause=gone)) is gone
+
+
+def test_a_chain_may_be_a_circle():
+    """The application can make one; looking for its end would be an endless loop."""
+    first, second = ValueError(), KeyError()
+    first.__cause__, second.__cause__ = second, first
+    assert clients_fault(first) is None
+
+
+def test_frames_begin_with_the_applications():
+    """Ours before them are cut; those behind them show where a rule was broken."""
+
+    def application():
+        ResponseEncoder("GET", "1.1", False, b"").start("200", [])
+
+    with pytest.raises(ApplicationError) as info:
+        application()
+    frames = application_frames(info.tb)
+    assert frames.tb_frame.f_code is sys._getframe().f_code
+    with pytest.raises(ApplicationError) as info:
+        ResponseEncoder("GET", "1.1", False, b"").start("200", [])
+    assert application_frames(info.tb.tb_next) is None
+    assert application_frames(None) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ValueError("x"), "the application raised ValueError: GET /x from 192.0.2.7"),
+        (SystemExit(3), "the application called sys.exit(3): GET /x from 192.0.2.7"),
+        (ApplicationError("the status is odd"), "the status is odd: GET /x from 192.0.2.7"),
+    ],
+)
+def test_a_failure_is_logged_with_the_request(log, error, message):
+    """The first line says what and where from; the exception follows, if it says more."""
+    log_failure(REQUEST, "192.0.2.7", error)
+    (record,) = log.records
+    assert record.getMessage() == message
+    assert bool(record.exc_info) is not isinstance(error, ApplicationError)
+
+
+def test_a_failure_tells_its_place(log):
+    """And a client without an address has one at least by kind."""
+    log_failure(REQUEST, "", ValueError(), where=" in close()")
+    assert log.messages == ["the application raised ValueError in close(): GET /x from a unix socket"]
+
+
+def test_a_line_of_a_request_is_one_line():
+    """In printable ASCII."""
+    assert line_of(Request("GET", b"/a\xe9\n\\", "1.1", [])) == "GET /a\\xe9\\n\\\\"
+
+
+def test_a_sound_response_warns_of_nothing(log):
+    """The application may send a file longer than its Content-Length."""
+    exchange = Exchange(None, {}, None, None)
+    exchange.is_file = True
+    encoder = SimpleNamespace(dropped=(), excess=5, missing=0)
+    warn_of_response(REQUEST, exchange, encoder, set())
+    assert log.records == []

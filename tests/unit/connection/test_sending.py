@@ -1,0 +1,39 @@
+"""Sending on a socket that does not block."""
+
+import pytest
+
+from pyfork.connection.sending import send_all
+from pyfork.errors import DisconnectedError
+from tests.unit.connection.fakes import FakeSocket, make_context
+
+
+def test_what_goes_out_at_once_costs_one_call():
+    """The worker is not asked to wait, and the application's time goes on."""
+    sock, context = FakeSocket(), make_context()
+    send_all(sock, b"hello", context)
+    assert sock.calls == ["send"]
+    assert context.progress.told == []
+
+
+def test_the_rest_is_sent_after_each_wait():
+    """As much as the client takes; a wait may end for nothing."""
+    sock, context = FakeSocket(sends=[None, 2, None, 1]), make_context()
+    send_all(sock, b"hello", context)
+    assert sock.sent == b"hello"
+    assert context.progress.told == ["leave", "enter"] * 4
+
+
+@pytest.mark.parametrize("sends", [[BrokenPipeError(32, "Broken pipe")], [1, ConnectionResetError(104, "Reset")]])
+def test_a_client_that_has_gone_is_a_disconnect(sends):
+    """At once or later."""
+    with pytest.raises(DisconnectedError, match="the client has gone"):
+        send_all(FakeSocket(sends=sends), b"hello", make_context())
+
+
+def test_a_client_that_takes_nothing_is_one_too():
+    """The socket is shut down, so that nobody waits for it again."""
+    sock, context = FakeSocket(sends=[2]), make_context(waits=[False])
+    with pytest.raises(DisconnectedError, match="took nothing for 30 s"):
+        send_all(sock, b"hello", context)
+    assert sock.calls == ["send", "shutdown"]
+    assert context.progress.told == ["leave"]

@@ -95,25 +95,27 @@ class ChunkedBody:
         Raises:
             ProtocolError: 400, 413 or 431; content before the breach can still be taken.
         """
+        first = start
+        empty_line = self._find_empty_line(buffer, start)
         while start < len(buffer) and not self._sink.is_complete:
-            stop = min(self._next_stop(buffer, start), start + self._grid)
-            piece = buffer[start:stop]
+            stop = min(empty_line, start + self._grid)
             try:
-                self._feed(piece)
+                self._feed(buffer[start:stop])
             except HttpParserError as error:
                 raise self._sink.problem or ProtocolError(400, str(error)) from None
-            self._tail = (self._tail + piece[-3:])[-3:]
             self._watch_grid(stop - start)
             start = stop
+            if start == empty_line:
+                empty_line = _behind_empty_line(buffer, start)
+        self._tail = (self._tail + buffer[max(first, start - 3) : start])[-3:]
         return start
 
-    def _next_stop(self, buffer: bytes, start: int) -> int:
-        """Return the first place behind `start` where the body may end."""
+    def _find_empty_line(self, buffer: bytes, start: int) -> int:
+        """Return the place behind the next empty line, which may have begun in an earlier buffer."""
         seam = (self._tail + buffer[start : start + 3]).find(_END)
         if seam >= 0:
             return start + seam + len(_END) - len(self._tail)
-        end = buffer.find(_END, start)
-        return len(buffer) if end < 0 else end + len(_END)
+        return _behind_empty_line(buffer, start)
 
     def _watch_grid(self, octets: int) -> None:
         self._grid -= octets
@@ -122,3 +124,8 @@ class ChunkedBody:
                 raise ProtocolError(400, "The chunked body goes on without content")
             self._octets_before = self._sink.octets
             self._grid = MAX_BARREN
+
+
+def _behind_empty_line(buffer: bytes, start: int) -> int:
+    place = buffer.find(_END, start)
+    return len(buffer) if place < 0 else place + len(_END)

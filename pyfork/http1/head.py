@@ -11,6 +11,7 @@ Content-Length, of digits). It lets pass, and this module refuses:
 """
 
 import re
+from functools import lru_cache
 
 from pyfork.errors import ProtocolError
 from pyfork.http1.host import is_valid_host
@@ -146,7 +147,11 @@ def _apply(meant: dict[bytes, bytes], request: Request, limits: Limits) -> None:
     """Write into `request` what its fields other than Host mean."""
     connection = meant.get(b"connection")
     if connection is not None:
-        _apply_connection(connection, request)
+        options = _read_connection(connection)
+        if b"close" in options:
+            request.keep_alive = False
+        elif b"keep-alive" in options:
+            request.keep_alive = True
     coding = meant.get(b"transfer-encoding")
     if coding is not None:
         _apply_transfer_encoding(coding, request)
@@ -158,12 +163,10 @@ def _apply(meant: dict[bytes, bytes], request: Request, limits: Limits) -> None:
         _apply_expect(expectation, request)
 
 
-def _apply_connection(value: bytes, request: Request) -> None:
-    options = [option.strip() for option in value.lower().split(b",")]
-    if b"close" in options:
-        request.keep_alive = False
-    elif b"keep-alive" in options:
-        request.keep_alive = True
+@lru_cache(maxsize=64)
+def _read_connection(value: bytes) -> frozenset[bytes]:
+    """Return the options of a Connection field; nearly all clients send one of a few values."""
+    return frozenset(option.strip() for option in value.lower().split(b","))
 
 
 def _apply_transfer_encoding(value: bytes, request: Request) -> None:

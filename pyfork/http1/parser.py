@@ -141,7 +141,7 @@ class RequestParser:
         try:
             self._tokenizer.feed(head)
             headers = self._tokenizer.take_headers()
-            request = build_request(head[: head.find(b"\r\n")], headers, self._limits)
+            request = build_request(head.partition(b"\r\n")[0], headers, self._limits)
         except ProtocolError:
             return False  # The long way finds it out again, and says so.
         if len(headers) > self._limits.fields:

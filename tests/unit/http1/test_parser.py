@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import pytest
 
 from pyfork.errors import ProtocolError
@@ -256,3 +259,31 @@ def test_heads_larger_than_a_limit_go_the_long_way() -> None:
     assert len(events[0]["headers"]) == 21
     assert len(events) == 4
     assert state(parser) == "idle"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        GET,
+        b"GET",
+        b"bad\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx",
+    ],
+)
+def test_a_parser_goes_without_the_collector(data: bytes) -> None:
+    """A parser is no part of a circle: thousands of connections leave no garbage behind."""
+
+    class Watched(RequestParser):
+        __slots__ = ("__weakref__",)
+
+    gc.disable()
+    try:
+        parser = Watched(Limits())
+        events = parser.feed(data)
+        watch = weakref.ref(parser)
+        del parser
+        assert watch() is None
+        del events
+    finally:
+        gc.enable()

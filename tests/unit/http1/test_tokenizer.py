@@ -1,6 +1,3 @@
-import gc
-import weakref
-
 import pytest
 
 from pyfork.errors import ProtocolError
@@ -57,22 +54,3 @@ def test_upgrade_is_nothing_special() -> None:
     assert len(tokenizer.take_headers()) == 3
     tokenizer.feed(b"GET / HTTP/1.1\r\nB: 2\r\n\r\n")
     assert tokenizer.take_headers() == [(b"B", b"2")]
-
-
-def test_it_goes_without_the_collector() -> None:
-    """A tokenizer is no part of a circle: thousands of connections leave no garbage."""
-
-    class Watched(HeadTokenizer):
-        __slots__ = ("__weakref__",)
-
-    gc.disable()
-    try:
-        tokenizer = Watched()
-        tokenizer.feed(b"GET / HTTP/1.1\r\nA: 1\r\n\r\n")
-        watch = weakref.ref(tokenizer)
-        sink = weakref.ref(tokenizer._sink) if hasattr(tokenizer._sink, "__weakref__") else watch
-        del tokenizer
-        assert watch() is None
-        assert sink() is None
-    finally:
-        gc.enable()

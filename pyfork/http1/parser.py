@@ -183,7 +183,8 @@ class RequestParser:
                 self._take_eof()
         except ProtocolError as error:
             self._phase = _Phase.CLOSED
-            events.append(error.with_traceback(None))
+            # A new one: that which was raised holds frames, which hold `events`, which would hold it.
+            events.append(ProtocolError(error.status, error.detail))
 
     def _take_eof(self) -> None:
         if self._phase is not _Phase.CLOSED and not self.is_idle:

@@ -13,6 +13,7 @@ from pyfork.arbiter.listeners import BoundListener, inherited_listeners, open_li
 from pyfork.arbiter.loop import ArbiterLoop
 from pyfork.arbiter.pidfile import Pidfile
 from pyfork.arbiter.spawn import BecameWorker
+from pyfork.arbiter.verbs import VERBS
 from pyfork.config.load import Loaded
 from pyfork.config.schema import Settings
 from pyfork.ipc.exits import ExitStatus
@@ -21,7 +22,7 @@ from pyfork.log import error as error_log
 from pyfork.process import title
 from pyfork.process.fds import raise_descriptor_limit
 from pyfork.process.privileges import find_owner
-from pyfork.process.signals import unblock_all
+from pyfork.process.signals import disregard, unblock_all
 from pyfork.workers.base import worker_main
 from pyfork.workers.registry import TYPES, resolve_type
 
@@ -65,6 +66,7 @@ def serve(loaded: Loaded, reload_configuration: Callable[[], Loaded]) -> int:
     status = _supervise(loop)
     if isinstance(status, Handoff):  # this process is a worker now
         return worker_main(status)
+    disregard(VERBS)
     loop.close()
     if pidfile is not None:
         pidfile.release()

@@ -85,6 +85,16 @@ def call_in_main_thread(number: signal.Signals, function: Callable[[], object]) 
     signal.signal(number, lambda _number, _frame: function())
 
 
+def disregard(signals: Iterable[signal.Signals]) -> None:
+    """Let ``signals`` do nothing for the rest of this process, which is ending.
+
+    Its finalisation gives every handler of Python's back to the kernel: an order that is repeated in that moment would
+    end the process by the signal, with a status that says something went wrong.
+    """
+    for number in signals:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def restore_default(number: signal.Signals) -> None:
     """Give ``number`` the kernel's default action back."""
     signal.signal(number, signal.SIG_DFL)

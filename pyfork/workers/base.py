@@ -21,7 +21,7 @@ from pyfork.ipc.scoreboard import SlotState
 from pyfork.log import error as error_log
 from pyfork.process import lifeline, title
 from pyfork.process.privileges import drop_privileges
-from pyfork.process.signals import SignalQueue, ignore, raise_in_main_thread
+from pyfork.process.signals import SignalQueue, disregard, ignore, raise_in_main_thread
 from pyfork.process.stacks import register_stacks
 from pyfork.workers.loader import Application, enter_application_directory, load_application
 from pyfork.workers.signals import IGNORED_SIGNALS
@@ -54,6 +54,7 @@ def worker_main(handoff: Handoff) -> ExitStatus:
         worker.run()
     except QuitNow:
         _log.debug("ended at once, as asked")
+    disregard((signal.SIGTERM, signal.SIGUSR1, *IGNORED_SIGNALS))
     worker.close()
     return ExitStatus.OK
 

@@ -109,6 +109,16 @@ def test_a_second_term_stops_at_once(start: Callable[..., Server], site: Path) -
     assert monotonic() - began < 6
 
 
+def test_term_to_the_whole_group_is_one_order(start: Callable[..., Server], site: Path) -> None:
+    """Everybody in the group gets TERM, and the workers a second one from the arbiter: nobody dies of it."""
+    server = start("site1:app", cwd=site, settings={"workers": {"count": 2}})
+    server.wait_workers(2)
+    os.killpg(server.pid, signal.SIGTERM)
+    assert server.wait() == 0
+    assert "SIGTERM while" not in server.log
+    assert len(list(site.glob("atexit-*"))) == 2
+
+
 @pytest.mark.slow
 def test_graceful_timeout_ends_what_will_not_end(start: Callable[..., Server], site: Path) -> None:
     """A request that outlasts graceful_timeout is killed, the log says so, and the stop succeeds."""

@@ -81,6 +81,13 @@ def test_reset_gives_every_handler_back() -> None:
                 signal.signal(number, handler)
 
 
+def test_an_ending_process_disregards_orders() -> None:
+    """The kernel itself drops them, so that finalisation cannot bring a deadly default back."""
+    signals.disregard([signal.SIGUSR1])
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN
+    os.kill(os.getpid(), signal.SIGUSR1)
+
+
 @pytest.mark.parametrize(("number", "name"), [(9, "SIGKILL"), (11, "SIGSEGV"), (41, "signal 41")])
 def test_names(number: int, name: str) -> None:
     """Real-time signals have no name of their own."""

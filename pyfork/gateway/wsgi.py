@@ -216,4 +216,7 @@ class Exchange:
 
 def _describe(value: object) -> str:
     """Return what a value is, for a message: never the value itself, which may be large or secret."""
-    return "None" if value is None else f"an object of type {type(value).__name__!r}"
+    if value is None:
+        return "None"
+    kind = type(value).__name__
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind!r} object"

@@ -413,7 +413,7 @@ def test_write_takes_octets_only():
     def application(environ, start_response):
         start_response("200 OK", PLAIN)("text")
 
-    with pytest.raises(ApplicationError, match=r"write\(\) with an object of type 'str'"):
+    with pytest.raises(ApplicationError, match=r"write\(\) with a 'str' object"):
         run(application)
 
 
@@ -438,13 +438,13 @@ def test_write_ends_with_the_response():
     ("value", "what"),
     [
         (None, "returned None"),
-        (b"octets", "returned an object of type 'bytes'"),
-        ("text", "returned an object of type 'str'"),
-        (5, "returned an object of type 'int'"),
-        (["text"], "type 'str'"),
+        (b"octets", "returned a 'bytes' object"),
+        ("text", "returned a 'str' object"),
+        (5, "returned an 'int' object"),
+        (["text"], "a 'str' object"),
         ([b"a", None], "None"),
-        (iter(["text"]), "yielded an object of type 'str'"),
-        (iter([bytearray(b"a")]), "yielded an object of type 'bytearray'"),
+        (iter(["text"]), "yielded a 'str' object"),
+        (iter([bytearray(b"a")]), "yielded a 'bytearray' object"),
     ],
 )
 def test_what_is_no_iterable_of_octets_is_refused(value, what):

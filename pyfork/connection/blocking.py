@@ -43,6 +43,8 @@ from pyfork.http1.response import ResponseEncoder, error_response
 from pyfork.log.record import AccessRecord
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 s: close(2) resets
+_QUICK = 0.001
+"""Seconds; after a longer request the kernel is asked whether more has come. It is not worth a system call before."""
 
 _log = logging.getLogger("pyfork.error")
 
@@ -85,9 +87,9 @@ class BlockingConnection:
         sock.setblocking(False)
         outcome = Outcome.CLOSED
         try:
-            request = self._receive_head()
+            request = self._receive_head([])
             while request is not None and self._respond(request):
-                request = self._receive_head()
+                request = self._receive_head(self._parser.feed(b""))  # what was pipelined
             if self._must_linger:
                 sock.shutdown(socket.SHUT_WR)
                 outcome = Outcome.LINGER
@@ -106,15 +108,17 @@ class BlockingConnection:
 
     # Receiving a head.
 
-    def _receive_head(self) -> Request | None:
+    def _receive_head(self, events: list[Event]) -> Request | None:
         """Return the next request, or None when there is none: the client is silent, or has been refused.
+
+        Args:
+            events: what the parser knows of it already.
 
         Raises:
             DisconnectedError: the client has gone.
         """
         parser = self._parser
         deadline = 0.0
-        events = parser.feed(b"") if parser.leftover else []
         while not events:
             try:
                 data = self._sock.recv(MAX_FEED)
@@ -143,6 +147,7 @@ class BlockingConnection:
         context = self._context
         self._must_linger = True
         self._answer(error, "")
+        context.progress.leave_application()  # sending it may have begun a stretch
         if context.access_log is not None:
             status, octets = _summary(self._answer_sent)
             now = context.clock.seconds()
@@ -181,9 +186,10 @@ class BlockingConnection:
         progress.begin_request(request.method, request.path)
         try:
             self._run(exchange)
+            is_error = exchange.status[0] == "5"
             if encoder.dropped or encoder.excess or encoder.missing:
                 warn_of_response(request, exchange, encoder, context.warned_fields)
-            is_error = exchange.status[0] == "5" or encoder.missing > 0
+                is_error = is_error or encoder.missing > 0
         except QuitNow:
             raise
         except BaseException as error:  # noqa: BLE001 (SystemExit too: no request may end the worker)
@@ -193,7 +199,7 @@ class BlockingConnection:
                 self._log_access(context.access_log, exchange, request, environ, monotonic() - started)
             self._close(exchange, request)
             progress.end_request(exchange.octets_sent, is_error=is_error)
-        return self._can_go_on(receiver, encoder)
+        return self._can_go_on(receiver, encoder, monotonic() - started)
 
     def _run(self, exchange: Exchange) -> None:
         """Send what the application gives, until it is finished."""
@@ -211,7 +217,13 @@ class BlockingConnection:
             data = exchange.advance()
 
     def _send(self, data: bytes) -> None:
-        send_all(self._sock, data, self._context)
+        """Send octets; as a rule the kernel takes them all at once."""
+        try:
+            sent = self._sock.send(data)
+        except OSError:
+            sent = 0  # what it is will come out again
+        if sent != len(data):
+            send_all(self._sock, memoryview(data)[sent:], self._context)
 
     def _fail(self, error: BaseException, request: Request, encoder: ResponseEncoder) -> bool:
         """Answer in the application's place, or break off; return whether the application is to blame.
@@ -254,15 +266,22 @@ class BlockingConnection:
             started = self._context.clock.seconds() - duration
             access_log.log(AccessRecord(request, environ, self._remote(), status, headers, octets, started, duration))
 
-    def _can_go_on(self, receiver: BodyReceiver | None, encoder: ResponseEncoder) -> bool:
+    def _can_go_on(self, receiver: BodyReceiver | None, encoder: ResponseEncoder, duration: float) -> bool:
         """Return whether a next request may come; decide how the connection ends if not."""
         if self._must_reset:
             return False
         is_read = receiver is None or receiver.has_ended
         if encoder.keep_alive and is_read:
             return True
-        self._must_linger = not is_read or self._parser.leftover > 0
+        self._must_linger = not is_read or self._parser.leftover > 0 or (duration > _QUICK and self._has_more_come())
         return False
+
+    def _has_more_come(self) -> bool:
+        """Whether the client has gone on sending meanwhile, a pipelined request, say."""
+        try:
+            return bool(self._sock.recv(1))
+        except OSError:  # nothing, as it should be, or a client that has gone
+            return False
 
 
 def _summary(answer: bytes) -> tuple[str, int]:

@@ -25,7 +25,7 @@ FILE_TROUBLE = {errno.EBADF, errno.EIO, errno.ENOMEM}
 MSG_MORE = getattr(socket, "MSG_MORE", 0)  # Linux
 
 
-def send_all(sock: socket.socket, data: bytes, context: ConnectionContext, flags: int = 0) -> None:
+def send_all(sock: socket.socket, data: bytes | memoryview, context: ConnectionContext, flags: int = 0) -> None:
     """Send all of ``data`` on a non-blocking socket.
 
     Raises:

@@ -6,6 +6,7 @@ from wsgiref.validate import validator
 
 import pytest
 
+from pyfork.connection import blocking
 from pyfork.connection.blocking import BlockingConnection, Outcome
 from pyfork.connection.context import READABLE
 from pyfork.http1.limits import Limits
@@ -111,6 +112,21 @@ def test_octets_left_over_are_lingered_for(visit, second):
     assert served.server.fileno() >= 0
 
 
+@pytest.mark.parametrize(("duration", "outcome"), [(-1, Outcome.LINGER), (60, Outcome.CLOSED)])
+def test_what_came_meanwhile_is_looked_for_after_a_longer_request(prepare, monkeypatch, duration, outcome):
+    """After a short one it would cost a system call, and hardly ever find any."""
+
+    def application(environ, start_response):
+        current.client.sendall(get())
+        return returning(b"hello")(environ, start_response)
+
+    monkeypatch.setattr(blocking, "_QUICK", duration)
+    current = prepare(application, get())
+    assert BlockingConnection(current.server, PEER, current.context).serve() is outcome
+    monkeypatch.setattr(blocking, "_QUICK", -1)
+    assert prepare(returning(b"hello"), get()).serve().outcome is Outcome.CLOSED
+
+
 def test_an_unread_body_is_lingered_for(visit):
     """The application need not read it."""
     served = visit(returning(b"no"), post(length=1000, body=b"some of it"))
@@ -129,7 +145,7 @@ def test_a_refused_client_is_lingered_for(visit, log):
     assert served.status == 400
     assert b"Connection: close" in served.head
     assert served.outcome is Outcome.LINGER
-    assert served.progress.told == []
+    assert served.progress.told == ["leave"]
     (line,) = log("INFO")
     assert "192.0.2.7" in line
     assert "400" in line

@@ -9,6 +9,6 @@ import sys
 if not sys.flags.safe_path:
     del sys.path[0]
 
-from pyfork.cli.command import main  # noqa: E402 - what it imports must not be the user's
+from pyfork.cli.command import main
 
 main()

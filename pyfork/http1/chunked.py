@@ -35,7 +35,7 @@ class _Sink:
             self._refuse(413, "The content is larger than allowed")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        value = value.rstrip(b" \t")
+        value = value.rstrip()
         if len(self.trailers) == self.limits.fields:
             self._refuse(431, "There are more trailer fields than allowed")
         if len(name) + len(value) + 1 > self.limits.field_size:

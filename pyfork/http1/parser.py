@@ -147,6 +147,7 @@ class RequestParser:
         if len(headers) > self._limits.fields:
             return False
         self._position = end
+        self._lines = 0
         events.append(request)
         if request.keep_alive and not request.content_length and not request.is_chunked:
             events.append(_END_OF_MESSAGE)
@@ -169,7 +170,6 @@ class RequestParser:
 
     def _end_message(self, end: EndOfMessage, events: list[Event]) -> bool:
         events.append(end)
-        self._lines = 0
         self._phase = _START if self._keep_alive else _Phase.CLOSED
         return True
 
@@ -228,6 +228,7 @@ class RequestParser:
         self._tokenizer.feed(line)
         if line != b"\r\n":
             return False
+        self._lines = 0
         request = build_request(self._request_line, self._tokenizer.take_headers(), self._limits)
         events.append(request)
         return self._begin_content(request, events)

@@ -26,8 +26,8 @@ class _Sink:
         self.headers: Headers = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # llhttp takes off the whitespace before a value, but not what is behind it.
-        self.headers.append((name, value.rstrip(b" \t")))
+        # llhttp takes off the whitespace before a value, but not what is behind it; of other kinds it lets none pass.
+        self.headers.append((name, value.rstrip()))
 
 
 class HeadTokenizer:

@@ -177,6 +177,7 @@ def test_empty_lines_are_counted_for_each_message() -> None:
     """Four are borne before each request."""
     parser = RequestParser(Limits())
     assert len(feed_all(parser, [b"\r\n" * 4 + GET + b"\r\n" * 4 + GET])) == 4
+    assert len(feed_all(parser, [b"\r\n" * 4, GET, b"\r\n" * 4, GET])) == 4
     assert refusal([b"\r\n" * 5 + GET]) == 400
     assert refusal([b"\r\n", b"\r\n\r", b"\n\r\n", b"\r\n", GET]) == 400
 

@@ -14,6 +14,8 @@ from tests.unit.http1.flow import feed_all, normal, octet_by_octet, run
 
 SMALL = [case.octets for case in load_cases() if len(case.octets) < 300]
 
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
 limits = st.builds(
     Limits,
     request_line=st.sampled_from([15, 30, 8190]),
@@ -26,7 +28,8 @@ limits = st.builds(
 @st.composite
 def traffic(draw: st.DrawFn) -> bytes:
     """Requests of the corpus, one behind the other, with some damage."""
-    data = b"".join(draw(st.lists(st.sampled_from(SMALL), min_size=1, max_size=3)))
+    pieces = st.one_of(st.sampled_from(SMALL), st.sampled_from([b"\r\n", b"\r\n\r\n", GET]))
+    data = b"".join(draw(st.lists(pieces, min_size=1, max_size=5)))
     for _ in range(draw(st.integers(0, 3))):
         place = draw(st.integers(0, len(data)))
         inserted = draw(

@@ -216,7 +216,7 @@ class BlockingConnection:
             enter_application()
             data = exchange.advance()
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, data: bytes | memoryview) -> None:
         """Send octets; as a rule the kernel takes them all at once."""
         try:
             sent = self._sock.send(data)

@@ -27,8 +27,12 @@ ExceptionInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackTy
 Write: TypeAlias = Callable[[bytes], None]
 WsgiApplication: TypeAlias = Callable[[Environ, Callable[..., Write]], Iterable[bytes]]
 
-MOST_JOINED = 256 * 1024
-"""Octets up to which the blocks of a list are joined and sent at once; more are not copied."""
+Sendable: TypeAlias = bytes | memoryview | FileRegion
+
+MOST_JOINED = 128 * 1024
+"""Octets up to which the blocks of a list are joined, and copied behind the head, to be sent at once."""
+JOINED_TO_HEAD = 16 * 1024
+"""Octets of a larger body that are copied behind the head; the rest is sent from where it is."""
 
 _END: Any = object()
 
@@ -57,6 +61,7 @@ class Exchange:
         "_iterable",
         "_iterator",
         "_octets",
+        "_pieces",
         "_send",
         "headers",
         "is_file",
@@ -73,6 +78,7 @@ class Exchange:
         self._iterator: Iterator[bytes] = iter(())
         self._is_single = False
         self._octets = 0
+        self._pieces: Iterator[bytes | memoryview] | None = None
         self.is_file = False
         self.is_finished = False
         self.status = ""
@@ -84,7 +90,7 @@ class Exchange:
         encoder = self._encoder
         return self._octets - encoder.excess if encoder.has_body and encoder.head_sent else 0
 
-    def begin(self) -> bytes | FileRegion:
+    def begin(self) -> Sendable:
         """Call the application; return the first octets to send (none yet: b"").
 
         Raises:
@@ -103,12 +109,14 @@ class Exchange:
         self._iterator = iter(iterable)
         return self.advance()
 
-    def advance(self) -> bytes | FileRegion:
+    def advance(self) -> Sendable:
         """Ask the application for its next block; return the octets to send (none: b"").
 
         Raises:
             ApplicationError: it broke PEP 3333.
         """
+        if self._pieces is not None:
+            return next(self._pieces, None) or self._finish()
         block = next(self._iterator, _END)
         if block is _END:
             return self._finish()
@@ -170,25 +178,41 @@ class Exchange:
         if not self.status:
             raise ApplicationError("the application did not call start_response() before the body of its response")
 
-    def _take_sequence(self, blocks: Sequence[bytes]) -> bytes | FileRegion:
-        """Send a list or a tuple whole, or block by block if it is large."""
+    def _take_sequence(self, blocks: Sequence[bytes]) -> Sendable:
+        """Send a list or a tuple whole; its length is known."""
         self._require_start()
-        length = 0
-        for block in blocks:
-            if not isinstance(block, bytes):
-                raise ApplicationError(f"the application returned a {type(blocks).__name__} with {_describe(block)}")
-            length += len(block)
+        if len(blocks) == 1 and type(blocks[0]) is bytes:  # nearly every response
+            data = blocks[0]
+            length = len(data)
+        else:
+            for block in blocks:
+                if not isinstance(block, bytes):
+                    raise ApplicationError(
+                        f"the application returned a {type(blocks).__name__} with {_describe(block)}"
+                    )
+            length = sum(map(len, blocks))
+            data = b"".join(blocks) if length <= MOST_JOINED else b""
         encoder = self._encoder
-        if not encoder.head_sent and (length or encoder.has_body):  # of a HEAD's body, nothing says nothing
+        if not encoder.head_sent:
             encoder.set_length(length)
-        if length > MOST_JOINED and len(blocks) > 1:
-            self._iterator = iter(blocks)
-            return self.advance()
+        if length > MOST_JOINED:
+            return self._take_large(blocks, length)
         self._octets += length
-        octets = encoder.encode(blocks[0] if len(blocks) == 1 else b"".join(blocks))
-        return octets + self._finish()
+        self.is_finished = True
+        return encoder.encode(data) + encoder.finish()
 
-    def _take_file(self, wrapper: FileWrapper) -> bytes | FileRegion:
+    def _take_large(self, blocks: Sequence[bytes], length: int) -> Sendable:
+        """Send a list or a tuple from where it is; only what goes out together with the head is copied."""
+        encoder = self._encoder
+        if encoder.head_sent or not encoder.has_body:
+            self._iterator = iter(blocks)
+        else:
+            head = encoder.encode_head(length)
+            self._octets += length
+            self._pieces = _cut(head, blocks, length - encoder.excess)
+        return self.advance()
+
+    def _take_file(self, wrapper: FileWrapper) -> Sendable:
         """Have a file sent by the kernel, or read block by block if that cannot be."""
         encoder = self._encoder
         self.is_file = True
@@ -212,6 +236,21 @@ class Exchange:
         self._require_start()
         self.is_finished = True
         return self._encoder.finish()
+
+
+def _cut(head: bytes, blocks: Sequence[bytes], count: int) -> Iterator[bytes | memoryview]:
+    """Yield ``head`` together with the beginning of the body, then the rest of its first ``count`` octets."""
+    for block in blocks:
+        piece = memoryview(block)[:count]
+        count -= len(piece)
+        if head and piece:
+            yield head + piece[:JOINED_TO_HEAD]
+            head = b""
+            piece = piece[JOINED_TO_HEAD:]
+        if piece:
+            yield piece
+    if head:  # the application's Content-Length is 0
+        yield head
 
 
 def _describe(value: object) -> str:

@@ -242,7 +242,7 @@ class BlockingConnection:
         if encoder.head_sent:
             self._must_reset = encoder.remaining is None and request.http_version == "1.0"
         else:
-            self._answer(fault or ProtocolError(500, "The application failed."), request.method)
+            self._answer(fault or ProtocolError(500, "The application failed"), request.method)
         return fault is None
 
     def _close(self, exchange: Exchange, request: Request) -> None:
@@ -261,7 +261,7 @@ class BlockingConnection:
         status, headers, octets = exchange.status, exchange.headers, exchange.octets_sent
         if self._answer_sent:
             status, octets = _summary(self._answer_sent)
-            headers = []
+            headers = ()
         if status:
             started = self._context.clock.seconds() - duration
             access_log.log(AccessRecord(request, environ, self._remote(), status, headers, octets, started, duration))

@@ -76,7 +76,7 @@ def base_environ(
         "SERVER_SOFTWARE": SERVER_SOFTWARE,
         "SERVER_NAME": server_name,
         "SERVER_PORT": server_port,
-        "SERVER_PROTOCOL": "",
+        "SERVER_PROTOCOL": "HTTP/1.1",
         "REMOTE_ADDR": "",
         "REMOTE_PORT": "",
         "REQUEST_METHOD": "",
@@ -121,9 +121,11 @@ def build_environ(base: Environ, request: Request, body: InputStream, peer: Any)
             separator = "; " if variable == "HTTP_COOKIE" else ","
             environ[variable] += separator + value.decode("latin-1")
     environ["REQUEST_METHOD"] = request.method
-    environ["SERVER_PROTOCOL"] = "HTTP/1.1" if request.http_version == "1.1" else "HTTP/1.0"
+    if request.http_version != "1.1":
+        environ["SERVER_PROTOCOL"] = "HTTP/1.0"
     environ["RAW_URI"] = environ["REQUEST_URI"] = request.target.decode("latin-1")
-    environ["QUERY_STRING"] = request.query.decode("latin-1")
+    if request.query:
+        environ["QUERY_STRING"] = request.query.decode("latin-1")
     path = request.path
     environ["PATH_INFO"] = (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1")
     environ["wsgi.input"] = body

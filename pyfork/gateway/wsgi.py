@@ -35,6 +35,7 @@ JOINED_TO_HEAD = 16 * 1024
 """Octets of a larger body that are copied behind the head; the rest is sent from where it is."""
 
 _END: Any = object()
+_NOTHING: Iterator[bytes] = iter(())
 
 
 class Exchange:
@@ -75,14 +76,14 @@ class Exchange:
         self._encoder = encoder
         self._send = write
         self._iterable: Iterable[bytes] | None = None
-        self._iterator: Iterator[bytes] = iter(())
+        self._iterator: Iterator[bytes] = _NOTHING
         self._is_single = False
         self._octets = 0
         self._pieces: Iterator[bytes | memoryview] | None = None
         self.is_file = False
         self.is_finished = False
         self.status = ""
-        self.headers: Headers = []
+        self.headers: Sequence[tuple[str, str]] = ()
 
     @property
     def octets_sent(self) -> int:
@@ -97,10 +98,10 @@ class Exchange:
             ApplicationError: it broke PEP 3333.
         """
         iterable: Any = self._application(self._environ, self._start_response)
-        self._iterable = iterable
         kind = type(iterable)
         if kind is list or kind is tuple:
             return self._take_sequence(iterable)
+        self._iterable = iterable
         if kind is FileWrapper:
             return self._take_file(iterable)
         if isinstance(iterable, (bytes, str)) or not (hasattr(kind, "__iter__") or hasattr(kind, "__getitem__")):
@@ -137,6 +138,8 @@ class Exchange:
 
     def close(self) -> None:
         """Call ``close()`` of what the application returned; a second call does nothing."""
+        if self._iterable is None:  # nothing, or a list
+            return
         close = getattr(self._iterable, "close", None)
         self._iterable = None
         if close is not None:
@@ -218,7 +221,7 @@ class Exchange:
         self.is_file = True
         region = wrapper.locate()
         if region is None or encoder.head_sent or not self.status:
-            self._iterator = iter(wrapper)
+            self._iterator = wrapper
             return self.advance()
         if not encoder.has_body:
             encoder.set_length(region.count)

@@ -116,6 +116,7 @@ class Visit:
         try:
             self.outcome = BlockingConnection(self.server, PEER, self.context).serve()
         finally:
+            self.client.settimeout(30)  # for its end, which the shell has sent
             self.take()
         return self
 

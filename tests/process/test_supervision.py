@@ -229,7 +229,7 @@ def test_nobody_is_killed_for_having_been_stopped(start: Callable[..., Server], 
     pause = threading.Event()
     for pid in everybody if order == "arbiter first" else reversed(everybody):
         os.kill(pid, signal.SIGCONT)
-        pause.wait(0.8)
+        pause.wait(0.3)
     assert server.get("/").status == 200
     pause.wait(1)
     assert sorted(server.workers()) == sorted(workers)

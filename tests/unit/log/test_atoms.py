@@ -47,7 +47,7 @@ def write(text, **changes):
         ("%(M)s", "1234"),
         ("%(D)s", "1234567"),
         ("%(L)s", "1.234567"),
-        ("%(p)s", f"<{os.getpid()}>"),
+        ("%(p)s", "<PID>"),
         ("%({host}i)s", "example.org"),
         ("%({Host}i)s", "example.org"),
         ("%({missing}i)s", "-"),
@@ -61,7 +61,7 @@ def write(text, **changes):
 )
 def test_an_atom_shows_its_value(atom, expected):
     """The meanings are gunicorn's, name by name."""
-    assert write(atom) == expected
+    assert write(atom) == expected.replace("PID", str(os.getpid()))
 
 
 @pytest.mark.parametrize("atom", ["r", "m", "U", "q", "H", "f", "a", "u", "{host}i"])

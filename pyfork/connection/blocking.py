@@ -91,16 +91,23 @@ class BlockingConnection:
             while request is not None and self._respond(request):
                 request = self._receive_head(self._parser.feed(b""))  # what was pipelined
             if self._must_linger:
-                sock.shutdown(socket.SHUT_WR)
-                outcome = Outcome.LINGER
-        except OSError as error:  # a DisconnectedError, or shutdown(2) of a connection that the client has reset
-            _log.debug("%s: %s", self._remote() or "unix socket", error)
+                outcome = self._shut_down()
+        except DisconnectedError as error:
+            _log.debug("%s: %s", self._remote() or "a unix socket", error)
         finally:
             if outcome is Outcome.CLOSED:
                 if self._must_reset:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                 sock.close()
         return outcome
+
+    def _shut_down(self) -> Outcome:
+        """Say that no more will be sent; what the client sends is the worker's then."""
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:  # the client has reset the connection: there is nothing to linger for
+            return Outcome.CLOSED
+        return Outcome.LINGER
 
     def _remote(self) -> str:
         """Return the client's address, "" for a unix socket."""

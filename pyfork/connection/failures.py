@@ -74,7 +74,8 @@ def log_failure(request: Request, remote: str, error: BaseException, *, where: s
         where: where it came from, if not from the call: " in close()".
     """
     if isinstance(error, SystemExit):
-        said = f"the application called sys.exit({error.code!r})"
+        code = error.code if isinstance(error.code, int | str | None) else type(error.code).__name__
+        said = f"the application called sys.exit({code!r})"
     elif isinstance(error, ApplicationError):
         said = str(error)
     else:

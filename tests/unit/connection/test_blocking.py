@@ -29,6 +29,18 @@ def test_a_lingering_socket_is_shut_down_and_left_open():
     assert sock.calls == ["setblocking", "recv", "send", "shutdown"]
 
 
+def test_a_socket_that_cannot_be_shut_down_is_closed():
+    """The client has reset the connection in the meantime."""
+
+    class Reset(FakeSocket):
+        def shutdown(self, how):
+            raise OSError(107, "Transport endpoint is not connected")
+
+    sock = Reset(GET + GET)
+    assert BlockingConnection(sock, "", make_context(hello)).serve() is Outcome.CLOSED
+    assert sock.calls[-1] == "close"
+
+
 @pytest.mark.parametrize("waits", [[False], [True, False]])
 def test_a_silent_client_costs_no_answer(waits):
     """Its wait ends at the deadline, whatever it was woken for before."""

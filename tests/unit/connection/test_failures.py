@@ -98,6 +98,17 @@ def test_a_failure_is_logged_with_the_request(log, error, message):
     assert bool(record.exc_info) is not isinstance(error, ApplicationError)
 
 
+def test_an_odd_exit_is_told_by_its_kind(log):
+    """Its repr() is the application's, and may fail as well."""
+
+    class Odd:
+        def __repr__(self):
+            raise ValueError
+
+    log_failure(REQUEST, "", SystemExit(Odd()))
+    assert log.messages[0].startswith("the application called sys.exit('Odd')")
+
+
 def test_a_failure_tells_its_place(log):
     """And a client without an address has one at least by kind."""
     log_failure(REQUEST, "", ValueError(), where=" in close()")

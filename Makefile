@@ -67,6 +67,10 @@ $(BENCH_READY): $(READY) benchmarks/requirements.txt
 	benchmarks/.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable . --requirement benchmarks/requirements.txt
 	@touch $@
 
+## make soak       the simulation of the arbiter's core with other random choices each time, for about an hour
+soak: $(READY)
+	$(BIN)/python -m pytest tests/simulation/test_simulation.py -s --hypothesis-profile=soak $(ARGS)
+
 ## make bench      CPU per request beside gunicorn's, both sync (needs wrk or hey; ARGS='--rounds 20' for more rounds)
 bench:
 	@$(PYTHON) benchmarks/load.py

@@ -198,7 +198,7 @@ class Core:
             self._boot_failed(worker, why, FailureKind.BOOT)
         else:
             if worker.state is WorkerState.DRAINING:
-                self._actions.append(report_kill(worker, "did not end in time"))
+                self._actions.append(report_kill(worker))
             self._actions += worker.kill()
 
     def _boot_failed(self, worker: WorkerHandle, why: str, kind: FailureKind) -> None:
@@ -247,6 +247,7 @@ class Core:
         if is_second:
             return
         self._move(move)
+        self._pacing.rest()
         self._actions.append(act.StopAccepting())
 
     def _give_up_start(self, why: str, status: ExitStatus) -> None:

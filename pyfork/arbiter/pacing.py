@@ -79,6 +79,10 @@ class Pacing:
         self._lost.clear()
         return admitted
 
+    def rest(self) -> None:
+        """Note that no vacancy will ever be filled again."""
+        self._waiting.clear()
+
     def next_try(self) -> float | None:
         """Return the moment for which a vacancy waits, or None when none does."""
         return min((self._backoffs[generation].not_before for generation in self._waiting), default=None)

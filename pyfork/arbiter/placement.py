@@ -7,6 +7,7 @@ One rule covers a worker's death, a reload, its roll-back and a change of the co
   replacement in turn, at most `policy.surge` at once.
 - A ready worker of another generation goes when the target's worker in the same place is ready, never before.
 - Workers beyond the last place go last: when every place has a ready worker of the target.
+- No ready worker goes while fewer than wanted would be left: it stands in for a place that is still empty.
 - A worker that still boots goes when nobody waits for it: its generation failed, its place is gone or served.
 
 Workers that drain, are stuck or killed are not counted: their place is empty.
@@ -69,10 +70,14 @@ def find_vacancies(workers: Iterable[WorkerHandle], aim: Aim) -> list[Vacancy]:
 
 
 def find_surplus(workers: Iterable[WorkerHandle], aim: Aim) -> list[WorkerHandle]:
-    """Return the workers to retire now. One that has no process yet is left until it has."""
-    active = [worker for worker in workers if worker.is_active]
+    """Return the workers to retire now, oldest first. One that has no process yet is left until it has."""
+    active = [worker for worker in workers if worker.is_active and worker.generation != aim.trial]
     served = served_places(active, aim)
-    return [worker for worker in active if worker.generation != aim.trial and _is_surplus(worker, aim, served)]
+    surplus = [worker for worker in active if _is_surplus(worker, aim, served)]
+    booting = [worker for worker in surplus if not worker.is_ready]
+    ready = [worker for worker in surplus if worker.is_ready]
+    spare = max(0, sum(worker.is_ready for worker in active) - aim.places)
+    return [*booting, *ready[:spare]]
 
 
 def served_places(workers: Iterable[WorkerHandle], aim: Aim) -> set[int]:

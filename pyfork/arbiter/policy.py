@@ -4,7 +4,7 @@ Times are seconds of the monotonic clock. A *stall* is a stretch in which the ar
 moment that is remembered here, because what the workers did meanwhile, nobody heard.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pyfork.arbiter.events import Plan
 
@@ -41,14 +41,13 @@ class Silence:
     heard: float
     entered: float | None = None
     suspected: float | None = None
-    _stall_end: float = 0.0
-    _stalled: float = 0.0
+    _stalls: list[tuple[float, float]] = field(default_factory=list)  # since the last beat: (end, length)
 
     def hear(self, now: float) -> None:
         """Note a beat."""
         self.heard = now
         self.suspected = None
-        self._stalled = 0.0
+        self._stalls.clear()
 
     def look(self, now: float, entered: float | None) -> bool:
         """Note what the scoreboard says at ``now``; return whether the worker is stuck."""
@@ -70,8 +69,7 @@ class Silence:
         self.heard += seconds
         if self.suspected is not None:
             self.suspected += seconds
-        self._stalled += seconds
-        self._stall_end = now
+        self._stalls.append((now, seconds))
 
     def _suspicion(self) -> float:
         return self.heard + 2 * self.plan.beat_interval
@@ -83,6 +81,5 @@ class Silence:
     def _progress(self) -> float:
         if self.entered is None:
             return self.heard
-        if self.entered < self._stall_end:  # the scoreboard's moments are older than the stalls since
-            return max(self.heard, self.entered + self._stalled)
-        return max(self.heard, self.entered)
+        entered = self.entered  # the scoreboard's moments know nothing of the stalls since
+        return max(self.heard, entered + sum(seconds for end, seconds in self._stalls if entered < end))

@@ -1,0 +1,341 @@
+"""What has to be true of the core at every step, checked against a model of its own.
+
+`Laws` watches every event before the core sees it, every answer, and every action before it is carried out. It keeps
+the little that it needs to know by itself (the wanted count, the candidate and whether it has proved itself, the
+failures of each generation), so that a wrong belief of the core's is a difference and not an excuse.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyfork.arbiter import actions as act
+from pyfork.arbiter import events as ev
+from pyfork.arbiter.actions import Order
+from pyfork.arbiter.events import Verb
+from pyfork.arbiter.lifecycle import ArbiterState, ReloadState, WorkerState
+from pyfork.arbiter.policy import DUMP_GRACE, QUIT_GRACE, surge
+from pyfork.ipc.exits import ExitStatus
+from pyfork.ipc.messages import FailureKind
+
+if TYPE_CHECKING:
+    from pyfork.arbiter.figures import Statistics, WorkerStatistics
+    from tests.simulation.processes import Process
+    from tests.simulation.world import World
+
+EPSILON = 1e-6
+ACTIVE = {WorkerState.SPAWNING, WorkerState.BOOTING, WorkerState.READY}
+
+
+class Laws:
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.wanted = world.configuration.count
+        self.is_drained = False
+        self.candidate: int | None = None
+        self.is_proved = False
+        self.file_change = 0
+        self.is_asked = False
+        self.ever_ready = False
+        self.is_stopping = False
+        self.status = ExitStatus.OK
+        self.stops_accepting = 0
+        self.failures: dict[int, tuple[int, float]] = {}
+        self.lost: set[int] = set()
+        self.gained = 0
+        self.is_spawn_refused = False
+        self.before: Statistics = world.core.statistics()
+
+    # The model.
+
+    @property
+    def target(self) -> int:
+        """The generation that may replace others."""
+        return self.candidate if self.candidate is not None and self.is_proved else self.world.current
+
+    def before_event(self, event: ev.Event) -> None:
+        if isinstance(event, ev.WorkerBeat):
+            return  # by far the commonest, and it has to change nothing
+        self.before = self.world.core.statistics()
+        if isinstance(event, (ev.WorkerSpawned, ev.ConfigurationLoaded, ev.ConfigurationRefused, ev.SpawnFailed)):
+            self.is_spawn_refused |= isinstance(event, ev.SpawnFailed)
+        else:
+            self.lost.clear()
+            self.is_spawn_refused = False
+        self.gained = 0
+        match event:
+            case ev.VerbReceived(verb):
+                self._verb(verb)
+            case ev.WorkerReady(pid):
+                self._ready(self._worker(pid))
+            case ev.BootFailed(pid, kind):
+                self._boot_failed(self._worker(pid), kind)
+            case ev.SpawnFailed(_, generation):
+                self._failed(generation, FailureKind.BOOT, is_boot=False)
+            case ev.WorkerExited(pid, code):
+                worker = self._worker(pid)
+                kind = FailureKind.APPLICATION if code == ExitStatus.APPLICATION else FailureKind.BOOT
+                self._boot_failed(worker, kind)
+                if worker is not None and worker.state is WorkerState.READY:
+                    self.lost.add(worker.number)
+            case ev.ConfigurationLoaded():
+                self.candidate = max(self.world.generations)
+                self.is_proved = False
+            case ev.Stalled(seconds):
+                self.failures = {g: (n, since + seconds) for g, (n, since) in self.failures.items()}
+
+    def _worker(self, pid: int) -> WorkerStatistics | None:
+        return next((worker for worker in self.before.workers if worker.pid == pid), None)
+
+    def _verb(self, verb: Verb) -> None:
+        match verb:
+            case Verb.STOP | Verb.STOP_NOW:
+                self.is_stopping = True
+            case _ if self.is_stopping:
+                pass
+            case Verb.SCALE_UP if self.is_drained:
+                self.is_drained = False
+            case Verb.SCALE_UP:
+                self.wanted = min(512, self.wanted + 1)
+            case Verb.SCALE_DOWN:
+                self.wanted = max(1, self.wanted - 1)
+            case Verb.DRAIN_WORKERS:
+                self.is_drained = True
+                self._abandon()
+            case Verb.RELOAD:
+                self.is_drained = False
+                self.is_asked = True
+                self._abandon()
+
+    def _abandon(self) -> None:
+        if not self.is_proved:
+            self.candidate = None
+
+    def _ready(self, worker: WorkerStatistics | None) -> None:
+        if worker is None or worker.state is not WorkerState.BOOTING:
+            return
+        self.ever_ready = True
+        self.gained = 1
+        self.failures.pop(worker.generation, None)
+        if worker.generation == self.candidate and not self.is_proved:
+            self.is_proved = True
+            old, new = (self.world.generations[g].count for g in (self.world.current, worker.generation))
+            if old != new:
+                self.file_change = new - self.wanted
+                self.wanted = new
+
+    def _boot_failed(self, worker: WorkerStatistics | None, kind: FailureKind) -> None:
+        if worker is not None and worker.state is WorkerState.BOOTING:
+            self._failed(worker.generation, kind, is_boot=True)
+
+    def _failed(self, generation: int, kind: FailureKind, *, is_boot: bool) -> None:
+        if self.is_stopping:
+            return
+        if not self.ever_ready:
+            self.is_stopping = True
+            self.status = ExitStatus.APPLICATION if kind is FailureKind.APPLICATION else ExitStatus.BOOT
+        elif is_boot and generation == self.candidate:
+            self.candidate = None
+            self.wanted = min(512, max(1, self.wanted - self.file_change))
+            self.file_change = 0
+        elif generation in {self.target, self.candidate}:
+            count, _ = self.failures.get(generation, (0, 0.0))
+            self.failures[generation] = (count + 1, self.world.now)
+
+    # The laws, about one answer of the core.
+
+    def after_event(self, event: ev.Event, actions: list[act.Action]) -> None:
+        if isinstance(event, ev.WorkerBeat):
+            assert not actions, "a beat orders something"
+            return
+        after = self.world.core.statistics()
+        for action in actions:
+            match action:
+                case act.DumpStacks(pid):
+                    self._check_dump(pid)
+                case act.SignalWorker(pid, Order.TERM | Order.QUIT):
+                    self._check_retirement(pid, after)
+                case act.SpawnWorker(number, generation):
+                    self._check_spawn(number, generation, after)
+                case act.LoadConfiguration():
+                    assert not self.is_stopping, "a configuration is loaded while stopping"
+                    self.is_asked = False
+                case act.AdoptGeneration(generation):
+                    self._check_adoption(generation, after)
+                case act.DropGeneration(generation):
+                    assert generation != self.world.current, "the current generation is dropped"
+                    assert not _active(after, generation), "a generation is dropped that still has workers"
+                case act.Exit(status):
+                    assert not after.workers, "the arbiter exits before its workers are gone"
+                    assert status == self.status, f"exit status {status} instead of {self.status}"
+        self._check_capacity(after)
+        self._check_figures(after)
+
+    def _check_dump(self, pid: int) -> None:
+        """Only a worker that is silent or overdue is dumped; then it no longer counts as ready."""
+        process, worker = self.world.processes[pid], self._worker(pid)
+        now = self.world.now
+        assert worker is not None
+        if worker.state is WorkerState.BOOTING:
+            limit = process.configuration.boot_timeout
+            assert limit, "a boot without a limit is overdue"
+            assert now - process.spawned >= limit - EPSILON, "a boot is overdue too early"
+            self._failed(worker.generation, FailureKind.BOOT, is_boot=True)
+            return
+        assert worker.state is WorkerState.READY, f"a worker is stuck that is {worker.state}"
+        timeout = process.configuration.timeout
+        assert timeout, "a worker without a timeout is stuck"
+        is_healthy = not process.hangs and process.entered is None and not process.dead
+        assert not is_healthy or process.freezes > 1, "a healthy worker is stuck"
+        assert now - process.progress - process.frozen >= timeout - EPSILON, "a worker is stuck too early"
+        self.lost.add(worker.number)
+
+    def _check_retirement(self, pid: int, after: Statistics) -> None:
+        """A ready worker is retired only when its replacement is ready; a failed generation never retires a good one."""
+        worker = self._worker(pid)
+        if worker is None or worker.state is not WorkerState.READY or self.is_stopping or self.is_drained:
+            return
+        ready = _ready(after)
+        if worker.number < self.wanted:
+            replacements = [one for one in ready if one.number == worker.number and one.generation == self.target]
+            assert worker.generation != self.target, "a worker of the generation that is wanted is retired"
+            assert replacements, "a ready worker is retired before its replacement is ready"
+        else:
+            served = {one.number for one in ready if one.number < self.wanted}
+            assert len(served) == self.wanted, "a worker beyond the count is retired while a place is empty"
+
+    def _check_spawn(self, number: int, generation: int, after: Statistics) -> None:
+        now = self.world.now
+        assert not self.is_stopping, "a worker is spawned while stopping"
+        assert not self.is_drained, "a worker is spawned while drained"
+        assert number < self.wanted, "a worker is spawned beyond the count"
+        assert generation in {self.target, self.candidate}, "a worker of a generation is spawned that is not wanted"
+        if generation in self.failures and number not in self.lost:
+            count, since = self.failures[generation]
+            wait = 0.8 * min(30.0, 1.5 ** (count - 1))
+            assert now >= since + wait - EPSILON, "a failed boot is tried again too soon"
+        held = {one.number for one in _ready(after)}
+        if generation == self.target and number in held:
+            under_way = [w for w in _active(after, generation) if w.number in held and w.state is not WorkerState.READY]
+            assert len(under_way) <= surge(self.wanted), "too many ready workers are in replacement at once"
+
+    def _check_adoption(self, generation: int, after: Statistics) -> None:
+        assert generation == self.target, "a generation is adopted that is not the proved candidate"
+        assert all(one.generation == generation for one in _active(after)), "adopted beside another generation"
+        if not self.is_drained:
+            assert {one.number for one in _ready(after)} == set(range(self.wanted)), "adopted while a place is empty"
+        self.candidate = None
+        self.is_proved = False
+        self.file_change = 0
+
+    def _check_capacity(self, after: Statistics) -> None:
+        """No ready worker is retired when that leaves fewer than wanted."""
+        if not self.is_stopping and not self.is_drained:
+            without_retiring = len(_ready(self.before)) - len(self.lost) + self.gained
+            assert len(_ready(after)) >= min(without_retiring, self.wanted), "too few ready workers are left"
+
+    def _check_figures(self, after: Statistics) -> None:
+        assert after.wanted == self.wanted, f"{after.wanted} workers are wanted instead of {self.wanted}"
+        assert after.is_drained == (self.is_drained)
+        assert (after.state is ArbiterState.STOPPING) == self.is_stopping
+        assert self.is_stopping or (after.state is ArbiterState.STARTING) == (not self.ever_ready)
+        active = [(one.number, one.generation) for one in _active(after)]
+        assert len(active) == len(set(active)), "two workers have one place in one generation"
+
+    # The laws, about what is carried out.
+
+    def before_action(self, action: act.Action) -> None:
+        world = self.world
+        assert world.exit is None, f"{action} after the exit"
+        match action:
+            case act.SignalWorker(pid) | act.DumpStacks(pid):
+                assert pid in world.processes, f"pid {pid} is signalled after it was reaped"
+                if isinstance(action, act.SignalWorker):
+                    self._check_order(world.processes[pid], action.order)
+            case act.SpawnWorker(_, generation):
+                assert generation in world.generations, f"generation {generation} is not there"
+            case act.StopAccepting():
+                self.stops_accepting += 1
+                assert self.stops_accepting == 1, "listeners are closed twice"
+                assert self.is_stopping
+            case act.Exit():
+                assert not world.processes, "the arbiter exits before its workers are reaped"
+
+    def _check_order(self, process: Process, order: Order) -> None:
+        now = self.world.now
+        told, configuration = process.told, process.configuration
+        assert "KILL" not in told, "a killed worker is told something"
+        if order is Order.USR1:
+            assert process.serves, "USR1 ends a worker that still boots"
+        if order is Order.TERM:
+            assert "TERM" not in told, "a worker is told TERM twice"
+        if order is Order.KILL:
+            limits = {
+                "TERM": configuration.graceful_timeout,
+                "QUIT": QUIT_GRACE,
+                "DUMP": DUMP_GRACE,
+                "GAVE UP": QUIT_GRACE,
+            }
+            is_over = any(now >= told[why] + seconds - EPSILON for why, seconds in limits.items() if why in told)
+            boot_timeout = configuration.boot_timeout
+            is_over |= "QUIT" in told and boot_timeout > 0 and now >= process.spawned + boot_timeout - EPSILON
+            assert is_over, "a worker is killed without a warning or before its time"
+
+    # The laws, about a whole step (an event and all answers to it).
+
+    def after_step(self, event: ev.Event) -> None:
+        if isinstance(event, ev.WorkerBeat) or self.world.exit is not None:
+            return
+        core, now = self.world.core, self.world.now
+        after = core.statistics()
+        assert not (self.is_stopping and not after.workers), "nobody is left and the arbiter does not exit"
+        if not self.is_stopping and not self.is_drained and not self.is_spawn_refused:
+            filled = {one.number for one in _active(after)}
+            assert self.lost & set(range(self.wanted)) <= filled, "a lost worker is not replaced at once"
+        if isinstance(event, ev.TimePassed):
+            deadline = core.next_deadline()
+            assert deadline is None or deadline > now, "the deadline is dealt with and still there"
+            assert not core.handle(event, now), "a second look at the same moment orders something"
+            self._check_nobody_is_overlooked(after)
+
+    def _check_nobody_is_overlooked(self, after: Statistics) -> None:
+        for worker in after.workers:
+            if worker.state is not WorkerState.READY or worker.pid is None:
+                continue
+            process = self.world.processes[worker.pid]
+            timeout = process.configuration.timeout
+            if timeout:
+                limit = process.progress + timeout + process.late
+                assert self.world.now < limit + EPSILON, "a stuck worker is overlooked"
+
+    # The laws, about the end of all faults.
+
+    def has_peace(self) -> bool:
+        """Whether nothing is under way."""
+        after = self.world.core.statistics()
+        is_quiet = not any(process.hangs or process.entered for process in self.world.processes.values())
+        is_full = len(_ready(after)) == len(after.workers) == (0 if self.is_drained else self.wanted)
+        return is_quiet and is_full and after.reload is ReloadState.IDLE
+
+    def check_peace(self) -> None:
+        """After faults have stopped for long enough, everything is as it is wanted."""
+        after = self.world.core.statistics()
+        expected = ArbiterState.RUNNING if self.ever_ready else ArbiterState.STARTING
+        assert after.state is expected, f"the arbiter is still {after.state}"
+        assert after.reload is ReloadState.IDLE
+        assert not (self.is_asked and self.ever_ready), "a reload was asked for and forgotten"
+        assert {one.state for one in after.workers} <= {WorkerState.READY}, "somebody is still on the way"
+        assert all(one.generation == self.world.current for one in after.workers)
+        numbers = sorted(one.number for one in after.workers)
+        assert numbers == ([] if self.is_drained else list(range(self.wanted))), f"the places are {numbers}"
+        assert list(self.world.generations) == [self.world.current], "settings of another generation are kept"
+
+
+def _active(statistics: Statistics, generation: int | None = None) -> list[WorkerStatistics]:
+    return [
+        worker for worker in statistics.workers if worker.state in ACTIVE and generation in {None, worker.generation}
+    ]
+
+
+def _ready(statistics: Statistics) -> list[WorkerStatistics]:
+    return [worker for worker in statistics.workers if worker.state is WorkerState.READY]

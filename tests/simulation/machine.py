@@ -1,0 +1,198 @@
+"""Hypothesis plays fate: it chooses what happens to the fake world, and when."""
+
+from dataclasses import replace
+from typing import ClassVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from pyfork.arbiter import events as ev
+from pyfork.arbiter.events import Verb
+from pyfork.arbiter.lifecycle import ReloadState
+from tests.simulation.processes import Boot, Configuration, Process
+from tests.simulation.world import World
+
+PEACE = 400.0
+"""Virtual seconds after which the last fault has to be forgotten."""
+
+configurations = st.builds(
+    Configuration,
+    count=st.sampled_from((1, 2, 3, 4, 9)),
+    timeout=st.sampled_from((30.0, 30.0, 2.0, 1.0, 0.0)),
+    boot_timeout=st.sampled_from((60.0, 60.0, 5.0, 0.0)),
+    graceful_timeout=st.sampled_from((30.0, 5.0, 0.0)),
+    is_valid=st.sampled_from((True, True, True, False)),
+    boots=st.sampled_from((True, True, True, False)),
+)
+moments = st.sampled_from((0.0, 0.1, 0.3, 0.5, 1.0, 1.1, 1.5, 3.0, 10.0, 31.0, 65.0))
+
+
+class ArbiterMachine(RuleBasedStateMachine):
+    """The core in a world where everything goes wrong."""
+
+    steps: ClassVar[int] = 0
+    events: ClassVar[int] = 0
+    world: World
+
+    @initialize(configuration=configurations, seed=st.integers(0, 1000), release=st.sampled_from(Boot))
+    def begin(self, configuration: Configuration, seed: int, release: Boot) -> None:
+        fine = Configuration(
+            configuration.count, configuration.timeout, configuration.boot_timeout, configuration.graceful_timeout
+        )
+        release = release if seed % 8 == 0 else Boot.GOOD  # most starts succeed, or there is little to see
+        self.world = World(fine, seed, release)
+        if seed % 4:
+            self.world.run(5.0)
+
+    def choose(self, index: int) -> Process | None:
+        alive = self.world.alive()
+        return alive[index % len(alive)] if alive else None
+
+    # Time and signals.
+
+    @rule(seconds=moments)
+    def wait(self, seconds: float) -> None:
+        self.world.run(seconds)
+
+    @rule(
+        verb=st.sampled_from(
+            (
+                Verb.RELOAD,
+                Verb.RELOAD,
+                Verb.RELOAD,
+                Verb.SCALE_UP,
+                Verb.SCALE_UP,
+                Verb.SCALE_DOWN,
+                Verb.SCALE_DOWN,
+                Verb.DRAIN_WORKERS,
+                Verb.REOPEN_LOGS,
+            )
+        )
+    )
+    def signal(self, verb: Verb) -> None:
+        self.tell(ev.VerbReceived(verb))
+
+    @rule(verb=st.sampled_from((Verb.STOP, Verb.STOP_NOW)), luck=st.integers(0, 9))
+    def stop(self, verb: Verb, luck: int) -> None:
+        if luck == 9 or self.world.laws.is_stopping:
+            self.tell(ev.VerbReceived(verb))
+
+    @rule(seconds=st.sampled_from((0.4, 0.9, 1.4, 9.0, 40.0, 200.0)), everybody=st.booleans())
+    def stall(self, seconds: float, everybody: bool) -> None:
+        if self.world.exit is None:
+            self.world.stall(seconds, everybody=everybody)
+
+    # What takes several steps to come about, and chance alone would seldom reach.
+
+    @rule(
+        count=st.sampled_from((None, None, 3, 6)),
+        release=st.sampled_from((Boot.GOOD, Boot.GOOD, Boot.SLOW, Boot.FLAKY, Boot.SAYS_WHY, Boot.HANGS)),
+        patience=st.sampled_from((0.0, 0.3, 1.1, 2.2)),
+    )
+    def reload(self, count: int | None, release: Boot, patience: float) -> None:
+        fine = replace(self.world.configuration, is_valid=True, boots=True)
+        self.world.configuration = fine if count is None else replace(fine, count=count)
+        self.world.release = release
+        self.tell(ev.VerbReceived(Verb.RELOAD))
+        self.world.run(patience)
+
+    @precondition(lambda self: self.reload_state is ReloadState.REPLACING)
+    @rule(release=st.sampled_from((Boot.SAYS_WHY, Boot.DIES, Boot.FLAKY)), patience=st.sampled_from((0.3, 1.1)))
+    def spoil_replacement(self, release: Boot, patience: float) -> None:
+        self.world.release = release
+        self.world.run(patience)
+
+    @precondition(lambda self: self.reload_state is ReloadState.ROLLING_BACK)
+    @rule(release=st.sampled_from((Boot.GOOD, Boot.SAYS_WHY)), is_impatient=st.booleans())
+    def go_on_rolling_back(self, release: Boot, is_impatient: bool) -> None:
+        self.world.release = release
+        if is_impatient:
+            self.tell(ev.VerbReceived(Verb.RELOAD))
+        self.world.run(1.1)
+
+    # Faults.
+
+    @rule(release=st.sampled_from(Boot))
+    def deploy(self, release: Boot) -> None:
+        self.world.release = release
+
+    @rule(configuration=configurations)
+    def configure(self, configuration: Configuration) -> None:
+        self.world.configuration = configuration
+
+    @rule(number=st.sampled_from((0, 1, 2, 5)))
+    def refuse_forks(self, number: int) -> None:
+        self.world.spawns_to_fail = number
+
+    @rule(index=st.integers(0, 20), how=st.sampled_from(((0, None), (1, None), (None, "SIGKILL"), (None, "SIGSEGV"))))
+    def crash(self, index: int, how: tuple[int | None, str | None]) -> None:
+        process = self.choose(index)
+        if process is not None:
+            self.world.crash(process, *how)
+
+    @rule(index=st.integers(0, 20), inside=st.booleans())
+    def hang(self, index: int, inside: bool) -> None:
+        process = self.choose(index)
+        if process is not None:
+            self.world.hang(process, inside=inside)
+
+    @rule(index=st.integers(0, 20), seconds=st.sampled_from((0.1, 2.0, 20.0, 29.0, 50.0)))
+    def request(self, index: int, seconds: float) -> None:
+        process = self.choose(index)
+        if process is not None:
+            self.world.request(process, seconds)
+
+    @rule(index=st.integers(0, 20))
+    def make_stubborn(self, index: int) -> None:
+        process = self.choose(index)
+        if process is not None:
+            process.is_stubborn = True
+
+    # Ends.
+
+    @rule()
+    def find_peace(self) -> None:
+        world = self.world
+        world.heal()
+        world.run(20.0)
+        deadline = world.now + PEACE
+        while world.now < deadline and not world.laws.has_peace():
+            world.run(20.0)
+        if not world.laws.is_stopping:
+            world.laws.check_peace()
+            workers = world.core.statistics().workers
+            world.run(31.0)
+            assert world.core.statistics().workers == workers, "peace does not last"
+
+    @precondition(lambda self: self.world.exit is not None)
+    @rule(configuration=configurations, seed=st.integers(0, 1000))
+    def begin_again(self, configuration: Configuration, seed: int) -> None:
+        self.note_events()
+        self.begin(configuration, seed, Boot.GOOD)
+
+    def teardown(self) -> None:
+        """Stopping always ends, whatever the workers do about it."""
+        if not hasattr(self, "world"):
+            return  # no world came about
+        if self.world.exit is None and self.world.is_sound:
+            longest = max((p.configuration.graceful_timeout for p in self.world.processes.values()), default=0.0)
+            self.tell(ev.VerbReceived(Verb.STOP))
+            self.world.run(longest + 5.0)
+            assert self.world.exit is not None, "the stop does not end"
+        self.note_events()
+
+    @property
+    def reload_state(self) -> ReloadState:
+        return self.world.core.statistics().reload
+
+    def tell(self, event: ev.Event) -> None:
+        if self.world.exit is None:
+            self.world.tell(event)
+
+    def note_events(self) -> None:
+        type(self).events += self.world.events
+
+    def check_invariants(self, *args: object, **keywords: object) -> None:
+        """Count the steps (hypothesis calls this after each)."""
+        type(self).steps += 1
+        super().check_invariants(*args, **keywords)

@@ -1,0 +1,74 @@
+"""The workers of the fake world: what a real process does between the orders that it gets, on a virtual clock."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Boot(Enum):
+    """How a boot goes."""
+
+    GOOD = "good"
+    SLOW = "slow"
+    SAYS_WHY = "says why"
+    DIES = "dies"
+    IS_SIGNALLED = "is signalled"
+    HANGS = "hangs"
+    FLAKY = "flaky"
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The file on the fake disk."""
+
+    count: int = 2
+    timeout: float = 30.0
+    boot_timeout: float = 60.0
+    graceful_timeout: float = 30.0
+    is_valid: bool = True
+    boots: bool = True
+
+
+@dataclass
+class Process:
+    """A worker's process: the truth about it, which the core only hears of."""
+
+    pid: int
+    number: int
+    generation: int
+    configuration: Configuration
+    spawned: float
+    serves: bool = False
+    """It has said that it is ready (whether or not anybody has heard it)."""
+    dead: bool = False
+    """It has ended, and nobody has reaped it yet."""
+    hangs: bool = False
+    """Its loop turns no more."""
+    is_stubborn: bool = False
+    """It will not end before it is killed."""
+    entered: float | None = None
+    """Since when it is inside the application."""
+    busy_until: float | None = None
+    progress: float = 0.0
+    """Its last beat or the start of its last stretch in the application, as far as the arbiter can know it."""
+    told: dict[str, float] = field(default_factory=dict)
+    """When it was given each order first, and when its stacks were dumped or it gave up ("DUMP", "GAVE UP")."""
+    late: float = 0.0
+    """Seconds since `progress` in which the arbiter did not run: it may judge so much later."""
+    frozen: float = 0.0
+    """Those of them in which the process did not run either, and which the arbiter has noticed."""
+    freezes: int = 0
+    """How often since `progress` it did not run without anybody noticing: once has to be harmless."""
+    beats: int = 0
+    """How often it has made progress; a beat that was planned before the last time is not sent."""
+
+    def make_progress(self, now: float) -> None:
+        """Note a beat or a new stretch in the application."""
+        self.progress = now
+        self.late = self.frozen = 0.0
+        self.freezes = 0
+        self.beats += 1
+
+    @property
+    def beat_interval(self) -> float:
+        """Seconds between its beats."""
+        return min(5.0, self.configuration.timeout / 4) if self.configuration.timeout else 5.0

@@ -1,0 +1,217 @@
+"""The simulation can fail: bugs that real arbiters had are planted into the core, and each has to be found.
+
+Each bug is one replaced function. The machine has the budget of the normal run to see a law broken.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from pyfork.arbiter import core as core_module
+from pyfork.arbiter import placement
+from pyfork.arbiter.actions import Order
+from pyfork.arbiter.core import Core
+from pyfork.arbiter.headcount import Headcount
+from pyfork.arbiter.lifecycle import IllegalMoveError, ReloadState, WorkerMove, WorkerState
+from pyfork.arbiter.pacing import Pacing
+from pyfork.arbiter.policy import Silence
+from pyfork.arbiter.rollout import Rollout
+from pyfork.arbiter.roster import Roster, WorkerHandle
+from pyfork.arbiter.stopping import Stopping
+from tests.simulation.machine import ArbiterMachine
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def retire_before_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old worker is told to end as soon as its replacement boots."""
+
+    def served(workers: Iterable[WorkerHandle], aim: placement.Aim) -> set[int]:
+        return {one.number for one in workers if one.is_active and one.generation == aim.target}
+
+    monkeypatch.setattr(placement, "served_places", served)
+
+
+def retire_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first ready worker is reason enough to retire all others."""
+
+    def everybody(worker: WorkerHandle, aim: placement.Aim, served: set[int]) -> bool:
+        return worker.is_ready and worker.generation != aim.target and bool(served)
+
+    monkeypatch.setattr(placement, "_is_surplus", everybody)
+
+
+def forget_reaped_pid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reaped worker's pid stays on the roster, where a kill may hit whoever has it next."""
+    remove = Roster.remove
+
+    def keep(self: Roster, worker: WorkerHandle, move: WorkerMove) -> None:
+        if worker.state is not WorkerState.DRAINING:
+            remove(self, worker, move)
+
+    monkeypatch.setattr(Roster, "remove", keep)
+
+
+def reset_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """HUP sets the count back to the file's, and TTIN was for nothing."""
+    prove = Rollout.prove
+    monkeypatch.setattr(Rollout, "prove", lambda self: prove(self) or 1)
+
+
+def keep_count_of_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A count from a file whose generation failed goes on to rule."""
+    monkeypatch.setattr(Headcount, "take_back", lambda self: self.keep())
+
+
+def roll_forward(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rolling back retires the good ones: the failed generation stays the target."""
+
+    def target(self: Rollout) -> int:
+        is_candidate = self.state in {ReloadState.REPLACING, ReloadState.ROLLING_BACK}
+        return self.newest if is_candidate and self.newest in self._plans else self.current
+
+    monkeypatch.setattr(Rollout, "target", property(target))
+
+
+def prove_by_booting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The candidate counts as the target from its first moment."""
+    monkeypatch.setattr(Rollout, "trial", property(lambda self: None))
+    monkeypatch.setattr(
+        Rollout,
+        "target",
+        property(lambda self: self.newest if self.candidate is not None else self.current),
+    )
+
+
+def forget_hup(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A HUP during a reload is lost."""
+    ask = Core._ask_reload
+
+    def ask_when_idle(self: Core) -> None:
+        if self._rollout.state is not ReloadState.REPLACING:
+            ask(self)
+
+    monkeypatch.setattr(Core, "_ask_reload", ask_when_idle)
+
+
+def ignore_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers are judged by a clock that went on while nobody ran."""
+    monkeypatch.setattr(Roster, "shift", lambda self, seconds, now: None)
+
+
+def judge_at_first_sight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A silence is held against a worker although the arbiter was not there to hear it."""
+
+    def verdict(self: Silence, suspected: float) -> float:
+        return self._progress() + self.plan.timeout
+
+    monkeypatch.setattr(Silence, "_verdict", verdict)
+
+
+def judge_by_beats_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request's time counts from the last beat before it."""
+    monkeypatch.setattr(Silence, "_progress", lambda self: self.heard)
+
+
+def overlook_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that hangs outside of a request is never noticed."""
+    look = Silence.look
+    monkeypatch.setattr(Silence, "look", lambda self, now, entered: look(self, now, entered) and entered is not None)
+
+
+def storm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Boots that fail are tried again at once."""
+    monkeypatch.setattr(Pacing, "fail", lambda self, generation, now: 0.0)
+
+
+def wait_after_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lost worker waits for the delay of somebody else's failed boot."""
+    monkeypatch.setattr(Pacing, "lose", lambda self, number: None)
+
+
+def replace_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reload boots as many workers as there are."""
+    monkeypatch.setattr(placement, "surge", lambda count: count)
+
+
+def wait_for_stubborn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody kills a worker that does not end."""
+
+    def end(self: WorkerHandle, order: Order, deadline: float) -> list[Any]:
+        return original(self, order, deadline + 1e9)
+
+    original = WorkerHandle._end
+    monkeypatch.setattr(WorkerHandle, "_end", end)
+
+
+def exit_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The arbiter leaves while killed workers have yet to end."""
+    settle = Stopping.settle
+
+    def settle_without_killed(self: Stopping, roster: Roster, now: float) -> list[Any]:
+        for worker in roster:
+            if worker.state is WorkerState.KILLED:
+                roster.remove(worker, WorkerMove.EXITED)
+        return settle(self, roster, now)
+
+    monkeypatch.setattr(Stopping, "settle", settle_without_killed)
+
+
+def reopen_in_boot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """USR1 is sent to a worker that has no handler yet, and ends it."""
+
+    def reopen(self: WorkerHandle) -> list[Any]:
+        return [] if self.pid is None else [self.signal(Order.USR1)]
+
+    monkeypatch.setattr(WorkerHandle, "reopen_logs", reopen)
+
+
+def adopt_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old listeners are closed while old workers are still wanted."""
+
+    def is_reached(workers: Iterable[WorkerHandle], aim: placement.Aim) -> bool:
+        return any(worker.is_ready and worker.generation == aim.target for worker in workers)
+
+    monkeypatch.setattr(core_module, "is_reached", is_reached)
+
+
+def sleep_badly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stopping arbiter keeps the deadline of a delay that nobody waits for any more, and turns without end."""
+    monkeypatch.setattr(Pacing, "rest", lambda self: None)
+
+
+BUGS = (
+    retire_before_ready,
+    retire_all_at_once,
+    forget_reaped_pid,
+    reset_count,
+    keep_count_of_failed,
+    roll_forward,
+    prove_by_booting,
+    forget_hup,
+    ignore_stalls,
+    judge_at_first_sight,
+    judge_by_beats_only,
+    overlook_silence,
+    storm,
+    wait_after_loss,
+    replace_all_at_once,
+    wait_for_stubborn,
+    exit_early,
+    reopen_in_boot,
+    adopt_early,
+    sleep_badly,
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plant", BUGS, ids=lambda plant: plant.__name__)
+def test_planted_bug_is_found(plant: Plant, simulation_settings: settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine sees a law broken, within the normal run's budget."""
+    plant(monkeypatch)
+    once = settings(simulation_settings, phases=[Phase.generate], report_multiple_bugs=False, print_blob=False)
+    with pytest.raises((AssertionError, IllegalMoveError)):
+        run_state_machine_as_test(ArbiterMachine, settings=once)

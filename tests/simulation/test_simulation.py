@@ -1,0 +1,15 @@
+"""The core, in ten thousand steps of a world where everything goes wrong, breaks no law."""
+
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.simulation.machine import ArbiterMachine
+
+
+@pytest.mark.slow
+def test_no_law_is_broken(simulation_settings: settings) -> None:
+    """Whatever happens in whatever order, no law of `tests.simulation.laws` is broken, peace is found, stops end."""
+    run_state_machine_as_test(ArbiterMachine, settings=simulation_settings)
+    assert ArbiterMachine.steps >= 10_000
+    print(f"{ArbiterMachine.steps} steps, {ArbiterMachine.events} events")

@@ -1,0 +1,299 @@
+"""A fake world around the real core: disk, kernel, processes and a virtual clock, in the place of the shell.
+
+It carries out actions exactly as ``arbiter.loop`` does: each in order, the answer to a spawn or a load before the next.
+What it knows to be true of every step it checks itself (`Laws` is told about each event and each action).
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Callable
+from itertools import count as counter
+from random import Random
+
+from pyfork.arbiter import actions as act
+from pyfork.arbiter import events as ev
+from pyfork.arbiter.actions import Order
+from pyfork.arbiter.core import Core
+from pyfork.ipc.exits import ExitStatus
+from pyfork.ipc.messages import FailureKind
+from tests.simulation.laws import Laws
+from tests.simulation.processes import Boot, Configuration, Process
+
+STALL = 1.0
+
+
+def plan_of(configuration: Configuration) -> ev.Plan:
+    timeout = configuration.timeout
+    return ev.Plan(
+        count=configuration.count,
+        timeout=timeout,
+        boot_timeout=configuration.boot_timeout,
+        graceful_timeout=configuration.graceful_timeout,
+        beat_interval=min(5.0, timeout / 4) if timeout else 5.0,
+    )
+
+
+class World:
+    def __init__(self, configuration: Configuration, seed: int, release: Boot = Boot.GOOD) -> None:
+        self.random = Random(seed)
+        self.now = 1000.0
+        self.configuration = configuration
+        self.release = release
+        self.spawns_to_fail = 0
+        self.processes: dict[int, Process] = {}
+        self.generations = {1: configuration}
+        self.current = 1
+        self._awake = self.now
+        self.is_sound = True  # no law was broken
+        self.exit: ExitStatus | None = None
+        self.events = 0
+        self._pids = counter(100)
+        self._order = counter()
+        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
+        self._todo: deque[act.Action] = deque()
+        self.core = Core(plan_of(configuration), random=Random(seed))
+        self.laws = Laws(self)
+        self.tell(ev.Started())
+
+    # The shell's part.
+
+    def tell(self, event: ev.Event) -> None:
+        """Hand an event over and carry out the answer, as the loop's ``_handle``."""
+        self.is_sound = False
+        self._todo.extend(self._ask(event))
+        while self._todo:
+            action = self._todo.popleft()
+            self.laws.before_action(action)
+            self._perform(action)
+        self.laws.after_step(event)
+        self.is_sound = True
+
+    def _answer(self, event: ev.Event) -> None:
+        """As the loop's ``_answer``."""
+        self._todo.extendleft(reversed(self._ask(event)))
+
+    def _ask(self, event: ev.Event) -> list[act.Action]:
+        self.events += 1
+        self.laws.before_event(event)
+        actions = self.core.handle(event, self.now)
+        self.laws.after_event(event, actions)
+        return actions
+
+    def _perform(self, action: act.Action) -> None:
+        match action:
+            case act.SpawnWorker(number, generation):
+                self._spawn(number, generation)
+            case act.SignalWorker(pid, order):
+                self._signal(self.processes[pid], order)
+            case act.DumpStacks(pid):
+                self.processes[pid].told.setdefault("DUMP", self.now)
+            case act.LoadConfiguration(generation):
+                self._load(generation)
+            case act.AdoptGeneration(generation):
+                self.current = generation
+                self.generations = {generation: self.generations[generation]}
+            case act.DropGeneration(generation):
+                del self.generations[generation]
+            case act.Exit(status):
+                self.exit = status
+
+    def _spawn(self, number: int, generation: int) -> None:
+        if self.spawns_to_fail:
+            self.spawns_to_fail -= 1
+            self._answer(ev.SpawnFailed(number, generation, "[Errno 11] Resource temporarily unavailable"))
+            return
+        pid = next(self._pids)
+        configuration = self.generations[generation]
+        process = Process(pid, number, generation, configuration, self.now)
+        self.processes[pid] = process
+        self._begin_boot(process)
+        self._answer(ev.WorkerSpawned(number, generation, pid))
+
+    def _load(self, generation: int) -> None:
+        if self.configuration.is_valid:
+            self.generations[generation] = self.configuration
+            self._answer(ev.ConfigurationLoaded(plan_of(self.configuration)))
+        else:
+            self._answer(ev.ConfigurationRefused(("[workers] count: 0 is less than 1",)))
+
+    def _signal(self, process: Process, order: Order) -> None:
+        process.told.setdefault(order.value, self.now)
+        if order is Order.KILL:
+            self._later(self.random.choice((0.0, 0.01, 0.5)), lambda: self._die(process, None, "SIGKILL"))
+        elif process.is_stubborn or process.hangs:
+            return
+        elif order is Order.QUIT or (order is Order.TERM and not process.serves):
+            self._later(self.random.choice((0.0, 0.1, 1.0)), lambda: self._die(process, 0, None))
+        elif order is Order.TERM:
+            self._drain(process)
+
+    # The processes' part.
+
+    def _later(self, seconds: float, happen: Callable[[], None]) -> None:
+        heapq.heappush(self._agenda, (self.now + seconds, next(self._order), happen))
+
+    def _begin_boot(self, process: Process) -> None:
+        boot = self.release if process.configuration.boots else Boot.SAYS_WHY
+        if boot is Boot.FLAKY:
+            boot = self.random.choice((Boot.GOOD, Boot.GOOD, Boot.SLOW, Boot.SAYS_WHY, Boot.DIES, Boot.HANGS))
+        takes = self.random.choice((0.05, 0.3, 1.0))
+        match boot:
+            case Boot.GOOD:
+                self._later(takes, lambda: self._get_ready(process))
+            case Boot.SLOW:
+                self._later(20 * takes, lambda: self._get_ready(process))
+            case Boot.SAYS_WHY:
+                self._later(takes, lambda: self._give_up(process))
+            case Boot.DIES:
+                self._later(takes, lambda: self._die(process, self.random.choice((0, 1, 3, 4)), None))
+            case Boot.IS_SIGNALLED:
+                self._later(takes, lambda: self._die(process, None, "SIGSEGV"))
+            case Boot.HANGS:
+                process.hangs = True
+
+    def _get_ready(self, process: Process) -> None:
+        if process.dead or process.hangs:
+            return
+        process.serves = True
+        self._say(process, ev.WorkerReady(process.pid))
+        self._beat(process, says=False)
+
+    def _give_up(self, process: Process) -> None:
+        if process.dead:
+            return
+        process.told.setdefault("GAVE UP", self.now)
+        self._say(process, ev.BootFailed(process.pid, FailureKind.APPLICATION, "no module named shop", "Traceback"))
+        if not process.is_stubborn:
+            self._later(self.random.choice((0.0, 0.1, 1.0)), lambda: self._die(process, 4, None))
+
+    def _beat(self, process: Process, *, says: bool = True) -> None:
+        if process.dead or process.hangs or process.entered is not None:
+            return
+        if says:
+            self._say(process, ev.WorkerBeat(process.pid))
+        process.make_progress(self.now)
+        chain = process.beats
+        self._later(process.beat_interval, lambda: self._beat(process) if process.beats == chain else None)
+
+    def _drain(self, process: Process) -> None:
+        rest = 0.0 if process.busy_until is None else max(0.0, process.busy_until - self.now)
+        takes = rest + self.random.choice((0.0, 0.2, 3.0, 40.0))
+        self._later(takes, lambda: self._die(process, 0, None))
+
+    def _die(self, process: Process, code: int | None, signal: str | None) -> None:
+        if process.dead:
+            return
+        process.dead = True
+        self._later(self.random.choice((0.0, 0.0, 0.01)), lambda: self._reap(process, code, signal))
+
+    def _reap(self, process: Process, code: int | None, signal: str | None) -> None:
+        del self.processes[process.pid]
+        self.tell(ev.WorkerExited(process.pid, code, signal))
+
+    def _say(self, process: Process, event: ev.Event) -> None:
+        """Hand over what a process says while it is not reaped (a dead one's last words are read before)."""
+        if process.pid in self.processes:
+            self.tell(event)
+
+    # What a test does to the world.
+
+    def run(self, seconds: float) -> None:
+        """Let time pass."""
+        until = self.now + seconds
+        idle_turns = 0
+        while self.exit is None:
+            deadline = self.core.next_deadline()
+            happening = self._agenda[0][0] if self._agenda else None
+            moments = [moment for moment in (deadline, happening) if moment is not None and moment <= until]
+            if not moments:
+                break
+            idle_turns = idle_turns + 1 if min(moments) <= self.now else 0
+            assert idle_turns < 2000, "the arbiter turns without time passing"
+            self.now = self._awake = max(self.now, min(moments))
+            if happening is not None and happening <= self.now:
+                heapq.heappop(self._agenda)[2]()
+            else:
+                self.look()
+        self.now = max(self.now, until)
+        self._awake = self.now
+
+    def look(self) -> None:
+        """Hand over the time, as the loop does when a deadline is reached."""
+        entered = {p.pid: p.entered for p in self.processes.values() if p.entered is not None}
+        self.tell(ev.TimePassed(entered))
+
+    def stall(self, seconds: float, *, everybody: bool) -> None:
+        """Stop the arbiter, or every process, and let it go on, as the loop's ``_turn`` sees it."""
+        deadline = self.core.next_deadline()
+        self.now += seconds
+        is_noticed = deadline is not None and self.now - deadline > STALL
+        lost = self.now - self._awake if is_noticed else seconds
+        if everybody:
+            self._agenda = [(moment + seconds, order, happen) for moment, order, happen in self._agenda]
+            heapq.heapify(self._agenda)
+        for process in self.processes.values():
+            process.late += lost
+            if everybody and is_noticed:
+                process.frozen += seconds
+            elif everybody:
+                process.freezes += 1
+        if is_noticed:
+            self.tell(ev.Stalled(lost))
+        self._awake = self.now
+        self._catch_up()
+        deadline = self.core.next_deadline()
+        if deadline is not None and self.now >= deadline and self.exit is None:
+            self.look()
+
+    def _catch_up(self) -> None:
+        """Read all pipes and reap, before the time is looked at."""
+        while self._agenda and self._agenda[0][0] <= self.now and self.exit is None:
+            heapq.heappop(self._agenda)[2]()
+
+    def alive(self) -> list[Process]:
+        return [process for process in self.processes.values() if not process.dead]
+
+    def crash(self, process: Process, code: int | None, signal: str | None) -> None:
+        self._die(process, code, signal)
+
+    def hang(self, process: Process, *, inside: bool) -> None:
+        """Let the loop of a process turn no more, inside the application or outside of it."""
+        if process.serves and process.entered is None:
+            process.hangs = True
+            if inside:
+                self._enter(process)
+
+    def request(self, process: Process, seconds: float) -> None:
+        """Let a worker be inside the application for a while."""
+        if process.serves and not process.hangs and process.entered is None:
+            self._enter(process)
+            process.busy_until = self.now + seconds
+            self._later(seconds, lambda: self._leave(process))
+
+    def _enter(self, process: Process) -> None:
+        process.entered = self.now
+        process.make_progress(self.now)
+
+    def _leave(self, process: Process) -> None:
+        process.entered = None
+        process.busy_until = None
+        self._beat(process)
+
+    def heal(self) -> None:
+        """Let faults stop: from now on everything boots, spawns and loads."""
+        self.release = Boot.GOOD
+        self.spawns_to_fail = 0
+        self.configuration = Configuration(count=self.configuration.count)
+        self.generations = {
+            number: Configuration(
+                count=one.count,
+                timeout=one.timeout,
+                boot_timeout=one.boot_timeout,
+                graceful_timeout=one.graceful_timeout,
+            )
+            for number, one in self.generations.items()
+        }
+        for process in self.alive():
+            one = process.configuration
+            if process.hangs and not (one.timeout if process.serves else one.boot_timeout):
+                self.crash(process, None, "SIGKILL")  # nobody promises to notice it

@@ -14,6 +14,7 @@ The rules:
 """
 
 from enum import Enum
+from typing import ClassVar
 
 from pyfork.errors import ProtocolError
 from pyfork.http1.chunked import ChunkedBody
@@ -178,7 +179,7 @@ class RequestParser:
         try:
             has_ended = False
             while not has_ended and self._position < len(self._buffer):
-                has_ended = _STEPS[self._phase](self, events)
+                has_ended = self._STEPS[self._phase](self, events)
             if self._is_at_eof and not has_ended:
                 self._take_eof()
         except ProtocolError as error:
@@ -274,12 +275,11 @@ class RequestParser:
         self._position = len(self._buffer)
         return False
 
-
-_STEPS = {
-    _Phase.START: RequestParser._read_request_line,  # noqa: SLF001 (the class's own)
-    _Phase.FIELDS: RequestParser._read_field,  # noqa: SLF001
-    _Phase.LENGTH: RequestParser._read_content,  # noqa: SLF001
-    _Phase.CHUNKS: RequestParser._read_chunks,  # noqa: SLF001
-    _Phase.CLOSED: RequestParser._ignore,  # noqa: SLF001
-}
-"""How each phase deals with the buffer; True says that a message has ended."""
+    _STEPS: ClassVar = {
+        _Phase.START: _read_request_line,
+        _Phase.FIELDS: _read_field,
+        _Phase.LENGTH: _read_content,
+        _Phase.CHUNKS: _read_chunks,
+        _Phase.CLOSED: _ignore,
+    }
+    """How each phase deals with the buffer; the answer says whether a message has ended."""

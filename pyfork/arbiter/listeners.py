@@ -281,6 +281,8 @@ def _adopt(fd: int, text: str) -> BoundListener:
         listener.close()
         raise ConfigurationError(f"{text}: descriptor {fd} is not a listening stream socket")
     listener.setblocking(False)
+    if listener.family in {socket.AF_INET, socket.AF_INET6}:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     adopted = BoundListener(text, listener, is_inherited=True, inode=None, maker=os.getpid())
     adopted.accept_again()  # a predecessor that was killed while it stopped has left its filter
     return adopted

@@ -8,6 +8,7 @@ A retiring worker first takes its listeners out of the epoll, so that the kernel
 then accepts what it may have been woken for: a wake-up that is declined is lost, not passed on.
 """
 
+import contextlib
 import errno
 import logging
 import select
@@ -120,8 +121,13 @@ class SyncWorker(Worker):
             return False
         self.slot.set_connections(1)
         shell = BlockingConnection(connection, peer, self._contexts[listener.fileno()])
-        if shell.serve() is Outcome.LINGER:
-            self._lingering.add(connection)
+        try:
+            if shell.serve() is Outcome.LINGER:
+                self._lingering.add(connection)
+        except Exception:  # noqa: BLE001 - our fault or a log handler's: it ends this connection, not the worker
+            connection.close()
+            with contextlib.suppress(Exception):  # the handler may raise again; our own has written the line by then
+                _log.exception("a connection ended by a fault of the server")
         self.slot.set_connections(len(self._lingering))
         return True
 

@@ -100,6 +100,29 @@ def test_signals_that_workers_do_not_die_of(start: Callable[..., Server], site: 
     assert server.get("/pid").body == str(worker).encode()
 
 
+def test_a_log_handler_that_raises_does_not_end_the_worker(start: Callable[..., Server], tmp_path: Path) -> None:
+    """The application's own handler on pyfork.error fails at a 500: that connection ends, the worker goes on."""
+    (tmp_path / "site2.py").write_text(
+        "import logging, os\n"
+        "class Broken(logging.Handler):\n"
+        "    def emit(self, record):\n"
+        "        raise RuntimeError('the handler is broken')\n"
+        "logging.getLogger('pyfork.error').addHandler(Broken())\n"
+        "def app(environ, start_response):\n"
+        "    if environ['PATH_INFO'] == '/fail':\n"
+        "        raise ValueError('as asked')\n"
+        "    start_response('200 OK', [])\n"
+        "    return [str(os.getpid()).encode()]\n"
+    )
+    server = start("site2:app", cwd=tmp_path)
+    [before] = server.wait_workers(1)
+    server.expect_errors(r"\[ERROR\]")
+    server.exchange(b"GET /fail HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert server.get("/").body == str(before).encode()
+    assert "as asked" in server.log
+    assert "fault of the server" in server.log
+
+
 # Deadlines.
 
 

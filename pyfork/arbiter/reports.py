@@ -32,7 +32,7 @@ def report_exit(worker: WorkerHandle, code: int | None, signal: str | None) -> L
 
 def report_kill(worker: WorkerHandle) -> Log:
     """Return the line about a draining worker that is killed."""
-    waited = "did not end at once, as it was told"
+    waited = "did not end at once"
     if worker.order is Order.TERM:
         waited = f"did not end within {worker.plan.graceful_timeout:g} s (workers.graceful_timeout)"
     return Log(Level.WARNING, f"{worker} {waited}: it is killed")

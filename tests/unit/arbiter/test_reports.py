@@ -1,0 +1,85 @@
+"""What the operator reads."""
+
+import pytest
+
+from pyfork.arbiter.actions import Level, Log, Order
+from pyfork.arbiter.lifecycle import WorkerState
+from pyfork.arbiter.reports import (
+    describe_boot_failure,
+    describe_exit,
+    report_exit,
+    report_kill,
+    report_stuck,
+)
+from pyfork.arbiter.roster import WorkerHandle
+from tests.unit.arbiter.script import plan
+
+
+def worker(state: WorkerState, order: Order | None = None) -> WorkerHandle:
+    return WorkerHandle(2, 5, plan(), state, pid=77, order=order)
+
+
+@pytest.mark.parametrize(
+    ("code", "signal", "text"),
+    [
+        (None, "SIGKILL", "was killed by SIGKILL (out of memory?)"),
+        (None, "SIGBUS", "was ended by SIGBUS"),
+        (4, None, "exited with status 4 (the application could not be loaded)"),
+        (0, None, "exited with status 0"),
+    ],
+)
+def test_exit_is_described(code: int | None, signal: str | None, text: str) -> None:
+    """A signal by its name, a status by its number, and a hint where there is one."""
+    assert describe_exit(code, signal) == text
+
+
+@pytest.mark.parametrize(
+    ("state", "order", "code", "line"),
+    [
+        (
+            WorkerState.READY,
+            None,
+            1,
+            Log(
+                Level.ERROR, "worker 2 gen 5 (pid 77) exited with status 1 although nobody asked it to: it is replaced"
+            ),
+        ),
+        (WorkerState.DRAINING, Order.TERM, 0, Log(Level.INFO, "worker 2 gen 5 (pid 77) has ended")),
+        (
+            WorkerState.DRAINING,
+            Order.TERM,
+            1,
+            Log(Level.WARNING, "worker 2 gen 5 (pid 77) exited with status 1 while it was ending"),
+        ),
+        (WorkerState.DRAINING, Order.QUIT, 1, Log(Level.INFO, "worker 2 gen 5 (pid 77) has ended")),
+        (
+            WorkerState.KILLED,
+            Order.TERM,
+            1,
+            Log(Level.INFO, "worker 2 gen 5 (pid 77) is gone after it missed its deadline"),
+        ),
+    ],
+)
+def test_exit_is_judged_by_what_was_asked(state: WorkerState, order: Order | None, code: int, line: Log) -> None:
+    """An end that was ordered is no news; one that was not is."""
+    assert report_exit(worker(state, order), code, None) == line
+
+
+def test_kill_names_the_setting() -> None:
+    """The operator learns what to change."""
+    drained = report_kill(worker(WorkerState.DRAINING, Order.TERM)).message
+    assert "did not end within 30 s (workers.graceful_timeout): it is killed" in drained
+    assert "did not end at once: it is killed" in report_kill(worker(WorkerState.DRAINING, Order.QUIT)).message
+
+
+def test_stuck_worker_is_an_error_that_names_the_setting() -> None:
+    """The stacks follow it in the log."""
+    line = report_stuck(worker(WorkerState.READY))
+    assert line.level is Level.ERROR
+    assert "no progress for 30 s (workers.timeout)" in line.message
+
+
+def test_boot_failure_has_its_traceback_below() -> None:
+    """Where there is one."""
+    assert describe_boot_failure("no", "") == "no"
+    assert describe_boot_failure("no", "Traceback\n  x\n") == "no\nTraceback\n  x"

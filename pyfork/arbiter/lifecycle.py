@@ -48,7 +48,7 @@ class WorkerMove(Enum):
     GAVE_UP = "says why it cannot boot"
     RETIRED = "is told to end"
     MISSED = "misses its deadline"
-    KILLED = "is killed"
+    KILLED = "runs out of time and is killed"
     EXITED = "is reaped"
 
 

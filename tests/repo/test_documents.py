@@ -30,6 +30,11 @@ def test_the_signals_page_is_up_to_date():
     assert text("docs/signals.md") == made_by("make_signals").render()
 
 
+def test_the_lifecycle_page_is_up_to_date():
+    """It is drawn from the tables of legal moves."""
+    assert text("docs/lifecycle.md") == made_by("make_lifecycle").render()
+
+
 def test_every_atom_of_the_access_log_is_explained():
     """In docs/logs.md, where a configuration error sends its reader."""
     page = text("docs/logs.md")

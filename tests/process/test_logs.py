@@ -193,7 +193,8 @@ def test_rotated_logs_are_opened_anew(start: Callable[..., Server], tmp_path: Pa
         assert server.get("/after").status == 200
     assert len(lines_of(access, 12)) == 12
     assert all("GET /before " in line for line in old_access.read_text().splitlines())
-    assert (set(server.workers()) == set(old_workers)) == (name == "USR1")
+    new_workers = server.wait_workers(3, 1 if name == "USR1" else 2)
+    assert (set(new_workers) == set(old_workers)) == (name == "USR1")
     server.stop()
     assert "stopped" in server.log
 

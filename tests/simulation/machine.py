@@ -10,7 +10,7 @@ from pyfork.arbiter import events as ev
 from pyfork.arbiter.events import Verb
 from pyfork.arbiter.lifecycle import ReloadState
 from tests.simulation.processes import Boot, Configuration, Process
-from tests.simulation.world import World
+from tests.simulation.world import STALL, World
 
 PEACE = 400.0
 """Virtual seconds after which the last fault has to be forgotten."""
@@ -82,14 +82,24 @@ class ArbiterMachine(RuleBasedStateMachine):
         if self.world.exit is None:
             self.world.stall(seconds, everybody=everybody)
 
+    @rule(everybody=st.booleans())
+    def stall_unnoticed(self, everybody: bool) -> None:
+        """As long as nobody can notice: until just under a second after the deadline."""
+        deadline = self.world.core.next_deadline()
+        if self.world.exit is None and deadline is not None:
+            self.world.stall(max(0.0, deadline + 0.95 * STALL - self.world.now), everybody=everybody)
+
     # What takes several steps to come about, and chance alone would seldom reach.
 
     @rule(
         count=st.sampled_from((None, None, 3, 6)),
         release=st.sampled_from((Boot.GOOD, Boot.GOOD, Boot.SLOW, Boot.FLAKY, Boot.SAYS_WHY, Boot.HANGS)),
         patience=st.sampled_from((0.0, 0.3, 1.1, 2.2)),
+        before=st.sampled_from((None, None, Verb.SCALE_UP, Verb.SCALE_DOWN)),
     )
-    def reload(self, count: int | None, release: Boot, patience: float) -> None:
+    def reload(self, count: int | None, release: Boot, patience: float, before: Verb | None) -> None:
+        if before is not None:
+            self.tell(ev.VerbReceived(before))
         fine = replace(self.world.configuration, is_valid=True, boots=True)
         self.world.configuration = fine if count is None else replace(fine, count=count)
         self.world.release = release
@@ -97,9 +107,15 @@ class ArbiterMachine(RuleBasedStateMachine):
         self.world.run(patience)
 
     @precondition(lambda self: self.reload_state is ReloadState.REPLACING)
-    @rule(release=st.sampled_from((Boot.SAYS_WHY, Boot.DIES, Boot.FLAKY)), patience=st.sampled_from((0.3, 1.1)))
-    def spoil_replacement(self, release: Boot, patience: float) -> None:
+    @rule(
+        release=st.sampled_from((Boot.GOOD, Boot.SAYS_WHY, Boot.DIES, Boot.FLAKY)),
+        is_impatient=st.booleans(),
+        patience=st.sampled_from((0.3, 1.1)),
+    )
+    def meddle_with_replacement(self, release: Boot, is_impatient: bool, patience: float) -> None:
         self.world.release = release
+        if is_impatient:
+            self.tell(ev.VerbReceived(Verb.RELOAD))
         self.world.run(patience)
 
     @precondition(lambda self: self.reload_state is ReloadState.ROLLING_BACK)

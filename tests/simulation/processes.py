@@ -61,6 +61,10 @@ class Process:
     beats: int = 0
     """How often it has made progress; a beat that was planned before the last time is not sent."""
 
+    def has_no_time(self, now: float) -> bool:
+        """Whether it was told to drain only now, and has to be done by now (``graceful_timeout`` 0)."""
+        return self.told.get("TERM") == now and not self.configuration.graceful_timeout
+
     def make_progress(self, now: float) -> None:
         """Note a beat or a new stretch in the application."""
         self.progress = now

@@ -41,7 +41,7 @@ class Laws:
         self.status = ExitStatus.OK
         self.stops_accepting = 0
         self.failures: dict[int, tuple[int, float]] = {}
-        self.lost: set[int] = set()
+        self.lost: list[int] = []  # the places, a place twice when two workers of it were lost
         self.gained = 0
         self.is_spawn_refused = False
         self.before: Statistics = world.core.statistics()
@@ -77,7 +77,7 @@ class Laws:
                 kind = FailureKind.APPLICATION if code == ExitStatus.APPLICATION else FailureKind.BOOT
                 self._boot_failed(worker, kind)
                 if worker is not None and worker.state is WorkerState.READY:
-                    self.lost.add(worker.number)
+                    self.lost.append(worker.number)
             case ev.ConfigurationLoaded():
                 self.candidate = max(self.world.generations)
                 self.is_proved = False
@@ -188,7 +188,7 @@ class Laws:
         is_healthy = not process.hangs and process.entered is None and not process.dead
         assert not is_healthy or process.freezes > 1, "a healthy worker is stuck"
         assert now - process.progress - process.frozen >= timeout - EPSILON, "a worker is stuck too early"
-        self.lost.add(worker.number)
+        self.lost.append(worker.number)
 
     def _check_retirement(self, pid: int, after: Statistics) -> None:
         """A ready worker is retired only when its replacement is ready; a failed generation never retires a good one."""
@@ -291,7 +291,7 @@ class Laws:
         assert not (self.is_stopping and not after.workers), "nobody is left and the arbiter does not exit"
         if not self.is_stopping and not self.is_drained and not self.is_spawn_refused:
             filled = {one.number for one in _active(after)}
-            assert self.lost & set(range(self.wanted)) <= filled, "a lost worker is not replaced at once"
+            assert set(self.lost) & set(range(self.wanted)) <= filled, "a lost worker is not replaced at once"
         if isinstance(event, ev.TimePassed):
             if not any(process.has_no_time(now) for process in self.world.processes.values()):
                 deadline = core.next_deadline()

@@ -1,23 +1,36 @@
 """Lingering close (RFC 9112, section 9.6).
 
 Closing a socket that still has octets to read resets it, and the reset can destroy the answer before the client has
-read it. So the writing side is shut down first, and the loop reads and forgets what
-comes until the client closes too, the deadline passes or too much has come. It costs the worker a place in its epoll,
-and nothing else.
+read it. So the writing side is shut down first, and the loop reads and forgets what comes until the client closes too,
+sends nothing for `IDLE_TIMEOUT`, or has had `LINGER_TIMEOUT` in all. It costs the worker a place in its epoll, and
+nothing else. What comes while the worker is busy with a request waits in the kernel, and is read before anything is
+closed for being late.
 """
 
 import contextlib
 import math
 import select
 import socket
+from dataclasses import dataclass
 from time import monotonic
 
 MOST_SOCKETS = 64
-LINGER_TIMEOUT = 5.0
-"""Seconds; nginx's lingering_timeout is 5 s as well."""
-MOST_OCTETS = 16 * 1024 * 1024
-"""A client that goes on sending beyond this is closed on: reading it for ever would be its attack."""
+IDLE_TIMEOUT = 5.0
+"""Seconds without an octet from the client; nginx's lingering_timeout is 5 s as well."""
+LINGER_TIMEOUT = 30.0
+"""Seconds in all: reading a client for ever would be its attack. nginx's lingering_time is 30 s."""
+HURRIED_TIMEOUT = 1.0
+"""Seconds, in place of both, for a worker that is told to end."""
 _READ = 65536
+_MOST_READS = 16
+"""Reads of one socket in a row, so that a fast client does not keep the loop from its work."""
+
+
+@dataclass(slots=True)
+class _Lingering:
+    connection: socket.socket
+    idle_deadline: float
+    deadline: float
 
 
 class LingeringSockets:
@@ -29,8 +42,7 @@ class LingeringSockets:
 
     def __init__(self, epoll: select.epoll) -> None:
         self._epoll = epoll
-        self._sockets: dict[int, tuple[socket.socket, float]] = {}
-        self._octets: dict[int, int] = {}
+        self._sockets: dict[int, _Lingering] = {}
 
     def __len__(self) -> int:
         return len(self._sockets)
@@ -39,35 +51,44 @@ class LingeringSockets:
         """Take over a socket whose writing side is shut down; the oldest makes room if there are too many."""
         if len(self._sockets) >= MOST_SOCKETS:
             self._close(next(iter(self._sockets)))
-        fd = connection.fileno()
+        now = monotonic()
         connection.setblocking(False)
-        self._sockets[fd] = (connection, monotonic() + LINGER_TIMEOUT)
-        self._octets[fd] = 0
-        self._epoll.register(fd, select.EPOLLIN)
+        self._sockets[connection.fileno()] = _Lingering(connection, now + IDLE_TIMEOUT, now + LINGER_TIMEOUT)
+        self._epoll.register(connection.fileno(), select.EPOLLIN)
 
     def read(self, fd: int) -> None:
         """Read and forget what came on ``fd``; close it at its end."""
-        if fd not in self._sockets:
+        lingering = self._sockets.get(fd)
+        if lingering is None:
             return
-        connection, _ = self._sockets[fd]
         try:
-            received = len(connection.recv(_READ))
+            for _ in range(_MOST_READS):
+                if not lingering.connection.recv(_READ):
+                    self._close(fd)
+                    return
+                lingering.idle_deadline = monotonic() + IDLE_TIMEOUT
         except BlockingIOError:
             return
         except OSError:  # reset by the client: it has gone
-            received = 0
-        self._octets[fd] += received
-        if received == 0 or self._octets[fd] > MOST_OCTETS:
             self._close(fd)
 
     def sweep(self, now: float) -> None:
-        """Close those whose time is up; ``now`` is monotonic."""
-        for fd in [fd for fd, (_, deadline) in self._sockets.items() if deadline <= now]:
-            self._close(fd)
+        """Close those whose time is up, after a last look at what they sent; ``now`` is monotonic."""
+        for fd in [fd for fd, one in self._sockets.items() if min(one.idle_deadline, one.deadline) <= now]:
+            self.read(fd)
+            lingering = self._sockets.get(fd)
+            if lingering is not None and min(lingering.idle_deadline, lingering.deadline) <= now:
+                self._close(fd)
+
+    def hurry(self) -> None:
+        """Leave the clients little time from now on, because the worker is to end."""
+        deadline = monotonic() + HURRIED_TIMEOUT
+        for lingering in self._sockets.values():
+            lingering.deadline = min(lingering.deadline, deadline)
 
     def next_deadline(self) -> float:
         """Return when the first one's time is up; infinity when there is none."""
-        return next((deadline for _, deadline in self._sockets.values()), math.inf)
+        return min((min(one.idle_deadline, one.deadline) for one in self._sockets.values()), default=math.inf)
 
     def close(self) -> None:
         """Close them all."""
@@ -75,8 +96,7 @@ class LingeringSockets:
             self._close(fd)
 
     def _close(self, fd: int) -> None:
-        connection, _ = self._sockets.pop(fd)
-        del self._octets[fd]
+        lingering = self._sockets.pop(fd)
         with contextlib.suppress(OSError):  # closing removes it from the epoll in any case
             self._epoll.unregister(fd)
-        connection.close()
+        lingering.connection.close()

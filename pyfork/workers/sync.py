@@ -175,6 +175,7 @@ class SyncWorker(Worker):
             while allowed and self._accept_one(listener):
                 allowed -= not self.handoff.scoreboard.is_stopping
                 self.beat_if_due()
+        self._lingering.hurry()
         while self._lingering and not self.is_orphaned:
             for fd, _ in self._epoll.poll(max(0.0, self._lingering.next_deadline() - monotonic())):
                 if fd == self.handoff.lifeline_fd:

@@ -5,7 +5,7 @@ to wait, which it does in its own way, until a deadline:
 
 - header: the whole head must be there in ``header_timeout``; then 408, or silence if not one octet has come.
 - body: each wait for more of it may take ``body_timeout``; then 408.
-- write: each wait for the client to take more may take ``write_timeout``; then the connection is broken off.
+- write: a client that takes nothing at all for ``write_timeout`` is broken off; a slow one is waited for.
 
 How a connection ends:
 
@@ -185,7 +185,7 @@ class BlockingConnection:
         if request.content_length or request.is_chunked:
             receiver = BodyReceiver(self._sock, context, self._parser, request, self._events, encoder)
             body = InputStream(receiver.receive)
-        environ = build_environ(context.base_environ, request, body, self._peer)
+        environ = build_environ(context.base_environ, request, body, self._peer, context.proxies)
         exchange = Exchange(context.application, environ, encoder, self._send)
         started = monotonic()
         self._answer_sent = b""

@@ -6,8 +6,11 @@ of its blocks. So whoever waits here stops the application's time, and starts it
 
 import contextlib
 import errno
+import fcntl
 import os
 import socket
+import sys
+import termios
 from time import monotonic
 
 from pyfork.connection.context import WRITABLE, ConnectionContext
@@ -23,6 +26,7 @@ CANNOT_SENDFILE = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOVERFLOW}
 FILE_TROUBLE = {errno.EBADF, errno.EIO, errno.ENOMEM}
 """What sendfile(2) says when the file, and not the client, is the reason."""
 MSG_MORE = getattr(socket, "MSG_MORE", 0)  # Linux
+_INT = bytes(4)  # for ioctl(2) to write into
 
 
 def send_all(sock: socket.socket, data: bytes | memoryview, context: ConnectionContext, flags: int = 0) -> None:
@@ -72,17 +76,35 @@ def send_region(sock: socket.socket, region: FileRegion, context: ConnectionCont
 
 
 def wait_writable(sock: socket.socket, context: ConnectionContext) -> None:
-    """Wait until the client takes octets again.
+    """Wait until the kernel takes octets again.
+
+    It does so only when a good part of its buffer is free (on Linux a third), which may be megabytes. A slow client
+    needs longer than ``write_timeout`` for those, so what it has taken meanwhile is asked for as well.
 
     Raises:
-        DisconnectedError: it took none for ``write_timeout`` seconds.
+        DisconnectedError: the client took none for ``write_timeout`` seconds.
     """
     timeout = context.http.write_timeout
     context.progress.leave_application()
-    if not context.wait(sock, WRITABLE, monotonic() + timeout):
-        _silence(sock)
-        raise DisconnectedError(f"the client took nothing for {timeout:g} s")
+    before = octets_unsent(sock)
+    while not context.wait(sock, WRITABLE, monotonic() + timeout):
+        now = octets_unsent(sock)
+        if now >= before:
+            _silence(sock)
+            raise DisconnectedError(f"the client took nothing for {timeout:g} s")
+        before = now
     context.progress.enter_application()
+
+
+def octets_unsent(sock: socket.socket) -> int:
+    """Return how much the kernel still holds of what was sent: what the client's kernel has not acknowledged.
+
+    Of a unix socket it is memory rather than octets, and shrinks as the client reads. 0 where the kernel cannot say.
+    """
+    try:
+        return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, _INT), sys.byteorder)  # SIOCOUTQ, tcp(7)
+    except OSError:
+        return 0
 
 
 def _send_some(sock: socket.socket, fd: int, offset: int, count: int, context: ConnectionContext) -> int:

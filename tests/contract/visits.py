@@ -83,7 +83,7 @@ class Visit:
             return listener.accept()[0], client
 
     def wait(self, connection, events, deadline):
-        """Make the client's next move; False, the deadline, when it has none."""
+        """Make the client's next move; False, the deadline, when it has none, or when the move says so."""
         assert connection is self.server
         assert not self.progress.is_inside, "the application's time runs while the client is waited for"
         self.waits.append(events)
@@ -95,7 +95,7 @@ class Visit:
         if isinstance(move, bytes):
             self.client.sendall(move)
         elif callable(move):
-            move(self)
+            return move(self) is not False
         return True
 
     def take(self):

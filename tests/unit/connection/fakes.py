@@ -26,6 +26,9 @@ class FakeSocket:
         self.sent += bytes(data[:count])
         return count
 
+    def fileno(self):
+        raise OSError  # there is no kernel to ask
+
     @staticmethod
     def _play(script, default):
         step = script.pop(0) if script else default

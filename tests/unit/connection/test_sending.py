@@ -2,6 +2,7 @@
 
 import pytest
 
+from pyfork.connection import sending
 from pyfork.connection.sending import send_all
 from pyfork.errors import DisconnectedError
 from tests.unit.connection.fakes import FakeSocket, make_context
@@ -37,3 +38,22 @@ def test_a_client_that_takes_nothing_is_one_too():
         send_all(sock, b"hello", context)
     assert sock.calls == ["send", "shutdown"]
     assert context.progress.told == ["leave"]
+
+
+def test_a_client_that_takes_little_is_waited_for(monkeypatch):
+    """The kernel reports a socket as writable only when much is free; what it still holds tells who reads."""
+    held = [900, 600, 300]
+    monkeypatch.setattr(sending, "octets_unsent", lambda sock: held.pop(0))
+    sock, context = FakeSocket(sends=[2]), make_context(waits=[False, False, True])
+    send_all(sock, b"hello", context)
+    assert sock.sent == b"hello"
+    assert context.progress.told == ["leave", "enter"]
+
+
+@pytest.mark.parametrize("held", [[900, 900], [900, 600, 600]])
+def test_it_is_not_waited_for_when_it_stops(monkeypatch, held):
+    """Each wait counts for itself."""
+    monkeypatch.setattr(sending, "octets_unsent", lambda sock: held.pop(0))
+    with pytest.raises(DisconnectedError, match="took nothing for 30 s"):
+        send_all(FakeSocket(sends=[2]), b"hello", make_context(waits=[False, False]))
+    assert held == []

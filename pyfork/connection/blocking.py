@@ -9,12 +9,14 @@ to wait, which it does in its own way, until a deadline:
 
 How a connection ends:
 
-- `Outcome.CLOSED`, and the socket is closed, when everything that the client sent has been read.
-- `Outcome.LINGER` when it has not, or may not have been. Closing would reset the connection, and the reset may destroy
-  the answer before the client has read it (RFC 9112, section 9.6). The writing side is shut down, and the worker reads
-  and forgets the rest beside its work.
+- `Outcome.CLOSED`, and the socket is closed, when everything that the client sent has been read, and its kernel has
+  the whole answer.
+- `Outcome.LINGER` when not. Octets that are unread at close(2), or that come after it, have the kernel reset the
+  connection and drop what it has not delivered of the answer (RFC 9112, section 9.6). So the writing side is shut
+  down, and the worker reads and forgets the rest beside its work. A unix socket delivers what was sent in any case.
 - Broken off, when a response cannot be completed. The client must be able to tell: a length that is not reached or a
-  last chunk that is missing say so. A body that the connection's end delimits does not, so that connection is reset.
+  last chunk that is missing say so. A body that the connection's end delimits (HTTP/1.0) does not, so that connection
+  is reset. A unix socket knows no such reset, and nothing can be done: the body looks complete.
 
 The application is entered at `Exchange.begin`, and left for good when the response has ended; every wait in between
 stops its time (`sending.wait_writable`, `BodyReceiver`).
@@ -30,7 +32,7 @@ from typing import Any
 from pyfork.connection.context import READABLE, AccessSink, ConnectionContext
 from pyfork.connection.failures import clients_fault, line_of, log_failure, warn_of_response
 from pyfork.connection.receiving import BodyReceiver
-from pyfork.connection.sending import send_all, send_region
+from pyfork.connection.sending import octets_unsent, send_all, send_region
 from pyfork.errors import DisconnectedError, ProtocolError, QuitNow
 from pyfork.gateway.environ import Environ, build_environ
 from pyfork.gateway.file_wrapper import FileRegion
@@ -43,8 +45,6 @@ from pyfork.http1.response import ResponseEncoder, error_response
 from pyfork.log.record import AccessRecord
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 s: close(2) resets
-_QUICK = 0.001
-"""Seconds; after a longer request the kernel is asked whether more has come. It is not worth a system call before."""
 
 _log = logging.getLogger("pyfork.error")
 
@@ -185,7 +185,7 @@ class BlockingConnection:
         if request.content_length or request.is_chunked:
             receiver = BodyReceiver(self._sock, context, self._parser, request, self._events, encoder)
             body = InputStream(receiver.receive)
-        environ = build_environ(context.base_environ, request, body, self._peer, context.proxies)
+        environ = build_environ(context.base_environ, request, body, self._peer)
         exchange = Exchange(context.application, environ, encoder, self._send)
         started = monotonic()
         self._answer_sent = b""
@@ -206,7 +206,7 @@ class BlockingConnection:
                 self._log_access(context.access_log, exchange, request, environ, monotonic() - started)
             self._close(exchange, request)
             progress.end_request(exchange.octets_sent, is_error=is_error)
-        return self._can_go_on(receiver, encoder, monotonic() - started)
+        return self._can_go_on(receiver, encoder)
 
     def _run(self, exchange: Exchange) -> None:
         """Send what the application gives, until it is finished."""
@@ -273,21 +273,24 @@ class BlockingConnection:
             started = self._context.clock.seconds() - duration
             access_log.log(AccessRecord(request, environ, self._remote(), status, headers, octets, started, duration))
 
-    def _can_go_on(self, receiver: BodyReceiver | None, encoder: ResponseEncoder, duration: float) -> bool:
+    def _can_go_on(self, receiver: BodyReceiver | None, encoder: ResponseEncoder) -> bool:
         """Return whether a next request may come; decide how the connection ends if not."""
         if self._must_reset:
             return False
         is_read = receiver is None or receiver.has_ended
         if encoder.keep_alive and is_read:
             return True
-        self._must_linger = not is_read or self._parser.leftover > 0 or (duration > _QUICK and self._has_more_come())
+        self._must_linger = not is_read or self._parser.leftover > 0 or self._may_close_destroy()
         return False
 
-    def _has_more_come(self) -> bool:
-        """Whether the client has gone on sending meanwhile, a pipelined request, say."""
+    def _may_close_destroy(self) -> bool:
+        """Whether the client has gone on sending meanwhile (a pipelined request, say), or its answer is on its way."""
+        sock = self._sock
         try:
-            return bool(self._sock.recv(1))
-        except OSError:  # nothing, as it should be, or a client that has gone
+            return bool(sock.recv(1))  # b"": it sends no more
+        except BlockingIOError:  # nothing, as it should be
+            return octets_unsent(sock) > 0 and sock.family != socket.AF_UNIX
+        except OSError:  # the client has gone
             return False
 
 

@@ -6,10 +6,9 @@ from wsgiref.validate import validator
 
 import pytest
 
-from pyfork.connection import blocking
 from pyfork.connection.blocking import BlockingConnection, Outcome
 from pyfork.connection.context import READABLE
-from pyfork.http1.limits import Limits
+from pyfork.http1.limits import MAX_FEED, Limits
 from tests.contract.visits import PEER, PLAIN, echo, get, post, returning
 
 # An ordinary request.
@@ -112,19 +111,40 @@ def test_octets_left_over_are_lingered_for(visit, second):
     assert served.server.fileno() >= 0
 
 
-@pytest.mark.parametrize(("duration", "outcome"), [(-1, Outcome.LINGER), (60, Outcome.CLOSED)])
-def test_what_came_meanwhile_is_looked_for_after_a_longer_request(prepare, monkeypatch, duration, outcome):
-    """After a short one it would cost a system call, and hardly ever find any."""
+@pytest.mark.parametrize("stray", [get(), b"\r\n"])
+def test_what_came_meanwhile_is_looked_for(prepare, stray):
+    """However quick the request: octets that nobody read at close() would destroy the answer."""
 
     def application(environ, start_response):
-        current.client.sendall(get())
+        current.client.sendall(stray)
         return returning(b"hello")(environ, start_response)
 
-    monkeypatch.setattr(blocking, "_QUICK", duration)
     current = prepare(application, get())
-    assert BlockingConnection(current.server, PEER, current.context).serve() is outcome
-    monkeypatch.setattr(blocking, "_QUICK", -1)
+    assert BlockingConnection(current.server, PEER, current.context).serve() is Outcome.LINGER
     assert prepare(returning(b"hello"), get()).serve().outcome is Outcome.CLOSED
+
+
+def test_what_lies_behind_a_full_read_is_seen(visit):
+    """The head fills the read to its last octet."""
+    head = get(headers="X: y\r\n" * 2000)
+    head = get(headers="X: y\r\n" * 2000 + f"Y: {'z' * (MAX_FEED - len(head) - 5)}\r\n")
+    assert len(head) == MAX_FEED
+    served = visit(returning(b"hello"), head + get(), limits=Limits(fields=3000))
+    assert served.outcome is Outcome.LINGER
+    assert served.body == b"hello"
+
+
+def test_an_answer_on_its_way_survives_what_comes_then(prepare):
+    """The client's buffer is full, and it sends a stray CRLF: a socket that is closed would be reset, and forget."""
+    body = bytes(1_000_000)
+    current = prepare(returning(body), get(), family=socket.AF_INET)
+    outcome = BlockingConnection(current.server, PEER, current.context).serve()
+    current.client.sendall(b"\r\n")
+    current.client.settimeout(30)
+    current.take()
+    assert current.body == body
+    assert not current.is_reset
+    assert outcome is Outcome.LINGER
 
 
 def test_an_unread_body_is_lingered_for(visit):

@@ -1,7 +1,10 @@
 """What an ordinary request costs in system calls, and how the socket is left; the rest is in tests/contract."""
 
+import socket
+
 import pytest
 
+from pyfork.connection import blocking
 from pyfork.connection.blocking import BlockingConnection, Outcome
 from pyfork.errors import QuitNow
 from tests.unit.connection.fakes import FakeSocket, make_context
@@ -14,12 +17,34 @@ def hello(environ, start_response):
     return [b"hello"]
 
 
-def test_a_request_that_is_there_costs_four_calls():
-    """Nobody waits, and head and body are sent together."""
+def test_a_request_that_is_there_costs_five_calls():
+    """Nobody waits, head and body are sent together, and what came meanwhile is looked for."""
     sock, context = FakeSocket(GET), make_context(hello)
     assert BlockingConnection(sock, ("192.0.2.7", 1), context).serve() is Outcome.CLOSED
-    assert sock.calls == ["setblocking", "recv", "send", "close"]
+    assert sock.calls == ["setblocking", "recv", "send", "recv", "close"]
     assert context.progress.told == ["begin", "enter", "end"]
+
+
+@pytest.mark.parametrize(
+    ("family", "unsent", "outcome"),
+    [
+        (socket.AF_INET, 0, Outcome.CLOSED),
+        (socket.AF_INET6, 1, Outcome.LINGER),
+        (socket.AF_UNIX, 1, Outcome.CLOSED),
+    ],
+)
+def test_an_answer_that_is_on_its_way_is_lingered_for(monkeypatch, family, unsent, outcome):
+    """A reset would destroy it; a unix socket delivers it in any case."""
+    monkeypatch.setattr(blocking, "octets_unsent", lambda sock: unsent)
+    sock = FakeSocket(GET, None)
+    sock.family = family
+    assert BlockingConnection(sock, "", make_context(hello)).serve() is outcome
+
+
+def test_a_client_that_has_reset_is_not_lingered_for():
+    """There is nobody left to hear the answer."""
+    sock = FakeSocket(GET, ConnectionResetError(104, "Reset"))
+    assert BlockingConnection(sock, "", make_context(hello)).serve() is Outcome.CLOSED
 
 
 def test_a_lingering_socket_is_shut_down_and_left_open():

@@ -153,7 +153,7 @@ class BlockingConnection:
         """Answer a request whose head is wrong, or never came whole."""
         context = self._context
         self._must_linger = True
-        self._answer(error, "")
+        self._answer(error, self._parser.method)
         context.progress.leave_application()  # sending it may have begun a stretch
         if context.access_log is not None:
             status, octets = _summary(self._answer_sent)

@@ -97,6 +97,16 @@ class RequestParser:
         return self._phase is _Phase.LENGTH or self._phase is _Phase.CHUNKS
 
     @property
+    def method(self) -> str:
+        """The method in front of the head that is being read or was refused, as it was sent; "" if there is none yet.
+
+        Whoever answers a refusal needs it: HEAD gets no content (RFC 9110 section 9.3.2).
+        """
+        line = self._request_line or self._line + self._buffer[self._position :]
+        method, space, _ = line.partition(b" ")
+        return method.decode("latin-1") if space else ""
+
+    @property
     def leftover(self) -> int:
         """Octets that were fed and that no event speaks of: yet or, once closed, ever."""
         return self._ignored + len(self._line) + len(self._buffer) - self._position
@@ -194,6 +204,7 @@ class RequestParser:
 
     def _read_request_line(self, _events: list[Event]) -> bool:
         """START: take a request line, or an empty line before it (RFC 9112 section 2.2)."""
+        self._request_line = b""
         if not self._line:
             first = self._buffer[self._position]
             if first not in TOKEN_OCTETS and first != _CR:

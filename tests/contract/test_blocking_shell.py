@@ -205,6 +205,28 @@ def test_each_refusal_has_its_status(visit, octets, status):
     assert served.access[0].status.startswith(str(status))
 
 
+@pytest.mark.parametrize(
+    ("octets", "status"),
+    [
+        (b"HEAD / HTTP/1.1\r\n\r\n", 400),
+        (b"HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n", 413),
+        (b"HEAD / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n", 417),
+        (b"HEAD /" + b"x" * 300 + b" HTTP/1.1\r\n\r\n", 414),
+        (b"HEAD / HTTP/1.1\r\nX: " + b"x" * 300 + b"\r\n\r\n", 431),
+        (b"HEAD / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+        (b"HEAD / HTT", 408),
+        (b"HEAD / HTTP/1.1\r\nX", 408),
+    ],
+)
+def test_a_refused_head_gets_no_content(visit, octets, status):
+    """RFC 9110, section 9.3.2: whatever it is refused for."""
+    served = visit(returning(), octets, None, limits=Limits(request_line=200, field_size=200, body=10))
+    assert served.status == status
+    assert int(served.head.partition(b"Content-Length: ")[2].split(b"\r")[0]) > 0
+    assert served.body == b""
+    assert served.access[0].octets == 0
+
+
 # Deadlines of the head.
 
 

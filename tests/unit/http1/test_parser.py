@@ -288,3 +288,27 @@ def test_a_parser_goes_without_the_collector(data: bytes) -> None:
         del events
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("cut", [1, 1000])
+@pytest.mark.parametrize(
+    ("octets", "method"),
+    [
+        (b"HEAD / HTTP/1.1\r\n\r\n", "HEAD"),
+        (b"HEAD / HTTP/3.0\r\n", "HEAD"),
+        (b"HEAD /" + b"x" * 300, "HEAD"),
+        (b"HEAD /", "HEAD"),
+        (b"HEAD / HTTP/1.1\r\nHos", "HEAD"),
+        (b"FIND / HTTP/1.1\r\n\r\n", "FIND"),
+        (b"HEAD", ""),
+        (b"\r\n", ""),
+    ],
+)
+def test_the_method_is_known_as_soon_as_it_is_read(octets: bytes, method: str, cut: int) -> None:
+    """A refusal is answered by it, and what another request was before does not count."""
+    parser = RequestParser(Limits(request_line=100))
+    parser.feed(b"HEAD / HTTP/1.1\r\n")
+    parser.feed(b"Host: a\r\n\r\n")
+    for start in range(0, len(octets), cut):
+        parser.feed(octets[start : start + cut])
+    assert parser.method == method

@@ -30,7 +30,7 @@ from time import monotonic
 from typing import Any
 
 from pyfork.connection.context import READABLE, AccessSink, ConnectionContext
-from pyfork.connection.failures import clients_fault, line_of, log_failure, warn_of_response
+from pyfork.connection.failures import clients_fault, is_clients_fault_alone, line_of, log_failure, warn_of_response
 from pyfork.connection.receiving import BodyReceiver
 from pyfork.connection.sending import octets_unsent, send_all, send_region
 from pyfork.errors import DisconnectedError, ProtocolError, QuitNow
@@ -240,12 +240,12 @@ class BlockingConnection:
         """
         encoder.keep_alive = False
         fault = clients_fault(error)
+        if not is_clients_fault_alone(error):
+            log_failure(request, self._remote(), error)
         if isinstance(fault, DisconnectedError):
             _log.debug("%s: %s", line_of(request), fault)
             self._must_reset = True  # the kernel need not go on trying to deliver what it has
             return False
-        if fault is None:
-            log_failure(request, self._remote(), error)
         if encoder.head_sent:
             self._must_reset = encoder.remaining is None and request.http_version == "1.0"
         else:

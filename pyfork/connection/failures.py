@@ -50,7 +50,7 @@ def clients_fault(error: BaseException) -> ProtocolError | DisconnectedError | N
     """Return what the client did, if ``error`` or what it was raised from says so.
 
     An application that reads its input may translate what that raises into an exception of its own, or trip over
-    another while it handles it.
+    another while it handles it (`is_clients_fault_alone` tells which).
     """
     link: BaseException | None = error
     for _ in range(_LONGEST_CHAIN):
@@ -62,6 +62,19 @@ def clients_fault(error: BaseException) -> ProtocolError | DisconnectedError | N
             return link
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
     return None
+
+
+def is_clients_fault_alone(error: BaseException) -> bool:
+    """Return whether ``error`` is what the client did, or was raised from it in so many words (``raise ... from``).
+
+    If not, something else went wrong while the application handled it, which its author wants to know.
+    """
+    link: BaseException | None = error
+    for _ in range(_LONGEST_CHAIN):
+        if isinstance(link, RequestBodyError | DisconnectedError):
+            return True
+        link = link and link.__cause__
+    return False
 
 
 def log_failure(request: Request, remote: str, error: BaseException, *, where: str = "") -> None:

@@ -110,6 +110,23 @@ def test_an_exception_made_of_the_clients_fault_is_the_clients(visit, log, is_ch
     assert bool(log("ERROR")) is not is_chained
 
 
+def test_a_mistake_beside_the_clients_fault_is_logged(visit, log):
+    """The client gets what it deserves, and the application's author the traceback."""
+
+    def application(environ, start_response):
+        try:
+            environ["wsgi.input"].read()
+        except OSError:
+            return undefined_name  # noqa: F821 (the mistake)
+
+    served = visit(application, post(length=5), None)
+    assert served.status == 408
+    assert served.progress.told[-1][2] is False
+    (line,) = log("ERROR")
+    assert "the application raised NameError" in line
+    assert "in application" in log.text.partition("During handling")[2]
+
+
 def test_a_client_that_leaves_within_its_body_gets_nothing(prepare, log):
     """The application sees a ConnectionError; nobody is to blame."""
     seen = []

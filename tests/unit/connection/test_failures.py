@@ -9,6 +9,7 @@ import pytest
 from pyfork.connection.failures import (
     application_frames,
     clients_fault,
+    is_clients_fault_alone,
     line_of,
     log_failure,
     warn_of_response,
@@ -53,6 +54,23 @@ def test_the_client_is_at_fault_if_a_chain_leads_to_it(error, fault):
     assert clients_fault(error) is fault
 
 
+@pytest.mark.parametrize(
+    ("error", "is_alone"),
+    [
+        (RequestBodyError(TIMEOUT), True),
+        (DisconnectedError("gone"), True),
+        (raised(ValueError(), cause=RequestBodyError(TIMEOUT)), True),
+        (raised(ValueError(), cause=raised(KeyError(), cause=DisconnectedError("gone"))), True),
+        (raised(NameError(), context=RequestBodyError(TIMEOUT)), False),
+        (raised(ValueError(), cause=raised(NameError(), context=RequestBodyError(TIMEOUT))), False),
+        (ValueError(), False),
+    ],
+)
+def test_what_happens_while_the_fault_is_handled_is_another(error, is_alone):
+    """``raise ... from`` translates; an exception without it is one more."""
+    assert is_clients_fault_alone(error) is is_alone
+
+
 def test_a_client_that_has_gone_is_at_fault():
     """It is the exception itself, as there is no status for it."""
     gone = DisconnectedError("gone")
@@ -64,6 +82,7 @@ def test_a_chain_may_be_a_circle():
     first, second = ValueError(), KeyError()
     first.__cause__, second.__cause__ = second, first
     assert clients_fault(first) is None
+    assert not is_clients_fault_alone(first)
 
 
 def test_frames_begin_with_the_applications():

@@ -2,7 +2,7 @@
 
 How the content of a response is delimited, in this order:
 
-- it has none: the request was HEAD, or the status is 204 or 304;
+- it has none: the request was HEAD, or the status is 204, 205 or 304;
 - by its length, if the application gave one or the shell knows it;
 - by chunks, in HTTP/1.1;
 - by the end of the connection, in HTTP/1.0.
@@ -106,7 +106,7 @@ class ResponseEncoder:
             raise ApplicationError("the application called start_response again after its content had begun")
         self._status_line = b""
         code, status_line = read_status(status)
-        self._has_no_content = code in {204, 304}
+        self._has_no_content = code in {204, 205, 304}
         self.has_body = not (self._is_head_request or self._has_no_content)
         self._length = None
         self.keep_alive = self._wants_keep_alive
@@ -132,6 +132,8 @@ class ResponseEncoder:
             self._apply(meant)
         if code == 204:
             self._length = None  # RFC 9110 section 8.6
+        elif code == 205:
+            self._length = 0  # RFC 9110 section 15.3.6
         self._status_line = status_line
 
     def _apply(self, meant: list[tuple[str, str]]) -> None:

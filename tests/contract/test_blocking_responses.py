@@ -48,12 +48,14 @@ def test_hop_by_hop_headers_are_dropped_with_one_warning(visit, log):
     assert warned == {"keep-alive", "transfer-encoding"}
 
 
-@pytest.mark.parametrize("request_octets", [get(method="HEAD"), get("/204"), get("/304")])
+@pytest.mark.parametrize("request_octets", [get(method="HEAD"), get("/204"), get("/205"), get("/304")])
 def test_some_responses_have_no_body(visit, request_octets):
     """Nothing follows the head."""
 
     def application(environ, start_response):
-        status = {"/204": "204 No Content", "/304": "304 Not Modified"}.get(environ["PATH_INFO"], "200 OK")
+        status = {"/204": "204 No Content", "/205": "205 Reset Content", "/304": "304 Not Modified"}.get(
+            environ["PATH_INFO"], "200 OK"
+        )
         return returning(b"hello", status=status)(environ, start_response)
 
     served = visit(application, request_octets)

@@ -159,6 +159,18 @@ def test_length_of_what_has_no_content() -> None:
     assert response.missing == 0
 
 
+def test_reset_content_has_length_zero() -> None:
+    """RFC 9110 section 15.3.6: or its recipient would wait for content; what the application says does not count."""
+    for headers in ([], [("Content-Length", "5")]):
+        for method in ("GET", "HEAD"):
+            response = started(headers, method, status="205 Reset Content")
+            response.set_length(5)
+            head = response.encode(b"hello") + response.finish()
+            assert head.count(b"Content-Length: 0\r\n") == head.count(b"Content-Length") == 1
+            assert head.endswith(b"\r\n\r\n")
+            assert response.keep_alive
+
+
 def test_excess_is_cut() -> None:
     """The next response does not begin in the middle of this one."""
     response = started([("Content-Length", "3")])
@@ -369,7 +381,7 @@ values = st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_c
 
 
 @given(
-    st.integers(200, 599).filter(lambda code: code not in {204, 304}),
+    st.integers(200, 599).filter(lambda code: code not in {204, 205, 304}),
     st.lists(st.tuples(names, values), max_size=5),
     st.lists(st.binary(max_size=30), max_size=5),
     st.booleans(),

@@ -14,7 +14,16 @@ would be taken for the rest of this one.
 from datetime import UTC, datetime
 
 from pyfork.errors import ApplicationError
-from pyfork.http1.fields import MEANINGS, OURS, ResponseHeaders, blame, check_value, read_content_length, read_status
+from pyfork.http1.fields import (
+    MEANINGS,
+    OURS,
+    ResponseHeaders,
+    blame,
+    check_value,
+    read_content_length,
+    read_status,
+    require_pairs,
+)
 
 SERVER = b"pyfork"
 
@@ -111,6 +120,7 @@ class ResponseEncoder:
         self._length = None
         self.keep_alive = self._wants_keep_alive
         self.dropped = ()
+        require_pairs(headers)
         fields: list[str] = []
         meant: list[tuple[str, str]] = []
         try:

@@ -315,8 +315,13 @@ class Laws:
         """Whether nothing is under way."""
         after = self.world.core.statistics()
         is_quiet = not any(process.hangs or process.entered for process in self.world.processes.values())
-        is_full = len(_ready(after)) == len(after.workers) == (0 if self.is_drained else self.wanted)
+        is_full = sorted(one.number for one in _ready(after)) == self._places() and len(_ready(after)) == len(
+            after.workers
+        )
         return is_quiet and is_full and after.reload is ReloadState.IDLE
+
+    def _places(self) -> list[int]:
+        return [] if self.is_drained else list(range(self.wanted))
 
     def check_peace(self) -> None:
         """After faults have stopped for long enough, everything is as it is wanted."""
@@ -328,7 +333,7 @@ class Laws:
         assert {one.state for one in after.workers} <= {WorkerState.READY}, "somebody is still on the way"
         assert all(one.generation == self.world.current for one in after.workers)
         numbers = sorted(one.number for one in after.workers)
-        assert numbers == ([] if self.is_drained else list(range(self.wanted))), f"the places are {numbers}"
+        assert numbers == self._places(), f"the places are {numbers}"
         assert list(self.world.generations) == [self.world.current], "settings of another generation are kept"
 
 

@@ -179,7 +179,7 @@ LEFT_OUT: tuple[LeftOut, ...] = (
     LeftOut(
         "permit_unconventional_http_method",
         ("--permit-unconventional-http-method",),
-        "methods are those that llhttp knows; others are answered with 501",
+        "unknown methods reach the application as they are, without it",
         _NONE,
     ),
     LeftOut("permit_unconventional_http_version", ("--permit-unconventional-http-version",), _LENIENT, _NONE),

@@ -169,7 +169,7 @@ class Server:
         self._cwd = str(cwd)
         self._prefix = [*prefix]
         self._environ = {**os.environ, "PWD": str(cwd), **(environ or {})}
-        for name in ("WEB_CONCURRENCY", "PORT", "LISTEN_PID", "LISTEN_FDS"):
+        for name in ("WEB_CONCURRENCY", "PORT", "FORWARDED_ALLOW_IPS", "LISTEN_PID", "LISTEN_FDS"):
             self._environ.pop(name, None)
         self._environ.update(environ or {})
         self.listener: socket.socket | None = None

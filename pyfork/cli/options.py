@@ -14,7 +14,8 @@ from click.core import ParameterSource
 from pyfork import __version__
 from pyfork.cli.gunicorn_flags import find_left_out, left_out_options
 from pyfork.config.gunicorn import LEFT_OUT, LeftOut
-from pyfork.config.schema import SETTINGS, TABLES, Setting
+from pyfork.config.proxies import as_gunicorn_means
+from pyfork.config.schema import SETTINGS, TABLES, Form, Setting
 from pyfork.config.toml_text import literal
 
 Overrides = Mapping[str, tuple[str | tuple[str, ...] | bool, str]]
@@ -188,6 +189,8 @@ def _interpret(given: Mapping[str, object], origin: str) -> CommandLine:
     problems = []
     for setting in SETTINGS.values():
         value = given.get(setting.name.replace(".", "__"))
+        if setting.option.form is Form.PROXIES and isinstance(value, tuple):
+            value = as_gunicorn_means(value)
         if isinstance(value, str | tuple | bool):
             overrides[setting.name] = (value, f"{origin} {setting.option.long_flag}")
     app = given.get("app")

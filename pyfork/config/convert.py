@@ -13,7 +13,8 @@ from types import ModuleType
 from typing import Any
 
 from pyfork.config.gunicorn import COUNTERPARTS, LEFT_OUT, OWN, LeftOut
-from pyfork.config.schema import SETTINGS, Setting
+from pyfork.config.proxies import as_gunicorn_means
+from pyfork.config.schema import SETTINGS, Form, Setting
 from pyfork.config.toml_text import literal, write_settings
 from pyfork.config.values import Raw, read_value
 from pyfork.errors import ConfigurationError
@@ -91,6 +92,8 @@ def _raw(setting: Setting, value: Any, origin: str) -> Raw:
     is_text = isinstance(value, str) or (setting.is_list or setting.is_mapping)
     if is_text and isinstance(value, list | tuple):
         value = tuple(map(str, value))
+    if setting.option.form is Form.PROXIES and isinstance(value, tuple):
+        value = as_gunicorn_means(value)
     if isinstance(value, type):
         value = f"{value.__module__}:{value.__qualname__}"
         is_text = True

@@ -1,4 +1,4 @@
-"""Reads the environment: ``PYFORK_<TABLE>_<KEY>``, and the two names that platforms agree on. Pure.
+"""Reads the environment: ``PYFORK_<TABLE>_<KEY>``, and the names that platforms agree on. Pure.
 
 An empty variable counts as not set: that is how compose files and manifests pass on what they do not have.
 """
@@ -6,6 +6,7 @@ An empty variable counts as not set: that is how compose files and manifests pas
 from collections.abc import Mapping
 
 from pyfork.config.nearest import close_variable
+from pyfork.config.proxies import as_gunicorn_means
 from pyfork.config.schema import SETTINGS
 from pyfork.config.values import Raw, show
 from pyfork.errors import ConfigurationError
@@ -47,6 +48,18 @@ def read_port(environ: Mapping[str, str]) -> dict[str, Raw]:
     if not (port.isascii() and port.isdecimal() and len(port) < 6 and int(port) <= 65535):
         raise ConfigurationError(f"environment PORT: server.bind must have a port from 0 to 65535, not {show(port)}")
     return {"server.bind": Raw((f"0.0.0.0:{int(port)}",), "environment PORT", is_text=True)}
+
+
+def read_forwarded_allow_ips(environ: Mapping[str, str]) -> dict[str, Raw]:
+    """Return what ``FORWARDED_ALLOW_IPS`` trusts, by setting, where nothing else says it: it is gunicorn's default.
+
+    Platforms set it for every application, so what an application's own file says is stronger.
+    """
+    addresses = environ.get("FORWARDED_ALLOW_IPS", "")
+    if not addresses:
+        return {}
+    trusted = as_gunicorn_means((addresses,))
+    return {"proxy.trusted": Raw(trusted, "environment FORWARDED_ALLOW_IPS", is_text=True)}
 
 
 def _raw(environ: Mapping[str, str], variable: str) -> Raw:

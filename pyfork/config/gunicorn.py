@@ -33,6 +33,7 @@ COUNTERPARTS: Mapping[str, str] = {
     "limit_request_line": "http.limit_request_line",
     "limit_request_fields": "http.limit_request_fields",
     "limit_request_field_size": "http.limit_request_field_size",
+    "forwarded_allow_ips": "proxy.trusted",
     "loglevel": "log.level",
     "errorlog": "log.error",
     "accesslog": "log.access",
@@ -79,7 +80,6 @@ class LeftOut:
 
 
 _TLS = "TLS is not in this version; let a proxy in front speak it"
-_PROXY = "forwarded headers are not read in this version; REMOTE_ADDR is the peer and wsgi.url_scheme is http"
 _PROXY_PROTOCOL = "the PROXY protocol is not in this version; let the proxy speak plain HTTP"
 _ASGI = "ASGI is not in this version; pyfork serves WSGI"
 _HTTP2 = "HTTP/2 is not in this version; a proxy in front can speak it"
@@ -142,8 +142,13 @@ LEFT_OUT: tuple[LeftOut, ...] = (
     LeftOut("root_path", ("--root-path",), _ASGI),
     LeftOut("http_parser", ("--http-parser",), "there is one parser, llhttp", default="auto"),
     # In front of pyfork.
-    LeftOut("forwarded_allow_ips", ("--forwarded-allow-ips",), _PROXY, default="127.0.0.1,::1"),
-    LeftOut("secure_scheme_headers", (), _PROXY),
+    LeftOut(
+        "secure_scheme_headers",
+        (),
+        "those that proxies in proxy.trusted may send are fixed: X-Forwarded-Proto: https, X-Forwarded-Protocol: ssl "
+        "and X-Forwarded-Ssl: on",
+        default={"X-FORWARDED-PROTOCOL": "ssl", "X-FORWARDED-PROTO": "https", "X-FORWARDED-SSL": "on"},
+    ),
     LeftOut(
         "forwarder_headers",
         ("--forwarder-headers",),

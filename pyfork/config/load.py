@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pyfork.config.binds import parse_bind
-from pyfork.config.environment import read_environment, read_port
+from pyfork.config.environment import read_environment, read_forwarded_allow_ips, read_port
 from pyfork.config.schema import SETTINGS, TABLES, Form, Settings
 from pyfork.config.toml_file import read_file
 from pyfork.config.values import Raw, read_value
@@ -110,6 +110,8 @@ def examine(request: LoadRequest) -> Examined:
     has_application = not is_readable or any("server.app" in source for source in sources)
     if not any("server.bind" in source for source in sources):
         sources.append(_try(partial(read_port, request.environ), problems, {}))
+    if not any("proxy.trusted" in source for source in sources):
+        sources.append(read_forwarded_allow_ips(request.environ))
     values, origins = _merge(sources, problems)
     settings = _build(values, request.directory, problems)
     loaded = Loaded(settings, MappingProxyType(origins), (*warnings, *_doubts(settings)), file)

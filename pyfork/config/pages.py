@@ -38,9 +38,9 @@ A setting has one name, one type and one default, and four places where it can b
 4. the command line.
 
 A source that gives a list or a table replaces it whole. `WEB_CONCURRENCY` is `workers.count` (its own variable is
-stronger), and `PORT`, when there is no bind anywhere, means `0.0.0.0:$PORT`. An unknown `PYFORK_*` variable is only
-warned of: Kubernetes sets some. Everything else that is unknown or wrong is an error; all errors are reported at once,
-with exit status 2, and nothing is started.
+stronger); `PORT`, when there is no bind anywhere, means `0.0.0.0:$PORT`; `FORWARDED_ALLOW_IPS` is `proxy.trusted`, when
+nothing else gives that. An unknown `PYFORK_*` variable is only warned of: Kubernetes sets some. Everything else that is
+unknown or wrong is an error; all errors are reported at once, with exit status 2, and nothing is started.
 
 Relative paths start at `server.chdir`; that and `-c FILE` start at the directory in which pyfork was started. A
 symbolic link in a path is kept as it is written and followed anew at each reload.

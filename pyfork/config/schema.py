@@ -33,6 +33,8 @@ class Form(Enum):
     """Relative to the directory that pyfork was started in."""
     BINDS = auto()
     """Addresses, read by `config.binds`."""
+    PROXIES = auto()
+    """Peers whose word on the client counts, read by `config.proxies`."""
     ACCOUNT = auto()
     """A user or a group, by name or number."""
     OCTAL = auto()
@@ -270,6 +272,22 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
 
 
+class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The proxies in front: whose word on the client counts."""
+
+    trusted: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Peers that may say that the client came by TLS, with `X-Forwarded-Proto: https`, "
+            "`X-Forwarded-Protocol: ssl` or `X-Forwarded-Ssl: on`: `wsgi.url_scheme` is then `https`. IP addresses, "
+            "networks as in `10.0.0.0/8`, `unix:` (whoever connects by a unix socket) and `*` (everybody). Without any "
+            "value, the variable `FORWARDED_ALLOW_IPS` is read. That and the flag mean what they mean to gunicorn: "
+            "`unix:` is trusted besides.",
+        ),
+        Option(("--forwarded-allow-ips",), "ADDRESS,...", Form.PROXIES),
+    ] = ("127.0.0.1", "::1", "unix:")
+
+
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The error log and the access log."""
 
@@ -323,6 +341,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     server: ServerSettings = ServerSettings()
     workers: WorkerSettings = WorkerSettings()
     http: HttpSettings = HttpSettings()
+    proxy: ProxySettings = ProxySettings()
     log: LogSettings = LogSettings()
 
 
@@ -405,6 +424,7 @@ TABLES: Mapping[str, type[msgspec.Struct]] = {
     "server": ServerSettings,
     "workers": WorkerSettings,
     "http": HttpSettings,
+    "proxy": ProxySettings,
     "log": LogSettings,
 }
 SETTINGS: Mapping[str, Setting] = {

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from pyfork.config.binds import parse_bind
+from pyfork.config.proxies import parse_proxy
 from pyfork.config.schema import Form, Setting
 from pyfork.errors import ConfigurationError
 
@@ -59,9 +60,8 @@ def read_value(setting: Setting, raw: Raw) -> Any:
         wanted = expectation(setting, is_text=raw.is_text)
         problem = f"{raw.origin}: {setting.name} must be {wanted}, not {show(raw.value)}"
         raise ConfigurationError(f"{problem} ({more})" if more else problem) from None
-    if setting.option.form is Form.BINDS:
-        return _read_binds(setting, value, raw)
-    return value
+    parse = _PARSERS.get(setting.option.form)
+    return value if parse is None else _read_each(parse, setting, value, raw)
 
 
 def expectation(setting: Setting, *, is_text: bool = False) -> str:
@@ -204,21 +204,28 @@ _READERS: Mapping[Form, Callable[[Setting, Any], Any]] = {
 }
 
 
-def _read_binds(setting: Setting, texts: tuple[str, ...], raw: Raw) -> tuple[str, ...]:
-    """Return the canonical addresses.
+_PARSERS: Mapping[Form, Callable[[str], str]] = {
+    Form.BINDS: lambda text: parse_bind(text).text,
+    Form.PROXIES: parse_proxy,
+}
+"""What reads each text of a list, and returns its canonical form."""
+
+
+def _read_each(parse: Callable[[str], str], setting: Setting, texts: tuple[str, ...], raw: Raw) -> tuple[str, ...]:
+    """Return the canonical texts.
 
     Raises:
-        ConfigurationError: with one problem for each text that is no address.
+        ConfigurationError: with one problem for each text that is none of the setting's.
     """
-    binds, problems = [], []
+    found, problems = [], []
     for text in texts:
         try:
-            binds.append(parse_bind(text).text)
+            found.append(parse(text))
         except ConfigurationError as error:
             problems += [f"{raw.origin}: {setting.table}.{problem}" for problem in error.problems]
     if problems:
         raise ConfigurationError(*problems)
-    return tuple(binds)
+    return tuple(found)
 
 
 def _check_strings(value: Any) -> None:

@@ -185,7 +185,7 @@ class BlockingConnection:
         if request.content_length or request.is_chunked:
             receiver = BodyReceiver(self._sock, context, self._parser, request, self._events, encoder)
             body = InputStream(receiver.receive)
-        environ = build_environ(context.base_environ, request, body, self._peer)
+        environ = build_environ(context.base_environ, request, body, self._peer, context.proxies)
         exchange = Exchange(context.application, environ, encoder, self._send)
         started = monotonic()
         self._answer_sent = b""

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from pyfork.config.schema import HttpSettings
 from pyfork.gateway.environ import Environ
+from pyfork.gateway.forwarded import NOBODY, TrustedProxies
 from pyfork.gateway.wsgi import WsgiApplication
 from pyfork.http1.limits import Limits
 from pyfork.http1.response import http_date
@@ -88,6 +89,7 @@ class ConnectionContext:
         wait: how to wait for a client.
         progress: where to tell what happens.
         access_log: None when nobody wants to know.
+        proxies: the peers whose word on the client counts.
         can_keep_alive: whether this worker type serves a connection's next request as well.
         warned_fields: hop-by-hop names that the application was warned of: once for each worker, so its contexts
             share one set.
@@ -101,6 +103,7 @@ class ConnectionContext:
     wait: Wait
     progress: Progress
     access_log: AccessSink | None = None
+    proxies: TrustedProxies = NOBODY
     can_keep_alive: bool = False
     warned_fields: set[str] = field(default_factory=set)
     clock: WallClock = field(default_factory=WallClock)

@@ -13,6 +13,7 @@ from urllib.parse import unquote_to_bytes
 from pyfork import __version__
 from pyfork.gateway.errors import ErrorStream
 from pyfork.gateway.file_wrapper import FileWrapper
+from pyfork.gateway.forwarded import NOBODY, TrustedProxies
 from pyfork.gateway.input import EMPTY_INPUT, InputStream
 from pyfork.http1.request import Request
 
@@ -100,7 +101,9 @@ def base_environ(
     return environ
 
 
-def build_environ(base: Environ, request: Request, body: InputStream, peer: Any) -> Environ:
+def build_environ(
+    base: Environ, request: Request, body: InputStream, peer: Any, proxies: TrustedProxies = NOBODY
+) -> Environ:
     """Return the environ of one request; called in the worker.
 
     Args:
@@ -109,17 +112,10 @@ def build_environ(base: Environ, request: Request, body: InputStream, peer: Any)
         body: ``wsgi.input``.
         peer: the client's address as ``accept`` told it: a tuple that begins with host and port, anything else for a
             unix socket.
+        proxies: the peers whose word on the client counts.
     """
     environ = base.copy()
-    variables = _variables
-    for name, value in request.headers:
-        variable = variables[name]
-        if variable not in environ:
-            environ[variable] = value.decode("latin-1")
-        elif variable is not _DROPPED:
-            # RFC 9110, section 5.3; RFC 6265, section 5.4 for cookies
-            separator = "; " if variable == "HTTP_COOKIE" else ","
-            environ[variable] += separator + value.decode("latin-1")
+    _add_fields(environ, request.headers)
     environ["REQUEST_METHOD"] = request.method
     if request.http_version != "1.1":
         environ["SERVER_PROTOCOL"] = "HTTP/1.0"
@@ -132,6 +128,12 @@ def build_environ(base: Environ, request: Request, body: InputStream, peer: Any)
     if peer.__class__ is tuple:
         environ["REMOTE_ADDR"] = peer[0]
         environ["REMOTE_PORT"] = str(peer[1])
+    if (
+        "HTTP_X_FORWARDED_PROTO" in environ
+        or "HTTP_X_FORWARDED_SSL" in environ
+        or "HTTP_X_FORWARDED_PROTOCOL" in environ
+    ):
+        environ["wsgi.url_scheme"] = proxies.scheme_of(request.headers, peer)
     if request.target[:1] != b"/":
         _set_authority(environ, request)
     if environ["SCRIPT_NAME"]:
@@ -139,6 +141,18 @@ def build_environ(base: Environ, request: Request, body: InputStream, peer: Any)
     if not environ["SERVER_NAME"]:
         _set_server(environ)
     return environ
+
+
+def _add_fields(environ: Environ, fields: list[tuple[bytes, bytes]]) -> None:
+    variables = _variables
+    for name, value in fields:
+        variable = variables[name]
+        if variable not in environ:
+            environ[variable] = value.decode("latin-1")
+        elif variable is not _DROPPED:
+            # RFC 9110, section 5.3; RFC 6265, section 5.4 for cookies
+            separator = "; " if variable == "HTTP_COOKIE" else ","
+            environ[variable] += separator + value.decode("latin-1")
 
 
 def _set_authority(environ: Environ, request: Request) -> None:
@@ -165,4 +179,4 @@ def _set_server(environ: Environ) -> None:
     if not colon or port.endswith("]"):  # "[::1]": the colon is the address's
         name, port = environ.get("HTTP_HOST", ""), ""
     environ["SERVER_NAME"] = name or "localhost"
-    environ["SERVER_PORT"] = port or "80"
+    environ["SERVER_PORT"] = port or ("443" if environ["wsgi.url_scheme"] == "https" else "80")

@@ -5,6 +5,7 @@ import os
 from pyfork.connection.context import ConnectionContext, Progress, Wait, WallClock
 from pyfork.gateway.environ import base_environ
 from pyfork.gateway.errors import ErrorStream
+from pyfork.gateway.forwarded import TrustedProxies
 from pyfork.http1.limits import Limits
 from pyfork.ipc.messages import Listener
 from pyfork.log.access import create_access_log
@@ -28,6 +29,7 @@ def make_contexts(
         body=http.limit_request_body,
     )
     access_log = create_access_log(worker.settings.log)
+    proxies = TrustedProxies(worker.settings.proxy.trusted)
     warned: set[str] = set()
     clock = WallClock()
     return {
@@ -39,6 +41,7 @@ def make_contexts(
             wait=wait,
             progress=progress,
             access_log=access_log,
+            proxies=proxies,
             can_keep_alive=worker.can_keep_alive,
             warned_fields=warned,
             clock=clock,

@@ -45,6 +45,7 @@ limit_request_line = 0
 reuse_port = True
 wsgi_app = "shop.wsgi"
 pidfile = os.path.join("/run", "a.pid")
+forwarded_allow_ips = "10.0.0.1,10.1.0.0/16"
 """,
     )
     assert converted.warnings == ()
@@ -61,6 +62,7 @@ pidfile = os.path.join("/run", "a.pid")
         },
         "workers": {"count": 5, "type": "sync"},
         "http": {"keep_alive": 7, "limit_request_line": 1_048_576},
+        "proxy": {"trusted": ["10.0.0.1", "10.1.0.0/16", "unix:"]},
         "log": {"level": "info", "format": '%(h)s "%(r)s"'},
     }
     assert tomllib.loads(converted.text) == toml.loads(converted.text) == expected

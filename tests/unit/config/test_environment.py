@@ -1,8 +1,8 @@
-"""The environment: our variables, the two of the platforms, and those that only look like ours."""
+"""The environment: our variables, those of the platforms, and those that only look like ours."""
 
 import pytest
 
-from pyfork.config.environment import read_environment, read_port
+from pyfork.config.environment import read_environment, read_forwarded_allow_ips, read_port
 from pyfork.config.values import Raw
 from pyfork.errors import ConfigurationError
 
@@ -49,3 +49,10 @@ def test_a_port_that_is_none_is_refused(port):
     """It would otherwise become part of an address."""
     with pytest.raises(ConfigurationError, match=r"environment PORT: server\.bind must have a port from 0 to 65535"):
         read_port({"PORT": port})
+
+
+def test_forwarded_allow_ips_trusts_what_it_trusts_in_gunicorn():
+    """The peers at unix sockets too, which it has no name for."""
+    raw = read_forwarded_allow_ips({"FORWARDED_ALLOW_IPS": "10.0.0.1,10.0.0.2"})["proxy.trusted"]
+    assert raw == Raw(("10.0.0.1,10.0.0.2", "unix:"), "environment FORWARDED_ALLOW_IPS", is_text=True)
+    assert read_forwarded_allow_ips({"FORWARDED_ALLOW_IPS": ""}) == read_forwarded_allow_ips({}) == {}

@@ -54,6 +54,17 @@ def test_port_is_used_only_without_any_bind(tmp_path):
         assert ask(tmp_path, **given).settings.server.bind == ("0.0.0.0:1",)
 
 
+def test_forwarded_allow_ips_is_gunicorns_default(tmp_path):
+    """Platforms set it for everybody, so it is used only where the application has not said whom it trusts."""
+    environ = {"FORWARDED_ALLOW_IPS": "10.0.0.0/8, 10.0.0.1"}
+    loaded = ask(tmp_path, environ=environ)
+    assert loaded.settings.proxy.trusted == ("10.0.0.0/8", "10.0.0.1", "unix:")
+    assert loaded.origins["proxy.trusted"] == "environment FORWARDED_ALLOW_IPS"
+    loaded = ask(tmp_path, "[proxy]\ntrusted = []", environ)
+    assert loaded.settings.proxy.trusted == ()
+    assert ask(tmp_path, environ={**environ, "PYFORK_PROXY_TRUSTED": "*"}).settings.proxy.trusted == ("*",)
+
+
 def test_all_problems_are_reported_at_once(tmp_path):
     """Of every source, also of one that a stronger source replaces; the file's name is as short as it can be."""
     toml = "[workers]\ncount = 'x'\ntype = ''\nfoo = 1\n"

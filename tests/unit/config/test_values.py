@@ -148,6 +148,16 @@ def test_every_wrong_address_is_a_problem_of_its_own():
     assert caught.value.problems[0].startswith("server.toml: server.bind '8000': this is a port without a host")
 
 
+def test_every_wrong_peer_is_a_problem_of_its_own():
+    """By commas or in an array; the right ones become canonical."""
+    assert from_text("proxy.trusted", "10.0.0.1/32, unix:") == ("10.0.0.1", "unix:")
+    assert from_text("proxy.trusted", ("10.0.0.1,::1", "unix:")) == ("10.0.0.1", "::1", "unix:")
+    with pytest.raises(ConfigurationError) as caught:
+        from_toml("proxy.trusted", ["10.0.0.1/8", "*", "localhost"])
+    assert len(caught.value.problems) == 2
+    assert caught.value.problems[0].startswith("server.toml: proxy.trusted '10.0.0.1/8': write 10.0.0.0/8 for")
+
+
 def test_values_are_shown_on_one_short_line():
     """A message never carries octets that a terminal would obey, nor a page of them."""
     assert show("\x1b[31m") == '"\\u001b[31m"'

@@ -7,6 +7,7 @@ from pyfork.gateway import environ as environ_module
 from pyfork.gateway.environ import CACHED_NAME_OCTETS, CACHED_NAMES, base_environ, build_environ
 from pyfork.gateway.errors import ErrorStream
 from pyfork.gateway.file_wrapper import FileWrapper
+from pyfork.gateway.forwarded import TrustedProxies
 from pyfork.gateway.input import EMPTY_INPUT, InputStream
 from pyfork.http1.request import Request
 
@@ -191,3 +192,29 @@ def test_behind_a_unix_socket_the_host_names_the_server(host, name, port):
     assert environ["SERVER_PORT"] == port
     assert environ["REMOTE_ADDR"] == ""
     assert environ["REMOTE_PORT"] == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(b"X-Forwarded-Proto", b"https"), (b"X-Forwarded-Protocol", b"ssl"), (b"X-Forwarded-Ssl", b"on")],
+)
+def test_a_trusted_proxy_tells_the_scheme(name, value):
+    """The field stays in the environ; who is not trusted, and a name with an underscore, change nothing."""
+    request = make_request(headers=[(name, value)])
+    variable = "HTTP_" + name.decode().upper().replace("-", "_")
+    believed = build_environ(make_base(), request, EMPTY_INPUT, ("192.0.2.7", 1), TrustedProxies(["192.0.2.7"]))
+    assert (believed["wsgi.url_scheme"], believed[variable]) == ("https", value.decode())
+    assert believed["SERVER_PORT"] == "8000"
+    ignored = build(request)
+    assert (ignored["wsgi.url_scheme"], ignored[variable]) == ("http", value.decode())
+    forged = make_request(headers=[(name.replace(b"-", b"_"), value)])
+    environ = build_environ(make_base(), forged, EMPTY_INPUT, ("192.0.2.7", 1), TrustedProxies(["*"]))
+    assert environ["wsgi.url_scheme"] == "http"
+
+
+@pytest.mark.parametrize(("host", "port"), [(b"example.org", "443"), (b"example.org:8443", "8443")])
+def test_behind_a_unix_socket_the_scheme_has_its_port(host, port):
+    """443 is the one that a Host without a port means by TLS."""
+    request = make_request(headers=[(b"Host", host), (b"X-Forwarded-Proto", b"https")], host=host)
+    environ = build_environ(make_base("", ""), request, EMPTY_INPUT, "", TrustedProxies(["unix:"]))
+    assert environ["SERVER_PORT"] == port

@@ -3,7 +3,7 @@
 from httptools import HttpParserError, HttpRequestParser
 
 from pyfork.errors import ProtocolError
-from pyfork.http1.limits import MAX_BARREN, Limits
+from pyfork.http1.limits import FRAMING_PER_CHUNK, MAX_FRAMING, Limits
 from pyfork.http1.request import Headers
 
 _PRIMER = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -16,15 +16,19 @@ _END = b"\r\n\r\n"
 class _Sink:
     """Where llhttp puts what it finds; it does not know the tokenizer, so that both go without the collector."""
 
-    __slots__ = ("is_complete", "limits", "octets", "parts", "problem", "trailers")
+    __slots__ = ("chunks", "is_complete", "limits", "octets", "parts", "problem", "trailers")
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.parts: list[bytes] = []
         self.octets = 0
+        self.chunks = 0
         self.trailers: Headers = []
         self.is_complete = False
         self.problem: ProtocolError | None = None
+
+    def on_chunk_header(self) -> None:
+        self.chunks += 1
 
     def on_body(self, octets: bytes) -> None:
         self.octets += len(octets)
@@ -60,7 +64,7 @@ class ChunkedBody:
         limits: of which body, fields and field_size (for trailers) count here.
     """
 
-    __slots__ = ("_feed", "_grid", "_octets_before", "_sink", "_tail")
+    __slots__ = ("_excused", "_feed", "_framing", "_grid", "_sink", "_tail")
 
     def __init__(self, limits: Limits) -> None:
         self._sink = _Sink(Limits())
@@ -70,8 +74,9 @@ class ChunkedBody:
         self._sink.limits = limits
         self._feed = tokenizer.feed_data
         self._tail = b""  # the last octets fed: an empty line may come in pieces
-        self._grid = MAX_BARREN  # octets to the next line of the grid
-        self._octets_before = 0  # content before the last line of the grid
+        self._grid = MAX_FRAMING  # octets to the next line of the grid
+        self._excused = 0  # framing that chunks and content before the last line of the grid excuse, and the content
+        self._framing = 0  # octets in excess of that, at the last line of the grid
 
     @property
     def is_complete(self) -> bool:
@@ -120,10 +125,12 @@ class ChunkedBody:
     def _watch_grid(self, octets: int) -> None:
         self._grid -= octets
         if self._grid == 0 and not self._sink.is_complete:
-            if self._sink.octets == self._octets_before:
-                raise ProtocolError(400, "The chunked body goes on without content")
-            self._octets_before = self._sink.octets
-            self._grid = MAX_BARREN
+            excused = 2 * self._sink.octets + FRAMING_PER_CHUNK * self._sink.chunks
+            self._framing = max(0, self._framing + MAX_FRAMING - (excused - self._excused))
+            if self._framing >= MAX_FRAMING:
+                raise ProtocolError(400, "The chunked body has more framing than content")
+            self._excused = excused
+            self._grid = MAX_FRAMING
 
 
 def _behind_empty_line(buffer: bytes, start: int) -> int:

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 MAX_FEED = 16_384
 """Octets that a shell reads at once and feeds: the bound of what is read ahead of the request being served."""
 
-MAX_BARREN = 16_384
-"""Octets of a chunked body in a row, on a fixed grid, that may hold nothing but framing and trailers.
+MAX_FRAMING = 16_384
+"""Octets of framing, chunk extensions and trailers by which a chunked body may exceed what its content excuses.
 
-Chunk extensions and trailers are octets that no application asks for; one that never ends would keep a worker busy
-for as long as the client likes. Go refuses more than 16 KiB of them (CVE-2023-39326), hyper too.
+They are octets that no application asks for; one that never ends, or one in each of many chunks, would keep a worker
+busy for as long as the client likes. Go refuses more than 16 KiB of them as well (CVE-2023-39326), hyper too. It is
+looked at on a grid of as many octets, so that it does not depend on how the network cut the body.
 """
+
+FRAMING_PER_CHUNK = 16
+"""Octets of framing that each chunk excuses, besides as many as it has content; five are what the smallest needs."""
 
 MAX_EMPTY_LINES = 4
 """Empty lines ignored before a request line (RFC 9112 section 2.2 asks for "at least one")."""

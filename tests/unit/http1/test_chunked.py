@@ -2,7 +2,7 @@ import pytest
 
 from pyfork.errors import ProtocolError
 from pyfork.http1.chunked import ChunkedBody
-from pyfork.http1.limits import MAX_BARREN, Limits
+from pyfork.http1.limits import FRAMING_PER_CHUNK, MAX_FRAMING, Limits
 
 
 def decode(data: bytes, limits: Limits | None = None) -> tuple[bytes, int, ChunkedBody]:
@@ -90,21 +90,48 @@ def test_no_stretch_is_barren(barren: bytes) -> None:
     body = ChunkedBody(Limits(field_size=100_000))
     body.feed(b"1\r\nx\r\n", 0)
     octets = iter(barren)
-    with pytest.raises(ProtocolError, match="without content"):
+    with pytest.raises(ProtocolError, match="more framing than content"):
         any(body.feed(bytes([octet]), 0) > 1 for octet in octets)
-    assert len(barren) - len(list(octets)) <= 2 * MAX_BARREN
+    assert len(barren) - len(list(octets)) <= 2 * MAX_FRAMING
 
 
-def test_content_makes_a_stretch_fertile() -> None:
-    """However small the chunks, content is content."""
-    content, _, body = decode(b"1\r\nx\r\n" * 10_000 + b"0\r\n\r\n")
-    assert content == b"x" * 10_000
+@pytest.mark.parametrize("chunk", [b"1;" + b"a" * 16_000 + b"\r\nx\r\n", b"1;" + b"a" * 20 + b"\r\nx\r\n"])
+def test_framing_is_counted_over_the_whole_body(chunk: bytes) -> None:
+    """A little content in each stretch does not excuse extensions without end."""
+    body = ChunkedBody(Limits())
+    with pytest.raises(ProtocolError, match="more framing than content"):
+        body.feed(chunk * 6000, 0)
+    chunks = len(body.take_content())
+    assert chunks * (len(chunk) - 1) <= 2 * MAX_FRAMING + chunks * (FRAMING_PER_CHUNK + 1)
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        b"1\r\nx\r\n",
+        b"00000001\r\nx\r\n",
+        b"1;a=b\r\nx\r\n",
+        b"80;chunk-signature=" + b"a" * 64 + b"\r\n" + b"x" * 128 + b"\r\n",
+    ],
+)
+def test_ordinary_chunks_are_content(chunk: bytes) -> None:
+    """However small: each excuses its framing, and a signature smaller than its content."""
+    content, _, body = decode(chunk * 10_000 + b"0\r\n\r\n")
+    assert content == b"x" * (chunk.count(b"x") * 10_000)
     assert body.is_complete
+
+
+def test_content_is_no_credit_for_later() -> None:
+    """A large upload does not pay for an extension that never ends."""
+    body = ChunkedBody(Limits())
+    body.feed(b"f4240\r\n" + b"x" * 1_000_000 + b"\r\n", 0)
+    with pytest.raises(ProtocolError, match="more framing than content"):
+        body.feed(b"1;" + b"a" * 3 * MAX_FRAMING, 0)
 
 
 def test_a_body_may_end_on_the_grid() -> None:
     """The last octet of a stretch may be the last of the body."""
     start = b"0\r\nX: "
     end = b"\r\n\r\n"
-    trailer = b"a" * (MAX_BARREN - len(start) - len(end))
+    trailer = b"a" * (MAX_FRAMING - len(start) - len(end))
     assert decode(start + trailer + end, Limits(field_size=20_000))[2].is_complete

@@ -41,14 +41,14 @@ class FileWrapper:
 
     Args:
         file: an object with ``read``, and perhaps ``close``.
-        block_size: octets for each read, where the file must be read.
+        blksize: octets for each read, where the file must be read; named as wsgiref names it.
     """
 
     __slots__ = ("_block_size", "_file")
 
-    def __init__(self, file: BinaryFile, block_size: int = 8192) -> None:
+    def __init__(self, file: BinaryFile, blksize: int = 8192) -> None:
         self._file = file
-        self._block_size = block_size
+        self._block_size = blksize
 
     def __iter__(self) -> "FileWrapper":
         return self

@@ -138,3 +138,8 @@ def test_a_file_that_cannot_be_sent_is_read(path):
     with io.FileIO(path, "a") as file:
         file.seek(0)
         assert FileWrapper(file).locate() is None
+
+
+def test_the_block_size_has_its_usual_name():
+    """wsgiref's and gunicorn's: applications give it by name."""
+    assert list(FileWrapper(io.BytesIO(b"hello"), blksize=3)) == [b"hel", b"lo"]

@@ -25,6 +25,7 @@ from pyfork.http1.tokenizer import HeadTokenizer
 
 _END_OF_MESSAGE = EndOfMessage()
 _CR = 0x0D
+_WHITESPACE = b" \t"
 
 
 class _Phase(Enum):
@@ -237,9 +238,12 @@ class RequestParser:
             self._lines += 1
             if self._lines > self._limits.fields:
                 raise ProtocolError(431, "There are more header fields than allowed")
-        self._tokenizer.feed(line)
-        if line != b"\r\n":
+            if line.endswith((b"\t\r\n", b" \r\n")) and line[0] not in _WHITESPACE:
+                # RFC 9112 section 5: whitespace behind a value is no part of it. llhttp balks at tabs.
+                line = line[:-2].rstrip(_WHITESPACE) + b"\r\n"
+            self._tokenizer.feed(line)
             return False
+        self._tokenizer.feed(line)
         self._lines = 0
         request = build_request(self._request_line, self._tokenizer.take_headers(), self._limits)
         events.append(request)

@@ -19,6 +19,7 @@ class Child:
 
     Attributes:
         has_hung_up: its heartbeat pipe was read to the end; there is nothing more to hear.
+        is_reaped: its pid may be anyone's by now.
     """
 
     pid: int
@@ -30,6 +31,7 @@ class Child:
     lifeline_fd: int
     decoder: WordDecoder = field(default_factory=WordDecoder)
     has_hung_up: bool = False
+    is_reaped: bool = False
 
     @property
     def name(self) -> str:

@@ -66,6 +66,14 @@ class Generations:
             if id(listener) not in in_use:
                 listener.close()
 
+    def foreign_fds(self, number: int) -> list[int]:
+        """Return the sockets that generation ``number`` does not use.
+
+        A worker that kept one would keep its address open after everybody else has closed it, and nobody would answer.
+        """
+        own = {id(listener) for listener in self._by_number[number].listeners}
+        return [listener.socket.fileno() for listener in self.listeners() if id(listener) not in own]
+
     def listeners(self) -> list[BoundListener]:
         """Return every open socket, each once."""
         unique = {id(one): one for generation in self._by_number.values() for one in generation.listeners}

@@ -7,6 +7,7 @@ nothing when one of them cannot be opened. `BoundListener` lives in the arbiter;
 import contextlib
 import ctypes
 import errno
+import logging
 import os
 import socket
 import stat
@@ -24,6 +25,8 @@ from pyfork.process.privileges import find_owner
 RETRIES = 5
 RETRY_PAUSE = 1.0
 """Seconds. Five attempts a second apart, as gunicorn: a predecessor that is still stopping gets out of the way."""
+
+_log = logging.getLogger("pyfork.error")
 
 _FIRST_INHERITED = 3  # sd_listen_fds(3): SD_LISTEN_FDS_START
 _SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27  # asm-generic/socket.h; the socket module has no names for them
@@ -63,10 +66,14 @@ class BoundListener:
         if self.inode is None or self.maker != os.getpid():
             return
         path = self.socket.getsockname()
-        with contextlib.suppress(FileNotFoundError):  # removed by somebody else: then there is nothing to do
+        try:
             found = os.stat(path)
             if (found.st_dev, found.st_ino) == self.inode:
                 os.unlink(path)
+        except FileNotFoundError:
+            pass  # removed by somebody else: then there is nothing to do
+        except OSError as error:
+            _log.warning("cannot remove the socket %s: %s", path, error.strerror)
 
     def close(self) -> None:
         """Remove what we made and close; called in the arbiter."""
@@ -126,30 +133,43 @@ def open_listeners(
         ConfigurationError: one or more addresses cannot be opened; what was opened here is closed again.
     """
     kept = {listener.bind: listener for listener in current}
-    opened: list[BoundListener] = []
-    problems: list[str] = []
     binds = list(dict.fromkeys(parse_bind(text).text for text in settings.bind))
-    for text in binds:
-        if text in kept:
-            continue
-        try:
-            opened.append(_open_patiently(parse_bind(text), settings, pause, warn))
-        except ConfigurationError as error:
-            problems += error.problems
-    if problems:
-        for listener in opened:
-            listener.close()
-        if current:
+    opened: list[BoundListener] = []
+    try:
+        problems = _open_each([text for text in binds if text not in kept], settings, opened, pause, warn)
+        if problems and current:
             problems.append(
                 "a reload opens new addresses before it closes old ones; where they overlap (a wildcard over a "
                 "specific one), restart pyfork instead"
             )
-        raise ConfigurationError(*problems)
+        if problems:
+            raise ConfigurationError(*problems)  # noqa: TRY301 - one place closes what was opened
+    except BaseException:  # QuitNow too, while an address is waited for
+        for listener in opened:
+            listener.close()
+        raise
     by_bind = {**kept, **{listener.bind: listener for listener in opened}}
     for text in binds:
         if text in kept and not kept[text].is_inherited:
             kept[text].socket.listen(settings.backlog)  # a second listen() changes the backlog and nothing else
     return tuple(by_bind[text] for text in binds)
+
+
+def _open_each(
+    binds: Sequence[str],
+    settings: ServerSettings,
+    opened: list[BoundListener],
+    pause: Callable[[float], None] | None,
+    warn: Callable[[str], object],
+) -> list[str]:
+    """Open each address into ``opened``; return what is wrong with the others."""
+    problems: list[str] = []
+    for text in binds:
+        try:
+            opened.append(_open_patiently(parse_bind(text), settings, pause, warn))
+        except ConfigurationError as error:
+            problems += error.problems
+    return problems
 
 
 def _open_patiently(

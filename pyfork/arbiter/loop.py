@@ -3,7 +3,8 @@
 One turn: wait until the core's next deadline (never a tick), then hand over what happened in this order:
 
 1. a stall of our own, if the wait ended more than a second after its deadline, so that nobody is judged by it;
-2. signals; 3. words on the heartbeat pipes; 4. the dead, each after the last words on its pipe; 5. the time, when it
+2. words on the heartbeat pipes, those of all workers when a signal came: who has become ready meanwhile must not be
+   ended as one that boots; 3. signals; 4. the dead, each after the last words on its pipe; 5. the time, when it
    is the deadline's.
 
 Each answer of the core is carried out before the next event is handed over. Idle, the only system calls are those that
@@ -51,7 +52,6 @@ class ArbiterLoop:
             ConfigurationError and leaves everything as it was when something is wrong.
         reopen_logs: opens the log files anew.
         restore: makes what `load_generation` changed in the arbiter (its logs) that of the given generation again.
-        private_fds: descriptors of the arbiter that no worker may keep, beside those of the loop itself.
     """
 
     def __init__(
@@ -61,14 +61,12 @@ class ArbiterLoop:
         load_generation: Callable[[Generation], Generation],
         reopen_logs: Callable[[], None],
         restore: Callable[[Generation], None],
-        private_fds: tuple[int, ...] = (),
     ) -> None:
         self._core = core
         self._generations = Generations(generation)
         self._load_generation = load_generation
         self._reopen_logs = reopen_logs
         self._restore = restore
-        self._private_fds = private_fds
         self._scoreboard = Scoreboard()
         self._children = Children(self._scoreboard)
         self._signals = SignalQueue()
@@ -110,6 +108,16 @@ class ArbiterLoop:
             listener.close()
         self._epoll.close()
 
+    def abandon(self) -> None:
+        """Let go of what was the arbiter's; called in a child.
+
+        Objects that own a descriptor would close its number again when they go, whoever has it by then. The epoll is
+        shared with the arbiter: it is closed, never changed.
+        """
+        self._epoll.close()
+        for listener in self._generations.listeners():
+            listener.socket.detach()
+
     # One turn.
 
     def _turn(self) -> None:
@@ -124,19 +132,19 @@ class ArbiterLoop:
             )
             self._handle(ev.Stalled(now - self._awake))
         self._awake = now
-        child_ended = False
-        for fd, _ in ready:
-            if fd == self._signals.fd:
-                child_ended = self._take_signals()
-        for fd, _ in ready:
-            child = self._children.by_heartbeat(fd)
-            if child is not None:
-                self._listen_to(child)
+        has_signals = any(fd == self._signals.fd for fd, _ in ready)
+        for child in list(self._children) if has_signals else self._heard(ready):
+            self._listen_to(child)
+        child_ended = has_signals and self._take_signals()
         if child_ended:
             self._reap()
         deadline = self._core.next_deadline()
         if deadline is not None and monotonic() >= deadline:
             self._handle(ev.TimePassed(self._children.in_application()))
+
+    def _heard(self, ready: list[tuple[int, int]]) -> list[Child]:
+        found = (self._children.by_heartbeat(fd) for fd, _ in ready)
+        return [child for child in found if child is not None]
 
     def _take_signals(self) -> bool:
         child_ended = False
@@ -158,7 +166,8 @@ class ArbiterLoop:
             events, is_over = read_words(child)
         except GarbledPipeError as error:
             _log.error("%s (pid %d): %s; it is killed", child.name, child.pid, error)
-            os.kill(child.pid, signal.SIGKILL)
+            if not child.is_reaped:
+                self._kill(child.pid, signal.SIGKILL)
             events, is_over = [], True
         if is_over:
             child.has_hung_up = True
@@ -178,6 +187,7 @@ class ArbiterLoop:
             if child is None:
                 _log.debug("reaped pid %d, which is none of our workers", pid)
                 continue
+            child.is_reaped = True
             self._listen_to(child)
             self._children.remove(child)
             code = os.waitstatus_to_exitcode(status)
@@ -209,11 +219,10 @@ class ArbiterLoop:
                     worker_class=generation.worker_class,
                 ),
                 [
-                    self._epoll.fileno(),
                     self._signals.fd,
                     self._signals.write_fd,
-                    *self._private_fds,
                     *self._children.descriptors(),
+                    *self._generations.foreign_fds(action.generation),
                 ],
             )
         except OSError as error:
@@ -228,7 +237,13 @@ class ArbiterLoop:
         self._todo.extendleft(reversed(self._core.handle(event, monotonic())))
 
     def _signal(self, action: act.SignalWorker) -> None:
-        os.kill(action.pid, getattr(signal, f"SIG{action.order.value}"))
+        self._kill(action.pid, getattr(signal, f"SIG{action.order.value}"))
+
+    def _kill(self, pid: int, number: signal.Signals) -> None:
+        try:
+            os.kill(pid, number)
+        except PermissionError as error:  # root without CAP_KILL, and a worker that became another user
+            _log.error("cannot send %s to pid %d: %s", number.name, pid, error.strerror)
 
     def _dump_stacks(self, action: act.DumpStacks) -> None:
         child = self._children.find(action.pid)
@@ -248,7 +263,7 @@ class ArbiterLoop:
             )
         else:
             _log.error("%s (pid %d) is silent outside of any request; its stacks:", child.name, child.pid)
-        os.kill(action.pid, STACKS_SIGNAL)
+        self._kill(action.pid, STACKS_SIGNAL)
 
     def _load_configuration(self, action: act.LoadConfiguration) -> None:
         try:
@@ -273,7 +288,7 @@ class ArbiterLoop:
             try:
                 listener.refuse()
             except OSError as error:
-                _log.warning("%s: cannot refuse new connections early: %s", listener.bind, error)
+                _log.debug("%s: cannot refuse new connections early: %s", listener.describe().text, error)
 
     def _reopen(self, action: act.ReopenLogs) -> None:
         del action

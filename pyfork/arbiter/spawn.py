@@ -37,8 +37,8 @@ def spawn_worker(make_handoff: Callable[[int, int], Handoff], private: Iterable[
 
     Args:
         make_handoff: called with the child's heartbeat and lifeline descriptors, before the fork.
-        private: the arbiter's own descriptors, which the child closes at birth: signal queue, epoll, pidfile, the
-            other workers' pipes.
+        private: the arbiter's own descriptors, which the child closes at birth: signal queue, the other workers'
+            pipes, listeners of other generations.
 
     Raises:
         OSError: the kernel refused (EAGAIN, ENOMEM, EMFILE, ENFILE); nothing is left open.
@@ -77,8 +77,8 @@ def _begin_child(private: Iterable[int]) -> None:
     """Become a process of its own, with all signals blocked; the order matters.
 
     1. The wakeup descriptor and the handlers are the arbiter's until they are reset: first of all.
-    2. The arbiter's descriptors: a lifeline whose write end a sibling still holds would never tell of its death, a
-       pidfile's lock would outlive the arbiter, and the epoll is shared with it (so it is closed, never changed).
+    2. The arbiter's descriptors: a lifeline whose write end a sibling still holds would never tell of its death.
+       Those that an object owns (epoll, pidfile) are closed by `cli/serve.py`, through the object.
     3. What the arbiter collected is garbage here and stays uncollected: walking it would copy its pages.
     """
     try:

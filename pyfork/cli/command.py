@@ -4,6 +4,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NoReturn
 
@@ -69,7 +70,8 @@ def _dispatch(command_line: CommandLine) -> int:
     if command_line.print_config or command_line.check_config:
         _report("warning", loaded.warnings)
         return _check(loaded) if command_line.check_config else ExitStatus.OK
-    return serve(loaded, partial(_load, request, ()))
+    # A ./server.toml that was read is asked for from now on: a reload without it must fail, not serve the defaults.
+    return serve(loaded, partial(_load, replace(request, file=loaded.file or request.file), ()))
 
 
 def _start_directory() -> str:

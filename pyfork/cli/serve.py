@@ -3,11 +3,13 @@
 import logging
 import os
 import random
+import signal
 import time
 from collections.abc import Callable
 
 from pyfork import __version__
 from pyfork.arbiter.core import Core
+from pyfork.arbiter.events import Verb
 from pyfork.arbiter.generations import Generation
 from pyfork.arbiter.listeners import BoundListener, inherited_listeners, open_listeners
 from pyfork.arbiter.loop import ArbiterLoop
@@ -16,13 +18,14 @@ from pyfork.arbiter.spawn import BecameWorker
 from pyfork.arbiter.verbs import VERBS
 from pyfork.config.load import Loaded
 from pyfork.config.schema import Settings
+from pyfork.errors import ConfigurationError, QuitNow
 from pyfork.ipc.exits import ExitStatus
 from pyfork.ipc.messages import Handoff
 from pyfork.log import error as error_log
 from pyfork.process import title
 from pyfork.process.fds import raise_descriptor_limit
 from pyfork.process.privileges import find_owner
-from pyfork.process.signals import disregard, unblock_all
+from pyfork.process.signals import disregard, ignore, raise_in_main_thread, unblock_all
 from pyfork.workers.base import worker_main
 from pyfork.workers.registry import TYPES, resolve_type
 
@@ -47,11 +50,15 @@ def serve(loaded: Loaded, reload_configuration: Callable[[], Loaded]) -> int:
         ConfigurationError: an address, the pidfile or a log file cannot be had; nothing was started.
     """
     unblock_all()
+    _heed_orders_while_starting()
     settings = loaded.settings
     _configure_logs(settings)
     for warning in loaded.warnings:
         _log.warning("%s", warning)
-    first, pidfile = _open(loaded)
+    try:
+        first, pidfile = _open(loaded)
+    except QuitNow:
+        return ExitStatus.OK
     title.set_title(f"pyfork: arbiter [{settings.server.proc_name or settings.server.app}]")
     _announce(first)
     core = Core(first.plan(), random=random.Random())  # noqa: S311 - jitter, not a secret
@@ -60,10 +67,9 @@ def serve(loaded: Loaded, reload_configuration: Callable[[], Loaded]) -> int:
         first,
         load_generation=lambda current: _load_generation(current, reload_configuration),
         reopen_logs=error_log.reopen,
-        restore=lambda generation: _configure_logs(generation.loaded.settings),
-        private_fds=(pidfile.fd,) if pidfile else (),
+        restore=_restore_logs,
     )
-    status = _supervise(loop)
+    status = _supervise(loop, pidfile)
     if isinstance(status, Handoff):  # this process is a worker now
         return worker_main(status)
     disregard(VERBS)
@@ -74,12 +80,27 @@ def serve(loaded: Loaded, reload_configuration: Callable[[], Loaded]) -> int:
     return status
 
 
-def _supervise(loop: ArbiterLoop) -> ExitStatus | Handoff:
+def _heed_orders_while_starting() -> None:
+    """Let TERM, INT and QUIT end the start cleanly, and nothing else do anything, until the loop takes over."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        raise_in_main_thread(number, QuitNow)
+    ignore(number for number, verb in VERBS.items() if verb not in {None, Verb.STOP, Verb.STOP_NOW})
+
+
+def _supervise(loop: ArbiterLoop, pidfile: Pidfile | None) -> ExitStatus | Handoff:
     """Return the arbiter's exit status in the arbiter, and in a child what it was born with."""
     try:
         return loop.run()
     except BecameWorker as born:
+        loop.abandon()
+        if pidfile is not None:
+            os.close(pidfile.fd)
         return born.handoff
+    except QuitNow:  # in the last moment before the loop took the signals over
+        return ExitStatus.OK
+    except Exception:  # noqa: BLE001 - whatever it is, the pidfile and the sockets must not stay behind
+        _log.critical("the arbiter has failed and ends; its workers finish their requests", exc_info=True)
+        return ExitStatus.FAILURE
 
 
 def _open(loaded: Loaded) -> tuple[Generation, Pidfile | None]:
@@ -116,7 +137,7 @@ def _load_generation(current: Generation, reload_configuration: Callable[[], Loa
         else:
             listeners = open_listeners(loaded.settings.server, current.listeners)
     except BaseException:
-        _configure_logs(current.loaded.settings)
+        _restore_logs(current)
         raise
     for warning in loaded.warnings:
         _log.warning("%s", warning)
@@ -127,6 +148,15 @@ def _load_generation(current: Generation, reload_configuration: Callable[[], Loa
 def _configure_logs(settings: Settings) -> None:
     """Write to the logs that ``settings`` name from now on; their files belong to the workers' user."""
     error_log.configure(settings.log, find_owner(settings.server.user, settings.server.group))
+
+
+def _restore_logs(generation: Generation) -> None:
+    """Go back to the logs of ``generation``; when that cannot be (its directory is gone), those in use stay."""
+    try:
+        _configure_logs(generation.loaded.settings)
+    except ConfigurationError as error:
+        for problem in error.problems:
+            _log.error("cannot go back to the logs of the old configuration: %s", problem)
 
 
 def _warn_of_restarts(old: Settings, new: Settings) -> None:

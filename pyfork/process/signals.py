@@ -30,11 +30,13 @@ class SignalQueue:
     Attributes:
         fd: readable when signals wait.
         write_fd: what the interpreter writes to.
-        is_pending: signals wait; for a loop that is too busy to look at `fd`.
+        is_pending: signals wait; for a loop that is too busy to look at `fd`, or whose wakeup descriptor the
+            application took away.
     """
 
     def __init__(self) -> None:
         self.is_pending = False
+        self._noted: list[int] = []
         self.fd, self.write_fd = os.pipe()
         os.set_blocking(self.fd, False)
         os.set_blocking(self.write_fd, False)
@@ -54,7 +56,20 @@ class SignalQueue:
                 arrived += octets
         return [signal.Signals(number) for number in dict.fromkeys(arrived)]
 
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
+    def drain_all(self) -> list[signal.Signals]:
+        """Return what `drain` does, and what reached a handler while the application had the wakeup descriptor.
+
+        A signal may be told of twice. Only for workers: to the arbiter a second TERM is another order.
+        """
+        noted, self._noted = self._noted, []
+        return list(dict.fromkeys([*self.drain(), *map(signal.Signals, noted)]))
+
+    def take_wakeup_back(self) -> None:
+        """Be woken by signals again: asyncio, in the application, takes the wakeup descriptor and leaves none."""
+        signal.set_wakeup_fd(self.write_fd, warn_on_full_buffer=False)
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self._noted.append(number)
         self.is_pending = True
 
 

@@ -54,6 +54,9 @@ def worker_main(handoff: Handoff) -> ExitStatus:
         worker.run()
     except QuitNow:
         _log.debug("ended at once, as asked")
+    except Exception:  # noqa: BLE001 - whatever it is, the log must have it
+        _log.critical("the worker has failed and ends", exc_info=True)
+        return ExitStatus.FAILURE
     disregard((signal.SIGTERM, signal.SIGUSR1, *IGNORED_SIGNALS))
     worker.close()
     return ExitStatus.OK
@@ -158,7 +161,7 @@ class Worker:
 
     def take_signals(self) -> None:
         """Do what the queued signals ask for; called by the loop."""
-        for number in self.signals.drain():
+        for number in self.signals.drain_all():
             if number == signal.SIGTERM:
                 self.is_draining = True
                 self.slot.set_state(SlotState.DRAINING)

@@ -40,7 +40,8 @@ def drop_ghosts() -> None:
     """
     for name in [name for name in sys.modules if name.partition(".")[0] in ARBITER_ONLY]:
         del sys.modules[name]
-    importlib.invalidate_caches()
+    # Not importlib.invalidate_caches(): since 3.13 it imports modules that the workers' user may not be able to read.
+    sys.path_importer_cache.clear()
 
 
 def enter_application_directory(settings: ServerSettings, environ: Mapping[str, str] | None = None) -> str:

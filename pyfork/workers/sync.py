@@ -13,6 +13,7 @@ import errno
 import logging
 import select
 import socket
+import sys
 from time import monotonic
 
 from pyfork.connection.blocking import BlockingConnection, Outcome
@@ -30,8 +31,24 @@ DESCRIPTOR_PAUSE = 0.5
 """Seconds without accepting after the kernel had no descriptor left; the queue waits meanwhile."""
 LONGEST_PATH = 256
 """Octets of a path that the process title shows."""
-LAST_ACCEPTS = 64
-"""Connections that a retiring worker still takes, if others go on serving."""
+LAST_ACCEPTS = 1
+"""Connections of a listener that a retiring worker still takes, if others go on serving: the one wake-up it may owe."""
+GONE_MEANWHILE = {
+    errno.ECONNABORTED,
+    errno.EPROTO,
+    errno.ENOPROTOOPT,
+    errno.ENETDOWN,
+    errno.ENETUNREACH,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.EOPNOTSUPP,
+    errno.EPERM,
+}
+"""Errors of the connection that was to be accepted, not of the listener: accept(2), "Error handling"."""
+MOST_QUEUED = 65536
+"""More than any backlog, where the length of the queue cannot be asked for."""
+_TCP_INFO_UNACKED = slice(24, 28)
+"""``tcpi_unacked`` of struct tcp_info: for a listening socket, the length of its queue (linux/tcp.h)."""
 
 _log = logging.getLogger("pyfork.error")
 
@@ -81,6 +98,10 @@ class SyncWorker(Worker):
 
     def _turn(self) -> None:
         title.set_title(f"{self.title} idle")
+        self.signals.take_wakeup_back()
+        if self.signals.is_pending:
+            self.take_signals()
+            return
         now = monotonic()
         wake_at = min(self.heartbeat.next_beat, self._lingering.next_deadline())
         if self._accept_again_at:
@@ -112,9 +133,9 @@ class SyncWorker(Worker):
             connection, peer = listener.accept()
         except BlockingIOError:
             return False
-        except ConnectionAbortedError:  # the client left while it was queued: accept(2)
-            return True
         except OSError as error:
+            if error.errno in GONE_MEANWHILE:
+                return True
             if error.errno not in OUT_OF_DESCRIPTORS:
                 raise
             self._pause_accepting(error)
@@ -171,9 +192,9 @@ class SyncWorker(Worker):
             for fd in self._by_fd:
                 self._epoll.unregister(fd)
         for listener, _ in self.sockets:
-            allowed = LAST_ACCEPTS
-            while allowed and self._accept_one(listener):
-                allowed -= not self.handoff.scoreboard.is_stopping
+            allowed = _queue_length(listener) if self.handoff.scoreboard.is_stopping else LAST_ACCEPTS
+            while allowed > 0 and self._accept_one(listener):
+                allowed -= 1
                 self.beat_if_due()
         self._lingering.hurry()
         while self._lingering and not self.is_orphaned:
@@ -187,3 +208,15 @@ class SyncWorker(Worker):
             self._lingering.sweep(monotonic())
             self.beat_if_due()
         self._lingering.close()
+
+
+def _queue_length(listener: socket.socket) -> int:
+    """Return how many connections wait to be accepted, at least: those whose clients must not be lost at a stop.
+
+    Where nobody can be kept from queueing anew (a filter needs privileges on some kernels), the queue as it is now
+    bounds the stop. A unix socket's path is gone by now, so its queue ends by itself.
+    """
+    if listener.family != socket.AF_UNIX and hasattr(socket, "TCP_INFO"):
+        information = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_UNACKED.stop)
+        return int.from_bytes(information[_TCP_INFO_UNACKED], sys.byteorder)
+    return MOST_QUEUED

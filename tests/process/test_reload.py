@@ -179,6 +179,58 @@ def test_bind_changes_at_a_reload(start: Callable[..., Server], site: Path, tmp_
     server.wait_workers(1, 3)
 
 
+def test_an_address_that_a_reload_removes_is_closed(start: Callable[..., Server], site: Path) -> None:
+    """No worker keeps a socket that is not its own: clients of the old address are refused, not left to hang."""
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        ports = [one.getsockname()[1], two.getsockname()[1]]
+    server = start("site1:app", cwd=site, bind=[f"127.0.0.1:{port}" for port in ports])
+    server.wait_workers(1, 1)
+    server.configure({"server": {"bind": [f"127.0.0.1:{ports[0]}"]}})
+    server.signal("HUP")
+    server.wait_workers(1, 2)
+
+    def is_refused() -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", ports[1]), 5).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    wait_until(is_refused, "the removed address refuses", 10)
+
+
+def test_a_settings_file_that_has_vanished_refuses_the_reload(start: Callable[..., Server], site: Path) -> None:
+    """A file that was read at the start is asked for again: a reload without it does not fall back to the defaults."""
+    server = start("site1:app", cwd=site)
+    server.wait_workers(1, 1)
+    server.expect_errors(r"\[ERROR\]")
+    server.config_path.unlink()
+    server.signal("HUP")
+    server.wait_log("no such configuration file")
+    assert server.get("/").body == b"one"
+    server.configure({})
+
+
+def test_a_failed_reload_survives_a_log_directory_that_is_gone(
+    start: Callable[..., Server], site: Path, tmp_path: Path
+) -> None:
+    """Going back to the old logs is tried; where it cannot be, those in use stay, and the arbiter lives."""
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    server = start("site1:app", cwd=site, settings={"log": {"error": str(logs / "error.log")}})
+    server.log_path = tmp_path / "second.log"
+    [before] = server.wait_workers(1, 1)
+    (site / "site1.py").write_text(BROKEN["does not import"])
+    server.configure({"log": {"error": str(server.log_path)}})
+    (logs / "error.log").unlink()
+    logs.rmdir()
+    server.expect_errors(r"\[ERROR\]")
+    server.signal("HUP")
+    server.wait_log("cannot go back to the logs")
+    assert server.get("/").body == b"one"
+    assert server.wait_workers(1, 1) == [before]
+
+
 def test_hup_during_a_reload_that_hangs_starts_afresh(start: Callable[..., Server], site: Path) -> None:
     """A second HUP abandons a candidate that has not become ready and loads what is there now."""
     server = start("site1:app", cwd=site)

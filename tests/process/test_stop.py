@@ -141,6 +141,40 @@ def test_term_while_the_application_is_imported(start: Callable[..., Server], tm
     assert server.wait() == 0
 
 
+def test_term_after_the_application_took_the_wakeup_descriptor(start: Callable[..., Server], tmp_path: Path) -> None:
+    """asyncio in the application takes signals over and gives nothing back; TERM still drains the worker at once."""
+    (tmp_path / "loops.py").write_text(
+        "import asyncio, signal\n"
+        "async def main():\n"
+        "    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, print)\n"
+        "def app(environ, start_response):\n"
+        "    asyncio.run(main())\n"
+        "    start_response('200 OK', [])\n"
+        "    return [b'done']\n"
+    )
+    server = start("loops:app", cwd=tmp_path)
+    assert server.get("/").body == b"done"
+    began = monotonic()
+    server.signal("TERM")
+    assert server.wait() == 0
+    assert monotonic() - began < 4
+
+
+@pytest.mark.slow
+def test_term_while_an_address_is_waited_for(start: Callable[..., Server], tmp_path: Path) -> None:
+    """TERM ends the start cleanly: status 0, no pidfile, no unix socket."""
+    pidfile, path = tmp_path / "p.pid", tmp_path / "a.sock"
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        server = start(bind=[f"unix:{path}", f"127.0.0.1:{port}"], settings={"server": {"pidfile": str(pidfile)}})
+        server.wait_log("trying again")
+        server.signal("HUP")
+        server.signal("TERM")
+        assert server.wait() == 0
+    assert not pidfile.exists()
+    assert not path.exists()
+
+
 def test_winch_drains_the_workers_and_hup_brings_them_back(start: Callable[..., Server], site: Path) -> None:
     """Without a terminal WINCH retires all workers; connections wait in the queue until HUP."""
     server = start("site1:app", cwd=site, settings={"workers": {"count": 2}})

@@ -41,6 +41,17 @@ def test_it_serves(served, capsys):
     )
 
 
+def test_a_reload_asks_again_for_the_file_that_was_read(served, tmp_path):
+    """A ./server.toml that has vanished refuses the reload; the defaults are not what the operator wants."""
+    file = tmp_path / "server.toml"
+    file.write_text("[server]\napp = 'shop:app'\n")
+    command.run([])
+    _, reload_configuration = served[0]
+    file.unlink()
+    with pytest.raises(ConfigurationError, match="no such configuration file"):
+        reload_configuration()
+
+
 def test_a_reload_reads_the_file_anew(served, tmp_path):
     """With the same line and the same environment; a mistake in it refuses the reload."""
     (tmp_path / "server.toml").write_text("[workers]\ncount = 2\ntimeout = 5\n")

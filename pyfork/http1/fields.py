@@ -53,7 +53,7 @@ class _Meanings(dict[str, str]):
 
     def __missing__(self, name: str) -> str:
         if not isinstance(name, str):
-            raise ApplicationError(f"the name of a response header is no str but {_describe(name)}{_show_octets(name)}")
+            raise ApplicationError(f"the name of a response header is no str but {_describe(name)}{_show_other(name)}")
         if not _TOKEN.fullmatch(name):
             raise ApplicationError(f"the name of a response header is not a token: {_show_name(name)}")
         lower = name.lower()
@@ -73,7 +73,7 @@ def read_status(status: str) -> tuple[int, bytes]:
         ApplicationError: it is not of that form, not latin-1, or an interim one (1xx).
     """
     if type(status) is not str:
-        raise ApplicationError(f"the status is no str but {_describe(status)}{_show_octets(status)}")
+        raise ApplicationError(f"the status is no str but {_describe(status)}{_show_other(status)}")
     return _read_status(status)
 
 
@@ -189,9 +189,11 @@ def _show_first(pair: object) -> str:
     return ""
 
 
-def _show_octets(value: object) -> str:
-    """Return the end of a message: the status or the name that somebody has encoded, as far as its first colon."""
-    return f": {_show(value.decode('latin-1').partition(':')[0])}" if isinstance(value, bytes) else ""
+def _show_other(value: object) -> str:
+    """Return the end of a message: a number, or what somebody has encoded, as far as its first colon."""
+    if isinstance(value, bytes):
+        return f": {_show(value.decode('latin-1').partition(':')[0])}"
+    return f": {value}" if isinstance(value, int) and abs(value) < 1 << 64 else ""
 
 
 def _describe(value: object) -> str:

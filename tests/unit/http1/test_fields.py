@@ -73,7 +73,8 @@ def test_meanings() -> None:
         ("Set-Cookie: secret", "'Set-Cookie' and then ':' at position 10$"),
         (b"A", "no str but a 'bytes' object: 'A'$"),
         (b"Cookie: secret", "no str but a 'bytes' object: 'Cookie'$"),
-        (1, "no str but an 'int' object"),
+        (1, "no str but an 'int' object: 1$"),
+        (1 << 99, "no str but an 'int' object$"),
         (None, "no str but None"),
     ],
 )

@@ -12,6 +12,9 @@ from pyfork.ipc.messages import Beat, BootReport, GarbledPipeError, Ready, WordD
 from pyfork.ipc.messages import Word as HeartbeatWord
 from pyfork.ipc.scoreboard import SLOTS, Scoreboard, Slot
 
+MOST_READS = 4
+"""Reads of one pipe in a turn: a worker that floods it must not keep the arbiter from the others."""
+
 
 @dataclass(slots=True)
 class Child:
@@ -117,11 +120,11 @@ def read_words(child: Child) -> tuple[list[Event], bool]:
     """
     events: list[Event] = []
     with suppress(BlockingIOError):  # all read
-        while octets := os.read(child.heartbeat_fd, 65536):
+        for _ in range(MOST_READS):
+            octets = os.read(child.heartbeat_fd, 65536)
+            if not octets:
+                return events, True
             events += [_event_of(child.pid, word) for word in child.decoder.feed(octets)]
-            if len(octets) < 65536:
-                return events, False
-        return events, True
     return events, False
 
 

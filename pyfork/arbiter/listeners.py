@@ -294,6 +294,7 @@ def _remove_stale(path: str) -> None:
 
 def _adopt(fd: int, text: str) -> BoundListener:
     try:
+        os.set_inheritable(fd, False)  # the application's own children are not to hold it
         listener = socket.socket(fileno=os.dup(fd))
     except OSError as error:
         raise ConfigurationError(f"{text}: descriptor {fd} is not an open socket: {error.strerror}") from error

@@ -6,13 +6,25 @@ the arbiter's loop (it has no ``finally`` that acts) up to the composition root,
 
 import gc
 import os
+import signal
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from pyfork.ipc.exits import ExitStatus
 from pyfork.ipc.messages import Handoff
-from pyfork.process.signals import all_blocked, reset_in_child
+from pyfork.process.signals import all_blocked, ignore, reset_in_child
+
+_NOT_FOR_CHILDREN = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGWINCH,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+)
+"""A signal to the whole group must not end a worker that boots; it takes over those that mean something to it later."""
 
 
 class BecameWorker(BaseException):
@@ -76,13 +88,15 @@ def _open_pipe(opened: list[int]) -> tuple[int, int]:
 def _begin_child(private: Iterable[int]) -> None:
     """Become a process of its own, with all signals blocked; the order matters.
 
-    1. The wakeup descriptor and the handlers are the arbiter's until they are reset: first of all.
+    1. The wakeup descriptor and the handlers are the arbiter's until they are reset: first of all. Some defaults would
+       be deadly meanwhile.
     2. The arbiter's descriptors: a lifeline whose write end a sibling still holds would never tell of its death.
        Those that an object owns (epoll, pidfile) are closed by `cli/serve.py`, through the object.
     3. What the arbiter collected is garbage here and stays uncollected: walking it would copy its pages.
     """
     try:
         reset_in_child()
+        ignore(_NOT_FOR_CHILDREN)
         for fd in private:
             os.close(fd)
         gc.freeze()

@@ -1,5 +1,6 @@
 """The composition root: settings in, exit status out. Here, and only here, the arbiter meets the workers."""
 
+import importlib
 import logging
 import os
 import random
@@ -124,7 +125,10 @@ def _open(loaded: Loaded) -> tuple[Generation, Pidfile | None]:
 
 
 def _make_generation(loaded: Loaded, listeners: tuple[BoundListener, ...]) -> Generation:
-    return Generation(loaded, listeners, TYPES[resolve_type(loaded.settings.workers.type)])
+    worker_class = TYPES[resolve_type(loaded.settings.workers.type)]
+    # Before any fork: an upgrade of pyfork on disk must not give old arbiters workers of the new version.
+    importlib.import_module(worker_class.partition(":")[0])
+    return Generation(loaded, listeners, worker_class)
 
 
 def _load_generation(current: Generation, reload_configuration: Callable[[], Loaded]) -> Generation:

@@ -23,11 +23,13 @@ stops its time (`sending.wait_writable`, `BodyReceiver`).
 """
 
 import logging
+import os
 import socket
 import struct
+import sys
 from enum import Enum
 from time import monotonic
-from typing import Any
+from typing import Any, NoReturn
 
 from pyfork.connection.context import READABLE, AccessSink, ConnectionContext
 from pyfork.connection.failures import clients_fault, is_clients_fault_alone, line_of, log_failure, warn_of_response
@@ -200,6 +202,8 @@ class BlockingConnection:
         except QuitNow:
             raise
         except BaseException as error:  # noqa: BLE001 (SystemExit too: no request may end the worker)
+            if os.getpid() != context.pid:
+                _end_copy(error)
             is_error = self._fail(error, request, encoder)
         finally:
             if context.access_log is not None:
@@ -292,6 +296,15 @@ class BlockingConnection:
             return octets_unsent(sock) > 0 and sock.family != socket.AF_UNIX
         except OSError:  # the client has gone
             return False
+
+
+def _end_copy(error: BaseException) -> NoReturn:
+    """End a process that the application forked from the worker: the client and the scoreboard are its parent's."""
+    if not isinstance(error, SystemExit):
+        _log.error("a process that the application forked has failed", exc_info=error)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1)
 
 
 def _summary(answer: bytes) -> tuple[str, int]:

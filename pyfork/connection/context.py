@@ -3,6 +3,7 @@
 Nothing here crosses the fork: the worker makes it when the application is loaded, one context for each listener.
 """
 
+import os
 import select
 import time
 from collections.abc import Callable
@@ -94,6 +95,7 @@ class ConnectionContext:
         warned_fields: hop-by-hop names that the application was warned of: once for each worker, so its contexts
             share one set.
         clock: the wall clock; shared too.
+        pid: the worker's; in a process that the application forks, os.getpid() is another.
     """
 
     application: WsgiApplication
@@ -107,3 +109,4 @@ class ConnectionContext:
     can_keep_alive: bool = False
     warned_fields: set[str] = field(default_factory=set)
     clock: WallClock = field(default_factory=WallClock)
+    pid: int = field(default_factory=os.getpid)

@@ -21,6 +21,8 @@ READY = b"R"
 FAILURE = b"F"
 MAXIMUM_REPORT = 48 * 1024
 """Octets of a boot report: with its head it fits an empty pipe of 64 KiB, so the dying child never blocks."""
+LONGEST_REPORT = 65536
+"""Octets; a longer one is not ours, and would fill the arbiter's memory."""
 BEAT_INTERVAL = 5.0
 
 
@@ -149,7 +151,10 @@ class WordDecoder:
                 words.append(Ready())
                 position += 1
             elif octet == FAILURE:
-                end = position + 5 + int.from_bytes(buffer[position + 1 : position + 5], "big")
+                length = int.from_bytes(buffer[position + 1 : position + 5], "big")
+                if length > LONGEST_REPORT:
+                    raise GarbledPipeError(f"a boot report of {length} octets is none of ours")
+                end = position + 5 + length
                 if len(buffer) < position + 5 or len(buffer) < end:
                     break
                 words.append(_decode_report(buffer[position + 5 : end]))
@@ -164,5 +169,5 @@ def _decode_report(body: bytes) -> BootReport:
     try:
         kind, message, traceback = json.loads(body)
         return BootReport(FailureKind(kind), str(message), str(traceback))
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise GarbledPipeError(f"a boot report cannot be read: {error}") from error

@@ -10,7 +10,7 @@ cannot reach:
 3. A process stuck in C runs no handler of Python. PR_SET_PDEATHSIG sends it a real-time signal whose *C-level* handler
    is libc's own ``alarm(2)``. A handler is called with its signal's number, and ``alarm`` takes seconds: signal 36
    ends the process 36 seconds later. The number nearest to ``graceful_timeout`` is taken, at least 35 and at most 64.
-   Layer 2's timer replaces this alarm wherever Python still runs, as both use the same one.
+   Both use the same timer, and this signal comes later than SIGIO: so layer 2 has the kernel ignore it.
 
 What does not work: ``timer_create`` (armed beforehand it must be pushed on with every beat, and fires in a process that
 was frozen for longer), a ctypes callback as the handler (it needs the interpreter, which is stuck), and
@@ -21,6 +21,7 @@ A change of user clears the parent-death signal, so `arm` comes after `drop_priv
 
 import ctypes
 import fcntl
+import math
 import os
 import signal
 import sys
@@ -29,6 +30,7 @@ from collections.abc import Callable
 from pyfork.process.signals import call_in_main_thread, restore_default
 
 _PR_SET_PDEATHSIG = 1
+_SIG_IGN = 1  # what <signal.h> has for it; Python's own signal module does not take real-time signals everywhere
 _FIRST_REALTIME, _LAST_REALTIME = 35, 64  # SIGRTMIN is 34; musl uses that one
 
 
@@ -43,15 +45,20 @@ def arm(fd: int, graceful_timeout: float, on_orphaned: Callable[[], object]) -> 
 
     def orphaned() -> None:
         on_orphaned()
+        if sys.platform == "linux":  # the parent-death signal comes after SIGIO, and its alarm would replace ours
+            libc.signal(_death_signal(graceful_timeout), _SIG_IGN)
         restore_default(signal.SIGALRM)
         signal.setitimer(signal.ITIMER_REAL, max(graceful_timeout, 0.001))
 
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
+    libc.signal.restype = ctypes.c_void_p
     call_in_main_thread(signal.SIGIO, orphaned)
     fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
     flags = fcntl.fcntl(fd, fcntl.F_GETFL)
     fcntl.fcntl(fd, fcntl.F_SETFL, flags | os.O_NONBLOCK | os.O_ASYNC)
     if sys.platform == "linux":
-        _arm_kernel(graceful_timeout)
+        _arm_kernel(libc, _death_signal(graceful_timeout))
     if is_cut(fd):  # the arbiter died before the pipe could tell
         orphaned()
 
@@ -64,11 +71,11 @@ def is_cut(fd: int) -> bool:
         return False
 
 
-def _arm_kernel(graceful_timeout: float) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
-    libc.signal.restype = ctypes.c_void_p
-    number = min(max(int(graceful_timeout + 0.999), _FIRST_REALTIME), _LAST_REALTIME)
+def _death_signal(graceful_timeout: float) -> int:
+    return min(max(math.ceil(graceful_timeout), _FIRST_REALTIME), _LAST_REALTIME)
+
+
+def _arm_kernel(libc: ctypes.CDLL, number: int) -> None:
     libc.signal(number, ctypes.cast(libc.alarm, ctypes.c_void_p))
     if libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0) != 0:
         error = ctypes.get_errno()

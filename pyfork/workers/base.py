@@ -21,7 +21,7 @@ from pyfork.ipc.scoreboard import SlotState
 from pyfork.log import error as error_log
 from pyfork.process import lifeline, title
 from pyfork.process.privileges import drop_privileges
-from pyfork.process.signals import SignalQueue, disregard, ignore, raise_in_main_thread
+from pyfork.process.signals import SignalQueue, disregard, ignore, raise_in_main_thread, reset_in_child
 from pyfork.process.stacks import register_stacks
 from pyfork.workers.loader import Application, enter_application_directory, load_application
 from pyfork.workers.signals import IGNORED_SIGNALS
@@ -72,7 +72,7 @@ def _boot(handoff: Handoff, heartbeat: Heartbeat) -> "Worker":
     5. Directory, environment, path; then the application.
     """
     settings = handoff.settings
-    ignore(IGNORED_SIGNALS)
+    ignore((*IGNORED_SIGNALS, signal.SIGUSR1))
     raise_in_main_thread(signal.SIGTERM, QuitNow)
     raise_in_main_thread(signal.SIGQUIT, QuitNow)
     label = settings.server.proc_name or settings.server.app or ""
@@ -106,6 +106,7 @@ class Worker:
         signals: the queue of signals; its ``fd`` belongs into the loop.
         is_draining: TERM came: finish and return from `run`.
         is_orphaned: the arbiter is gone: finish what is in flight and return.
+        is_copy: this process is one that the application forked: it must not serve.
     """
 
     is_multithread: ClassVar[bool] = False
@@ -120,6 +121,7 @@ class Worker:
         self.signals = SignalQueue()
         self.is_draining = False
         self.is_orphaned = False
+        self.is_copy = False
         label = settings.server.proc_name or settings.server.app
         self.title = f"pyfork: worker {handoff.number} gen {handoff.generation} [{label}]"
         self.sockets: list[tuple[socket.socket, Listener]] = [
@@ -148,6 +150,7 @@ class Worker:
         """Tell the arbiter that this worker serves; called by the type at the head of `run`."""
         gc.collect()
         self._install_signals()
+        os.register_at_fork(after_in_child=self._on_copied)
         title.set_title(f"{self.title} idle")
         self.slot.set_state(SlotState.READY)
         self.heartbeat.say_ready()
@@ -172,6 +175,16 @@ class Worker:
     def _install_signals(self) -> None:
         self.signals.install((signal.SIGTERM, signal.SIGUSR1, *IGNORED_SIGNALS))
         raise_in_main_thread(signal.SIGQUIT, QuitNow)
+
+    def _on_copied(self) -> None:
+        """Make a process that the application forks its own: in multiprocessing, for one, TERM must end it.
+
+        It keeps neither the addresses open nor our pipes, and a signal to it is not queued for the worker.
+        """
+        reset_in_child()
+        self.is_copy = True
+        for listener, _ in self.sockets:
+            listener.close()
 
     def _on_orphaned(self) -> None:
         self.is_orphaned = True

@@ -11,6 +11,7 @@ then accepts what it may have been woken for: a wake-up that is declined is lost
 import contextlib
 import errno
 import logging
+import os
 import select
 import socket
 import sys
@@ -123,7 +124,9 @@ class SyncWorker(Worker):
 
     def _accept_from(self, listener: socket.socket) -> None:
         """Serve what waits, until nothing does or something else is due."""
-        while self._accept_one(listener) and not self.signals.is_pending and not self.is_orphaned:
+        while self._accept_one(listener) and not self.signals.is_pending:
+            if self.is_draining or self.is_orphaned:
+                return
             if self._lingering or monotonic() >= self.heartbeat.next_beat:
                 return
 
@@ -145,6 +148,8 @@ class SyncWorker(Worker):
         try:
             if shell.serve() is Outcome.LINGER:
                 self._lingering.add(connection)
+            if self.is_copy:  # it came back from the application, where it was forked
+                os._exit(0)
         except Exception:  # noqa: BLE001 - our fault or a log handler's: it ends this connection, not the worker
             connection.close()
             with contextlib.suppress(Exception):  # the handler may raise again; our own has written the line by then

@@ -123,6 +123,34 @@ def test_a_log_handler_that_raises_does_not_end_the_worker(start: Callable[..., 
     assert "fault of the server" in server.log
 
 
+def test_processes_that_the_application_forks_are_their_own(start: Callable[..., Server], tmp_path: Path) -> None:
+    """A child that the application forks ends by sys.exit and by TERM, and neither answers nor drains the worker."""
+    (tmp_path / "forks.py").write_text(
+        "import multiprocessing, os, sys, time\n"
+        "def app(environ, start_response):\n"
+        "    if environ['PATH_INFO'] == '/fork':\n"
+        "        pid = os.fork()\n"
+        "        if pid == 0:\n"
+        "            sys.exit(7)\n"
+        "        said = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])\n"
+        "    elif environ['PATH_INFO'] == '/process':\n"
+        "        child = multiprocessing.get_context('fork').Process(target=time.sleep, args=(60,))\n"
+        "        child.start()\n"
+        "        child.terminate()\n"
+        "        child.join(10)\n"
+        "        said = child.exitcode\n"
+        "    else:\n"
+        "        said = os.getpid()\n"
+        "    start_response('200 OK', [])\n"
+        "    return [str(said).encode()]\n"
+    )
+    server = start("forks:app", cwd=tmp_path)
+    [worker] = server.wait_workers(1)
+    assert server.exchange(b"GET /fork HTTP/1.1\r\nHost: x\r\n\r\n").endswith(b"\r\n\r\n7")
+    assert server.get("/process").body == b"-15"
+    assert server.get("/").body == str(worker).encode()
+
+
 # Deadlines.
 
 

@@ -43,7 +43,10 @@ def test_overlong_traceback_keeps_its_ends() -> None:
     assert "[...]" in report.traceback
 
 
-@pytest.mark.parametrize("octets", [b"x", b"F\0\0\0\2{}", b"F\0\0\0\3[1]", b'F\0\0\0\x10["what", "", ""]'])
+@pytest.mark.parametrize(
+    "octets",
+    [b"x", b"F\xff\xff\xff\xff", b"F\0\0\0\x015", b"F\0\0\0\2{}", b"F\0\0\0\3[1]", b'F\0\0\0\x10["what", "", ""]'],
+)
 def test_what_is_no_word_is_refused(octets: bytes) -> None:
     """Octets that the application wrote to the pipe are an error, never taken for a word."""
     with pytest.raises(m.GarbledPipeError):

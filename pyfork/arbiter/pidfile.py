@@ -33,7 +33,7 @@ class Pidfile:
         """
         while True:
             try:
-                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
             except OSError as error:
                 raise ConfigurationError(
                     f"server.pidfile: {path} cannot be opened: {error.strerror}; name a file that can be written"
@@ -50,6 +50,10 @@ class Pidfile:
             if _is_at(path, fd):
                 break
             os.close(fd)  # its holder removed it between our open and our lock: this inode is nobody's, begin anew
+        found = os.pread(fd, 64, 0).strip()
+        if found and not found.isdigit():
+            os.close(fd)
+            raise ConfigurationError(f"server.pidfile: {path} exists and holds no pid; remove it or name another file")
         os.ftruncate(fd, 0)
         os.write(fd, f"{os.getpid()}\n".encode())
         return cls(path, fd)

@@ -209,6 +209,7 @@ class BlockingConnection:
             if context.access_log is not None:
                 self._log_access(context.access_log, exchange, request, environ, monotonic() - started)
             self._close(exchange, request)
+            context.base_environ["wsgi.errors"].flush()
             progress.end_request(exchange.octets_sent, is_error=is_error)
         return self._can_go_on(receiver, encoder)
 

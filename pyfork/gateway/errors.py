@@ -41,7 +41,9 @@ class ErrorStream:
         self.write("".join(lines))
 
     def flush(self) -> None:
-        """Log an unfinished line too."""
+        """Log an unfinished line too; called at the end of each request as well."""
+        if not self._pending:
+            return
         with self._lock:
             text, self._pending = self._pending, ""
         self._emit(text)

@@ -83,11 +83,19 @@ def _open(path: str, stream: int, owner: tuple[int, int]) -> int:
     if path == "-" or path in _STREAMS:  # a socket, as journald's, cannot be opened by the path of the stream
         return _duplicate(_STREAMS.get(path, stream))
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
-    fd = os.open(path, flags, 0o666)  # O_NONBLOCK: a FIFO that nobody reads is an error and not a hang
+    may_give = True
+    try:
+        fd = os.open(path, flags | os.O_NOFOLLOW, 0o666)  # O_NONBLOCK: a FIFO nobody reads is an error and not a hang
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        fd = os.open(path, flags, 0o666)
+        may_give = False  # the workers' user may have made the link: what it leads to must not become theirs
     try:
         os.set_blocking(fd, True)
         status = os.fstat(fd)
-        if stat.S_ISREG(status.st_mode) and os.geteuid() == 0 and owner != (-1, -1):
+        may_give = may_give and stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+        if may_give and os.geteuid() == 0 and owner != (-1, -1):
             os.fchown(fd, *owner)
     except OSError:
         os.close(fd)

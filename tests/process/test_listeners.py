@@ -208,6 +208,18 @@ def test_pidfile(start: Callable[..., Server], tmp_path: Path) -> None:
     assert not pidfile.exists()
 
 
+def test_a_file_that_is_no_pidfile_is_kept(tmp_path: Path) -> None:
+    """A path that names something else, or a link to it, is refused with status 2, and kept."""
+    victim, link = tmp_path / "settings.py", tmp_path / "link"
+    victim.write_text("VALUE = 1\n")
+    link.symlink_to(victim)
+    for path in (victim, link):
+        result = run_pyfork("-b", f"127.0.0.1:{free_port()}", "-p", str(path), "hello:app")
+        assert result.returncode == 2
+        assert "server.pidfile" in result.stderr
+        assert victim.read_text() == "VALUE = 1\n"
+
+
 def test_pidfile_of_a_killed_arbiter_is_free(start: Callable[..., Server], tmp_path: Path) -> None:
     """The lock dies with the arbiter, even while a busy worker of it lives on."""
     pidfile = tmp_path / "pyfork.pid"

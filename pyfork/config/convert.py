@@ -3,6 +3,7 @@
 The file is the user's own code; it runs in the process of ``pyfork --convert``, which does nothing else afterwards.
 """
 
+import contextlib
 import difflib
 import os
 import sys
@@ -77,7 +78,8 @@ def _run(path: str, shown: str) -> dict[str, Any]:
     sys.modules[module.__name__] = module
     sys.path.insert(0, os.getcwd())  # where gunicorn looks for what the file imports
     try:
-        exec(compile(source, path, "exec"), vars(module))  # noqa: S102 (running the user's file is what --convert is for)
+        with contextlib.redirect_stdout(sys.stderr):  # what the file prints does not belong into the TOML
+            exec(compile(source, path, "exec"), vars(module))  # noqa: S102 (running the user's file is what --convert is for)
     except (Exception, SystemExit) as error:
         frames = error.__traceback__.tb_next if error.__traceback__ else None  # from the file on, not ours
         text = "".join(traceback.format_exception(type(error), error, frames)).rstrip()
@@ -89,9 +91,10 @@ def _raw(setting: Setting, value: Any, origin: str) -> Raw:
     """Return a value of gunicorn's as ours are given: it takes text for numbers, and one address for a list."""
     if setting.is_list and isinstance(value, str):
         value = (value,)
-    is_text = isinstance(value, str) or (setting.is_list or setting.is_mapping)
-    if is_text and isinstance(value, list | tuple):
+    is_text = isinstance(value, str)
+    if (setting.is_list or setting.is_mapping) and isinstance(value, list | tuple):
         value = tuple(map(str, value))
+        is_text = True
     if setting.option.form is Form.PROXIES and isinstance(value, tuple):
         value = as_gunicorn_means(value)
     if isinstance(value, type):

@@ -141,3 +141,11 @@ def test_a_file_that_is_not_there(tmp_path):
     """Is a configuration error like any other."""
     with pytest.raises(ConfigurationError, match=r"^x\.py: cannot be read: no such file or directory$"):
         convert(str(tmp_path / "x.py"), "x.py", {})
+
+
+def test_what_the_file_prints_and_values_of_wrong_types_do_not_break_the_output(tmp_path, capsys):
+    """The TOML stays TOML, and a value that gunicorn itself would refuse is named, not a crash."""
+    converted = run(tmp_path, "print('Loading')\nworkers = 3\nraw_env = {'A': 'B'}\nbind = b'x'\n")
+    assert tomllib.loads(converted.text)["workers"] == {"count": 3}
+    assert any("bind" in warning for warning in converted.warnings)
+    assert capsys.readouterr().out == ""

@@ -125,6 +125,21 @@ def all_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+class ForkWindow:
+    """`all_blocked` for forks that others make: hooks for ``os.register_at_fork``."""
+
+    def __init__(self) -> None:
+        self._before: set[signal.Signals] = set()
+
+    def open(self) -> None:
+        """Block every signal; before the fork."""
+        self._before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # type: ignore[assignment]
+
+    def close(self) -> None:
+        """Go back to what was; after the fork, in the parent, and in the child once it has reset its handlers."""
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
+
+
 def reset_in_child() -> None:
     """Undo the parent's handlers and wakeup descriptor; called in the child inside `all_blocked`.
 

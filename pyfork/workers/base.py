@@ -21,7 +21,7 @@ from pyfork.ipc.scoreboard import SlotState
 from pyfork.log import error as error_log
 from pyfork.process import lifeline, title
 from pyfork.process.privileges import drop_privileges
-from pyfork.process.signals import SignalQueue, disregard, ignore, raise_in_main_thread, reset_in_child
+from pyfork.process.signals import ForkWindow, SignalQueue, disregard, ignore, raise_in_main_thread, reset_in_child
 from pyfork.process.stacks import register_stacks
 from pyfork.workers.loader import Application, enter_application_directory, load_application
 from pyfork.workers.signals import IGNORED_SIGNALS
@@ -150,7 +150,9 @@ class Worker:
         """Tell the arbiter that this worker serves; called by the type at the head of `run`."""
         gc.collect()
         self._install_signals()
-        os.register_at_fork(after_in_child=self._on_copied)
+        window = ForkWindow()
+        os.register_at_fork(before=window.open, after_in_parent=window.close, after_in_child=self._on_copied)
+        os.register_at_fork(after_in_child=window.close)
         title.set_title(f"{self.title} idle")
         self.slot.set_state(SlotState.READY)
         self.heartbeat.say_ready()

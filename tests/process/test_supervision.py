@@ -273,6 +273,7 @@ def test_nobody_is_killed_for_having_been_stopped(start: Callable[..., Server], 
     """All processes are stopped for longer than the timeout and continued in any order: the workers live."""
     server = start("site1:app", cwd=site, settings={"workers": {"count": 2, "timeout": 2}})
     workers = server.wait_workers(2)
+    server.wait_log("is ready", count=2)
     everybody = [server.pid, *workers]
     for pid in everybody:
         os.kill(pid, signal.SIGSTOP)
@@ -291,6 +292,7 @@ def test_a_stopped_arbiter_judges_nobody(start: Callable[..., Server], site: Pat
     """The arbiter alone is stopped for longer than the timeout: it reads the beats first when it wakes."""
     server = start("site1:app", cwd=site, settings={"workers": {"timeout": 2}})
     [worker] = server.wait_workers(1)
+    server.wait_log("is ready")  # the title tells it earlier than the arbiter knows it
     server.signal("STOP")
     threading.Event().wait(4)
     server.signal("CONT")

@@ -31,7 +31,7 @@ from enum import Enum
 from time import monotonic
 from typing import Any, NoReturn
 
-from pyfork.connection.context import READABLE, AccessSink, ConnectionContext
+from pyfork.connection.context import READABLE, AccessSink, ConnectionContext, Line
 from pyfork.connection.failures import clients_fault, is_clients_fault_alone, line_of, log_failure, warn_of_response
 from pyfork.connection.receiving import BodyReceiver
 from pyfork.connection.sending import octets_unsent, send_all, send_region
@@ -67,12 +67,23 @@ class BlockingConnection:
         context: of the listener.
     """
 
-    __slots__ = ("_answer_sent", "_context", "_events", "_must_linger", "_must_reset", "_parser", "_peer", "_sock")
+    __slots__ = (
+        "_answer_sent",
+        "_context",
+        "_events",
+        "_line",
+        "_must_linger",
+        "_must_reset",
+        "_parser",
+        "_peer",
+        "_sock",
+    )
 
     def __init__(self, sock: socket.socket, peer: Any, context: ConnectionContext) -> None:
         self._sock = sock
         self._peer = peer
         self._context = context
+        self._line = Line(sock, context)
         self._parser = RequestParser(context.limits)
         self._events: list[Event] = []  # behind the head that was returned last
         self._answer_sent = b""  # in the application's place
@@ -156,7 +167,7 @@ class BlockingConnection:
         context = self._context
         self._must_linger = True
         self._answer(error, self._parser.method)
-        context.progress.leave_application()  # sending it may have begun a stretch
+        self._line.progress.leave_application()  # sending it may have begun a stretch
         if context.access_log is not None:
             status, octets = _summary(self._answer_sent)
             now = context.clock.seconds()
@@ -167,7 +178,7 @@ class BlockingConnection:
         if error.status != 500:
             _log.info("refused %s with %d: %s", self._remote() or "a unix socket", error.status, error.detail)
         answer = error_response(error.status, error.detail, self._context.clock.date(), method=method)
-        send_all(self._sock, answer, self._context)
+        send_all(self._line, answer)
         self._answer_sent = answer
 
     # Answering it.
@@ -179,13 +190,13 @@ class BlockingConnection:
             DisconnectedError: the client has gone.
         """
         context = self._context
-        progress = context.progress
+        progress = self._line.progress
         keep_alive = context.can_keep_alive and request.keep_alive
         encoder = ResponseEncoder(request.method, request.http_version, keep_alive, context.clock.date())
         receiver = None
         body = EMPTY_INPUT
         if request.content_length or request.is_chunked:
-            receiver = BodyReceiver(self._sock, context, self._parser, request, self._events, encoder)
+            receiver = BodyReceiver(self._line, self._parser, request, self._events, encoder)
             body = InputStream(receiver.receive)
         environ = build_environ(context.base_environ, request, body, self._peer, context.proxies)
         exchange = Exchange(context.application, environ, encoder, self._send)
@@ -215,12 +226,12 @@ class BlockingConnection:
 
     def _run(self, exchange: Exchange) -> None:
         """Send what the application gives, until it is finished."""
-        enter_application = self._context.progress.enter_application
+        enter_application = self._line.progress.enter_application
         enter_application()
         data = exchange.begin()
         while True:
             if isinstance(data, FileRegion):
-                send_region(self._sock, data, self._context)
+                send_region(self._line, data)
             elif data:
                 self._send(data)
             if exchange.is_finished:
@@ -235,7 +246,7 @@ class BlockingConnection:
         except OSError:
             sent = 0  # what it is will come out again
         if sent != len(data):
-            send_all(self._sock, memoryview(data)[sent:], self._context)
+            send_all(self._line, memoryview(data)[sent:])
 
     def _fail(self, error: BaseException, request: Request, encoder: ResponseEncoder) -> bool:
         """Answer in the application's place, or break off; return whether the application is to blame.

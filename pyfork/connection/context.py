@@ -88,7 +88,7 @@ class ConnectionContext:
         limits: of a request.
         base_environ: from `pyfork.gateway.environ.base_environ`.
         wait: how to wait for a client.
-        progress: where to tell what happens.
+        make_progress: makes the place where one connection tells what happens; called once for each.
         access_log: None when nobody wants to know.
         proxies: the peers whose word on the client counts.
         can_keep_alive: whether this worker type serves a connection's next request as well.
@@ -103,10 +103,27 @@ class ConnectionContext:
     limits: Limits
     base_environ: Environ
     wait: Wait
-    progress: Progress
+    make_progress: Callable[[], Progress]
     access_log: AccessSink | None = None
     proxies: TrustedProxies = NOBODY
     can_keep_alive: bool = False
     warned_fields: set[str] = field(default_factory=set)
     clock: WallClock = field(default_factory=WallClock)
     pid: int = field(default_factory=os.getpid)
+
+
+class Line:
+    """One client's connection as the steps of the blocking shell see it.
+
+    Attributes:
+        sock: non-blocking.
+        context: of the listener.
+        progress: this connection's.
+    """
+
+    __slots__ = ("context", "progress", "sock")
+
+    def __init__(self, sock: socket, context: ConnectionContext) -> None:
+        self.sock = sock
+        self.context = context
+        self.progress = context.make_progress()

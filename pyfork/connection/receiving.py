@@ -1,9 +1,8 @@
 """Receiving a request's body, as the application asks for it."""
 
-import socket
 from time import monotonic
 
-from pyfork.connection.context import READABLE, ConnectionContext
+from pyfork.connection.context import READABLE, Line
 from pyfork.connection.sending import send_all
 from pyfork.errors import DisconnectedError, ProtocolError, RequestBodyError
 from pyfork.http1.parser import RequestParser
@@ -16,30 +15,27 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class BodyReceiver:
-    """Pulls one request's body from a non-blocking socket; `receive` is what `InputStream` calls.
+    """Pulls one request's body from a client; `receive` is what `InputStream` calls.
 
     Args:
-        sock: the client's.
-        context: of the connection.
+        line: the client's.
         parser: has just returned ``request``.
         request: the head.
         events: what the parser returned behind it.
         encoder: of the response; a 100 (Continue) must not follow its head.
     """
 
-    __slots__ = ("_context", "_encoder", "_error", "_events", "_expects_continue", "_parser", "_sock", "has_ended")
+    __slots__ = ("_encoder", "_error", "_events", "_expects_continue", "_line", "_parser", "has_ended")
 
     def __init__(
         self,
-        sock: socket.socket,
-        context: ConnectionContext,
+        line: Line,
         parser: RequestParser,
         request: Request,
         events: list[Event],
         encoder: ResponseEncoder,
     ) -> None:
-        self._sock = sock
-        self._context = context
+        self._line = line
         self._parser = parser
         self._events: list[Event] = []
         self._encoder = encoder
@@ -86,7 +82,7 @@ class BodyReceiver:
         """Return what the client sends next, b"" if it sends no more."""
         while True:
             try:
-                return self._sock.recv(READ_SIZE)
+                return self._line.sock.recv(READ_SIZE)
             except BlockingIOError:
                 self._wait()
             except OSError as error:
@@ -94,15 +90,15 @@ class BodyReceiver:
 
     def _wait(self) -> None:
         """Wait for the client, outside of the application's time."""
-        context = self._context
+        line = self._line
         if self._expects_continue:
             self._expects_continue = False
             if not self._encoder.head_sent:
-                send_all(self._sock, _CONTINUE, context)
-        timeout = context.http.body_timeout
-        context.progress.leave_application()
-        has_come = context.wait(self._sock, READABLE, monotonic() + timeout)
-        context.progress.enter_application()
+                send_all(line, _CONTINUE)
+        timeout = line.context.http.body_timeout
+        line.progress.leave_application()
+        has_come = line.context.wait(line.sock, READABLE, monotonic() + timeout)
+        line.progress.enter_application()
         if not has_come:
             self._error = ProtocolError(408, f"The request's body stopped for {timeout:g} s")
             raise RequestBodyError(self._error)

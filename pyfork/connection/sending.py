@@ -13,7 +13,7 @@ import sys
 import termios
 from time import monotonic
 
-from pyfork.connection.context import WRITABLE, ConnectionContext
+from pyfork.connection.context import WRITABLE, Line
 from pyfork.errors import ApplicationError, DisconnectedError
 from pyfork.gateway.file_wrapper import FileRegion
 
@@ -29,12 +29,13 @@ MSG_MORE = getattr(socket, "MSG_MORE", 0)  # Linux
 _INT = bytes(4)  # for ioctl(2) to write into
 
 
-def send_all(sock: socket.socket, data: bytes | memoryview, context: ConnectionContext, flags: int = 0) -> None:
-    """Send all of ``data`` on a non-blocking socket.
+def send_all(line: Line, data: bytes | memoryview, flags: int = 0) -> None:
+    """Send all of ``data``.
 
     Raises:
         DisconnectedError: the client has gone, or took nothing for ``write_timeout`` seconds.
     """
+    sock = line.sock
     try:
         sent = sock.send(data, flags)
     except BlockingIOError:
@@ -45,7 +46,7 @@ def send_all(sock: socket.socket, data: bytes | memoryview, context: ConnectionC
         return
     rest = memoryview(data)[sent:]
     while rest:
-        wait_writable(sock, context)
+        wait_writable(line)
         try:
             rest = rest[sock.send(rest, flags) :]
         except BlockingIOError:
@@ -54,29 +55,29 @@ def send_all(sock: socket.socket, data: bytes | memoryview, context: ConnectionC
             raise DisconnectedError(f"the client has gone: {error.strerror}") from error
 
 
-def send_region(sock: socket.socket, region: FileRegion, context: ConnectionContext) -> None:
+def send_region(line: Line, region: FileRegion) -> None:
     """Send a region of a file, with what goes before it; the file's own position stays where it is.
 
     Raises:
         DisconnectedError: the client has gone, or took nothing for ``write_timeout`` seconds.
         ApplicationError: the file became shorter meanwhile.
     """
-    send_all(sock, region.head, context, MSG_MORE)  # the kernel puts the file into the same segment
+    send_all(line, region.head, MSG_MORE)  # the kernel puts the file into the same segment
     offset, left = region.offset, region.count
     while left:
         try:
-            sent = _send_some(sock, region.fd, offset, left, context)
+            sent = _send_some(line, region.fd, offset, left)
         except BlockingIOError:
-            wait_writable(sock, context)
+            wait_writable(line)
             continue
         if not sent:
             raise ApplicationError(f"a file became {left} octets shorter while it was sent")
         offset += sent
         left -= sent
-        context.progress.enter_application()  # progress, though the client never made us wait
+        line.progress.enter_application()  # progress, though the client never made us wait
 
 
-def wait_writable(sock: socket.socket, context: ConnectionContext) -> None:
+def wait_writable(line: Line) -> None:
     """Wait until the kernel takes octets again.
 
     It does so only when a good part of its buffer is free (on Linux a third), which may be megabytes. A slow client
@@ -85,8 +86,9 @@ def wait_writable(sock: socket.socket, context: ConnectionContext) -> None:
     Raises:
         DisconnectedError: the client took none for ``write_timeout`` seconds.
     """
+    sock, context = line.sock, line.context
     timeout = context.http.write_timeout
-    context.progress.leave_application()
+    line.progress.leave_application()
     before = octets_unsent(sock)
     while not context.wait(sock, WRITABLE, monotonic() + timeout):
         now = octets_unsent(sock)
@@ -94,7 +96,7 @@ def wait_writable(sock: socket.socket, context: ConnectionContext) -> None:
             _silence(sock)
             raise DisconnectedError(f"the client took nothing for {timeout:g} s")
         before = now
-    context.progress.enter_application()
+    line.progress.enter_application()
 
 
 def octets_unsent(sock: socket.socket) -> int:
@@ -108,9 +110,9 @@ def octets_unsent(sock: socket.socket) -> int:
         return 0
 
 
-def _send_some(sock: socket.socket, fd: int, offset: int, count: int, context: ConnectionContext) -> int:
+def _send_some(line: Line, fd: int, offset: int, count: int) -> int:
     try:
-        return os.sendfile(sock.fileno(), fd, offset, min(count, MOST_SENT))
+        return os.sendfile(line.sock.fileno(), fd, offset, min(count, MOST_SENT))
     except BlockingIOError:
         raise
     except OSError as error:
@@ -119,7 +121,7 @@ def _send_some(sock: socket.socket, fd: int, offset: int, count: int, context: C
         if error.errno not in CANNOT_SENDFILE:
             raise DisconnectedError(f"the client has gone: {error.strerror}") from error
     data = os.pread(fd, min(count, READ_SIZE), offset)
-    send_all(sock, data, context)
+    send_all(line, data)
     return len(data)
 
 

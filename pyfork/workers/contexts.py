@@ -1,6 +1,7 @@
 """What the worker types that serve WSGI share: the context in which a listener's connections run."""
 
 import os
+from collections.abc import Callable
 
 from pyfork.connection.context import ConnectionContext, Progress, Wait, WallClock
 from pyfork.gateway.environ import base_environ
@@ -14,7 +15,7 @@ from pyfork.workers.loader import Application
 
 
 def make_contexts(
-    worker: Worker, application: Application, wait: Wait, progress: Progress
+    worker: Worker, application: Application, wait: Wait, make_progress: Callable[[], Progress]
 ) -> dict[int, ConnectionContext]:
     """Return a context for each listener, by its descriptor; called in the worker, after the import.
 
@@ -39,7 +40,7 @@ def make_contexts(
             limits=limits,
             base_environ=_environ_of(worker, told),
             wait=wait,
-            progress=progress,
+            make_progress=make_progress,
             access_log=access_log,
             proxies=proxies,
             can_keep_alive=worker.can_keep_alive,

@@ -84,7 +84,8 @@ class SyncWorker(Worker):
 
     def boot(self, application: Application) -> None:
         """Make the contexts in which connections run; one for each listener, as the environ differs."""
-        self._contexts = make_contexts(self, application, self._wait, TitledProgress(self.slot, self.title))
+        progress = TitledProgress(self.slot, self.title)
+        self._contexts = make_contexts(self, application, self._wait, lambda: progress)
 
     def run(self) -> None:
         """Serve until told to drain or orphaned."""

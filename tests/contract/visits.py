@@ -70,7 +70,7 @@ class Visit:
                 is_multiprocess=True,
             ),
             wait=self.wait,
-            progress=self.progress,
+            make_progress=lambda: self.progress,
             **{"access_log": self.access, "clock": WallClock(lambda: 0.0), **context},
         )
 

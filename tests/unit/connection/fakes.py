@@ -77,6 +77,7 @@ def make_context(application=None, *, waits=(), **changes):
     def wait(connection, events, deadline):
         return script.pop(0) if script else True
 
+    progress = FakeProgress()
     return ConnectionContext(
         application=application,
         http=HttpSettings(),
@@ -85,6 +86,6 @@ def make_context(application=None, *, waits=(), **changes):
             server_name="a", server_port="80", errors=ErrorStream(), is_multithread=False, is_multiprocess=True
         ),
         wait=wait,
-        progress=FakeProgress(),
+        make_progress=lambda: progress,
         **{"clock": WallClock(lambda: 0.0), **changes},
     )

@@ -22,7 +22,7 @@ def test_a_request_that_is_there_costs_five_calls():
     sock, context = FakeSocket(GET), make_context(hello)
     assert BlockingConnection(sock, ("192.0.2.7", 1), context).serve() is Outcome.CLOSED
     assert sock.calls == ["setblocking", "recv", "send", "recv", "close"]
-    assert context.progress.told == ["begin", "enter", "end"]
+    assert context.make_progress().told == ["begin", "enter", "end"]
 
 
 @pytest.mark.parametrize(

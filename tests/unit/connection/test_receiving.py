@@ -2,6 +2,7 @@
 
 import pytest
 
+from pyfork.connection.context import Line
 from pyfork.connection.receiving import BodyReceiver
 from pyfork.errors import DisconnectedError, ProtocolError, RequestBodyError
 from pyfork.http1.limits import Limits
@@ -15,7 +16,7 @@ def make_receiver(head, *receives, waits=()):
     request, *events = parser.feed(head)
     sock = FakeSocket(*receives)
     encoder = ResponseEncoder(request.method, request.http_version, False, b"")
-    return BodyReceiver(sock, make_context(waits=waits), parser, request, events, encoder), sock
+    return BodyReceiver(Line(sock, make_context(waits=waits)), parser, request, events, encoder), sock
 
 
 def head(length, rest=b"", fields=b""):

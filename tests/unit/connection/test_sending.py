@@ -3,6 +3,7 @@
 import pytest
 
 from pyfork.connection import sending
+from pyfork.connection.context import Line
 from pyfork.connection.sending import send_all
 from pyfork.errors import DisconnectedError
 from tests.unit.connection.fakes import FakeSocket, make_context
@@ -10,44 +11,44 @@ from tests.unit.connection.fakes import FakeSocket, make_context
 
 def test_what_goes_out_at_once_costs_one_call():
     """The worker is not asked to wait, and the application's time goes on."""
-    sock, context = FakeSocket(), make_context()
-    send_all(sock, b"hello", context)
-    assert sock.calls == ["send"]
-    assert context.progress.told == []
+    line = Line(FakeSocket(), make_context())
+    send_all(line, b"hello")
+    assert line.sock.calls == ["send"]
+    assert line.progress.told == []
 
 
 def test_the_rest_is_sent_after_each_wait():
     """As much as the client takes; a wait may end for nothing."""
-    sock, context = FakeSocket(sends=[None, 2, None, 1]), make_context()
-    send_all(sock, b"hello", context)
-    assert sock.sent == b"hello"
-    assert context.progress.told == ["leave", "enter"] * 4
+    line = Line(FakeSocket(sends=[None, 2, None, 1]), make_context())
+    send_all(line, b"hello")
+    assert line.sock.sent == b"hello"
+    assert line.progress.told == ["leave", "enter"] * 4
 
 
 @pytest.mark.parametrize("sends", [[BrokenPipeError(32, "Broken pipe")], [1, ConnectionResetError(104, "Reset")]])
 def test_a_client_that_has_gone_is_a_disconnect(sends):
     """At once or later."""
     with pytest.raises(DisconnectedError, match="the client has gone"):
-        send_all(FakeSocket(sends=sends), b"hello", make_context())
+        send_all(Line(FakeSocket(sends=sends), make_context()), b"hello")
 
 
 def test_a_client_that_takes_nothing_is_one_too():
     """The socket is shut down, so that nobody waits for it again."""
-    sock, context = FakeSocket(sends=[2]), make_context(waits=[False])
+    line = Line(FakeSocket(sends=[2]), make_context(waits=[False]))
     with pytest.raises(DisconnectedError, match="took nothing for 30 s"):
-        send_all(sock, b"hello", context)
-    assert sock.calls == ["send", "shutdown"]
-    assert context.progress.told == ["leave"]
+        send_all(line, b"hello")
+    assert line.sock.calls == ["send", "shutdown"]
+    assert line.progress.told == ["leave"]
 
 
 def test_a_client_that_takes_little_is_waited_for(monkeypatch):
     """The kernel reports a socket as writable only when much is free; what it still holds tells who reads."""
     held = [900, 600, 300]
     monkeypatch.setattr(sending, "octets_unsent", lambda sock: held.pop(0))
-    sock, context = FakeSocket(sends=[2]), make_context(waits=[False, False, True])
-    send_all(sock, b"hello", context)
-    assert sock.sent == b"hello"
-    assert context.progress.told == ["leave", "enter"]
+    line = Line(FakeSocket(sends=[2]), make_context(waits=[False, False, True]))
+    send_all(line, b"hello")
+    assert line.sock.sent == b"hello"
+    assert line.progress.told == ["leave", "enter"]
 
 
 @pytest.mark.parametrize("held", [[900, 900], [900, 600, 600]])
@@ -55,5 +56,5 @@ def test_it_is_not_waited_for_when_it_stops(monkeypatch, held):
     """Each wait counts for itself."""
     monkeypatch.setattr(sending, "octets_unsent", lambda sock: held.pop(0))
     with pytest.raises(DisconnectedError, match="took nothing for 30 s"):
-        send_all(FakeSocket(sends=[2]), b"hello", make_context(waits=[False, False]))
+        send_all(Line(FakeSocket(sends=[2]), make_context(waits=[False, False])), b"hello")
     assert held == []

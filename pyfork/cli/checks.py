@@ -13,7 +13,7 @@ from pyfork.config.schema import ServerSettings, Settings
 from pyfork.errors import ConfigurationError
 from pyfork.log import error as error_log
 from pyfork.process.privileges import check_privileges
-from pyfork.workers.registry import resolve_type
+from pyfork.workers.registry import check_type
 
 
 def check(loaded: Loaded, *, needs_application: bool = True) -> list[str]:
@@ -30,7 +30,7 @@ def check(loaded: Loaded, *, needs_application: bool = True) -> list[str]:
             "no application: name it on the command line, as in `pyfork myproject.wsgi:application`, or as app in the "
             "[server] table of server.toml"
         )
-    problems += _problems_of(lambda: resolve_type(settings.workers.type))
+    problems += _problems_of(lambda: check_type(settings.workers.type))
     problems += _problems_of(lambda: check_privileges(settings.server.user, settings.server.group))
     problems += _check_directories(settings.server)
     problems += _check_sockets(settings)

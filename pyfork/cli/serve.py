@@ -28,7 +28,7 @@ from pyfork.process.fds import raise_descriptor_limit
 from pyfork.process.privileges import find_owner
 from pyfork.process.signals import disregard, ignore, raise_in_main_thread, unblock_all
 from pyfork.workers.base import worker_main
-from pyfork.workers.registry import TYPES, resolve_type
+from pyfork.workers.registry import LIBRARIES, TYPES, resolve_type
 
 SPARE_DESCRIPTORS = 100
 """What the arbiter or a worker has open beside connections: listeners, pipes, logs, the application's files."""
@@ -125,9 +125,11 @@ def _open(loaded: Loaded) -> tuple[Generation, Pidfile | None]:
 
 
 def _make_generation(loaded: Loaded, listeners: tuple[BoundListener, ...]) -> Generation:
-    worker_class = TYPES[resolve_type(loaded.settings.workers.type)]
-    # Before any fork: an upgrade of pyfork on disk must not give old arbiters workers of the new version.
-    importlib.import_module(worker_class.partition(":")[0])
+    worker_type = resolve_type(loaded.settings.workers.type)
+    worker_class = TYPES[worker_type]
+    if worker_type not in LIBRARIES:
+        # Before any fork: an upgrade of pyfork on disk must not give old arbiters workers of the new version.
+        importlib.import_module(worker_class.partition(":")[0])
     return Generation(loaded, listeners, worker_class)
 
 

@@ -23,6 +23,8 @@ from pyfork.config.values import Raw, read_value
 from pyfork.errors import ConfigurationError
 
 DEFAULT_FILE = "server.toml"
+THREADLESS = ("sync", "async", "selectors", "gevent")
+"""Worker types that have no use for `workers.threads`."""
 DEFAULT = "default"
 """The origin of a value that nobody gave."""
 
@@ -113,8 +115,9 @@ def examine(request: LoadRequest) -> Examined:
     if not any("proxy.trusted" in source for source in sources):
         sources.append(read_forwarded_allow_ips(request.environ))
     values, origins = _merge(sources, problems)
+    warnings += _let_threads_choose(values, origins)
     settings = _build(values, request.directory, problems)
-    loaded = Loaded(settings, MappingProxyType(origins), (*warnings, *_doubts(settings)), file)
+    loaded = Loaded(settings, MappingProxyType(origins), tuple(warnings), file)
     return Examined(loaded, tuple(problems), has_application)
 
 
@@ -147,6 +150,21 @@ def _merge(sources: list[Mapping[str, Raw]], problems: list[str]) -> tuple[dict[
             values[name] = _try(partial(read_value, SETTINGS[name], raw), problems, values[name])
             origins[name] = raw.origin
     return values, origins
+
+
+def _let_threads_choose(values: dict[str, Any], origins: dict[str, str]) -> list[str]:
+    """Make sync with several threads threadpool, as gunicorn makes it gthread; return what there is to warn of."""
+    threads, worker_type = values["workers.threads"], values["workers.type"]
+    if threads == 1 or worker_type not in THREADLESS:
+        return []
+    if worker_type != "sync":
+        return [f"workers.threads = {threads} is not used: a worker of type {worker_type} has no threads"]
+    is_chosen = origins["workers.type"] != DEFAULT
+    values["workers.type"] = "threadpool"
+    origins["workers.type"] = f"because of workers.threads, from {origins['workers.threads']}"
+    if not is_chosen:
+        return []
+    return [f"workers.type is sync and workers.threads is {threads}: threadpool serves, as gthread does in gunicorn"]
 
 
 def _build(values: dict[str, Any], directory: str, problems: list[str]) -> Settings:
@@ -188,15 +206,3 @@ def absolute(path: str, base: str) -> str:
     if path in {"", "."}:
         return base
     return os.path.join(base, path)
-
-
-def _doubts(settings: Settings) -> list[str]:
-    """Return warnings of values that are valid and will not do what they seem to."""
-    workers = settings.workers
-    if workers.type == "sync" and workers.threads > 1:
-        doubt = (
-            f"workers.threads = {workers.threads}: threads need the worker type threadpool, which this version does "
-            "not have; sync serves one request at a time (raise workers.count instead)"
-        )
-        return [doubt]
-    return []

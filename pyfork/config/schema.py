@@ -175,7 +175,12 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     type: Annotated[
         str,
-        Meta(description="The type of worker. This version has `sync`: one request at a time."),
+        Meta(
+            description="The type of worker: `sync` (one request at a time), `threadpool` (the application on "
+            "`threads` threads; also called `thread` and `gthread`), `async` (one loop, the application in line; also "
+            "`selectors`) or `gevent` (a greenlet for each connection; needs `pyfork[gevent]`). With `threads` above 1 "
+            "`sync` means `threadpool`, as it means gthread in gunicorn."
+        ),
         Option(("-k", "--worker-class", "--worker-type"), "TYPE"),
     ] = "sync"
     count: Annotated[
@@ -190,12 +195,22 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 1
     threads: Annotated[
         int,
-        Meta(ge=1, le=1024, description="Threads of a worker. `sync` has one; more need a type that comes later."),
+        Meta(
+            ge=1,
+            le=1024,
+            description="Threads of a `threadpool` worker that run the application. More than 1 make the default type "
+            "`threadpool`; `async` and `gevent` have no use for it.",
+        ),
         Option(("--threads",), "N"),
     ] = 1
     connections: Annotated[
         int,
-        Meta(ge=1, le=1_000_000, description="Connections that a worker may hold at once. `sync` holds one."),
+        Meta(
+            ge=1,
+            le=1_000_000,
+            description="Connections that a `threadpool`, `async` or `gevent` worker may hold at once, idle ones "
+            "included. `sync` holds one.",
+        ),
         Option(("--worker-connections",), "N"),
     ] = 1000
     timeout: Annotated[
@@ -228,8 +243,8 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=LONGEST,
-            description="Seconds that an idle connection is kept for the next request. `sync` closes each connection "
-            "after its response.",
+            description="Seconds that an idle connection is kept for the next request; 0 closes each connection after "
+            "its response, as `sync` always does.",
         ),
         Option(("--keep-alive",), "SECONDS"),
     ] = 5

@@ -125,11 +125,32 @@ def test_a_socket_path_must_fit_when_it_is_absolute(tmp_path):
 
 
 def test_values_that_do_nothing_are_doubted(tmp_path):
-    """sync has no threads, and an unknown variable may be a slip."""
-    warnings = ask(tmp_path, environ={"PYFORK_SERVICE_HOST": "x"}, overrides={"workers.threads": ("2", "-")}).warnings
-    assert len(warnings) == 2
-    assert "threads need the worker type threadpool, which this version does not have" in warnings[1]
+    """async has no threads, and an unknown variable may be a slip."""
+    overrides = {"workers.threads": ("2", "-"), "workers.type": ("async", "-")}
+    loaded = ask(tmp_path, environ={"PYFORK_SERVICE_HOST": "x"}, overrides=overrides)
+    assert len(loaded.warnings) == 2
+    assert loaded.warnings[1] == "workers.threads = 2 is not used: a worker of type async has no threads"
+    assert loaded.settings.workers.type == "async"
     assert ask(tmp_path).warnings == ()
+
+
+def test_threads_choose_the_threadpool(tmp_path):
+    """As in gunicorn, from whatever source; the origin says why."""
+    loaded = ask(tmp_path, environ={"PYFORK_WORKERS_THREADS": "4"})
+    assert loaded.settings.workers.type == "threadpool"
+    assert loaded.origins["workers.type"] == "because of workers.threads, from environment PYFORK_WORKERS_THREADS"
+    assert loaded.warnings == ()
+    assert ask(tmp_path, "[workers]\nthreads = 1").settings.workers.type == "sync"
+    assert ask(tmp_path, "[workers]\nthreads = 4\ntype = 'thread'").settings.workers.type == "thread"
+
+
+def test_sync_with_threads_is_the_threadpool_too(tmp_path):
+    """gunicorn takes gthread for an explicit sync with threads; here a warning says so."""
+    loaded = ask(tmp_path, "[workers]\nthreads = 4\ntype = 'sync'")
+    assert loaded.settings.workers.type == "threadpool"
+    assert loaded.warnings == (
+        "workers.type is sync and workers.threads is 4: threadpool serves, as gthread does in gunicorn",
+    )
 
 
 @pytest.mark.parametrize(

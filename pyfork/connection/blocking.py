@@ -83,7 +83,7 @@ class BlockingConnection:
         self._sock = sock
         self._peer = peer
         self._context = context
-        self._line = Line(sock, context)
+        self._line = Line(sock, peer, context)
         self._parser = RequestParser(context.limits)
         self._events: list[Event] = []  # behind the head that was returned last
         self._answer_sent = b""  # in the application's place
@@ -191,7 +191,7 @@ class BlockingConnection:
         """
         context = self._context
         progress = self._line.progress
-        keep_alive = context.can_keep_alive and request.keep_alive
+        keep_alive = context.persistence.is_allowed and request.keep_alive
         encoder = ResponseEncoder(request.method, request.http_version, keep_alive, context.clock.date())
         receiver = None
         body = EMPTY_INPUT

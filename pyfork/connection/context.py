@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from socket import socket
-from typing import Protocol
+from typing import Any, Protocol
 
 from pyfork.config.schema import HttpSettings
 from pyfork.gateway.environ import Environ
@@ -78,6 +78,17 @@ class WallClock:
         return self._date
 
 
+@dataclass(slots=True)
+class Persistence:
+    """Whether connections persist (RFC 9112, section 9.3): one for all of a worker, which changes it when it drains.
+
+    Attributes:
+        is_allowed: a response may leave its connection open for another request.
+    """
+
+    is_allowed: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionContext:
     """What all connections of one listener share, in one worker.
@@ -91,7 +102,7 @@ class ConnectionContext:
         make_progress: makes the place where one connection tells what happens; called once for each.
         access_log: None when nobody wants to know.
         proxies: the peers whose word on the client counts.
-        can_keep_alive: whether this worker type serves a connection's next request as well.
+        persistence: whether a connection may go on to a next request.
         warned_fields: hop-by-hop names that the application was warned of: once for each worker, so its contexts
             share one set.
         clock: the wall clock; shared too.
@@ -106,24 +117,31 @@ class ConnectionContext:
     make_progress: Callable[[], Progress]
     access_log: AccessSink | None = None
     proxies: TrustedProxies = NOBODY
-    can_keep_alive: bool = False
+    persistence: Persistence = field(default_factory=lambda: Persistence(is_allowed=False))
     warned_fields: set[str] = field(default_factory=set)
     clock: WallClock = field(default_factory=WallClock)
     pid: int = field(default_factory=os.getpid)
 
 
 class Line:
-    """One client's connection as the steps of the blocking shell see it.
+    """One client's connection, as whatever concerns it is told of it.
 
     Attributes:
         sock: non-blocking.
+        peer: the client's address, as ``accept`` returned it.
         context: of the listener.
         progress: this connection's.
     """
 
-    __slots__ = ("context", "progress", "sock")
+    __slots__ = ("context", "peer", "progress", "sock")
 
-    def __init__(self, sock: socket, context: ConnectionContext) -> None:
+    def __init__(self, sock: socket, peer: Any, context: ConnectionContext) -> None:
         self.sock = sock
+        self.peer = peer
         self.context = context
         self.progress = context.make_progress()
+
+    @property
+    def remote(self) -> str:
+        """The client's address, "" for a unix socket."""
+        return self.peer[0] if isinstance(self.peer, tuple) else ""

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 
-from pyfork.connection.context import ConnectionContext, Progress, Wait, WallClock
+from pyfork.connection.context import ConnectionContext, Persistence, Progress, Wait, WallClock
 from pyfork.gateway.environ import base_environ
 from pyfork.gateway.errors import ErrorStream
 from pyfork.gateway.forwarded import TrustedProxies
@@ -33,6 +33,7 @@ def make_contexts(
     proxies = TrustedProxies(worker.settings.proxy.trusted)
     warned: set[str] = set()
     clock = WallClock()
+    persistence = Persistence(is_allowed=worker.can_keep_alive and http.keep_alive > 0)
     return {
         listener.fileno(): ConnectionContext(
             application=application,
@@ -43,7 +44,7 @@ def make_contexts(
             make_progress=make_progress,
             access_log=access_log,
             proxies=proxies,
-            can_keep_alive=worker.can_keep_alive,
+            persistence=persistence,
             warned_fields=warned,
             clock=clock,
         )

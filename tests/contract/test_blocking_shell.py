@@ -7,7 +7,7 @@ from wsgiref.validate import validator
 import pytest
 
 from pyfork.connection.blocking import BlockingConnection, Outcome
-from pyfork.connection.context import READABLE
+from pyfork.connection.context import READABLE, Persistence
 from pyfork.http1.limits import MAX_FEED, Limits
 from tests.contract.visits import PEER, PLAIN, echo, get, post, returning
 
@@ -330,7 +330,7 @@ def test_a_context_may_keep_connections_alive(visit):
         return returning(b"hello")(environ, start_response)
 
     moves = [get("/1") + get("/2"), post(b"body", target="/3"), get("/4", "Connection: close\r\n"), get("/5")]
-    served = visit(application, *moves, can_keep_alive=True)
+    served = visit(application, *moves, persistence=Persistence(is_allowed=True))
     assert seen == ["/1", "/2", "/3", "/4"]
     assert served.received.count(b"HTTP/1.1 200 OK") == 4
     assert served.received.count(b"Connection: close") == 1
@@ -339,5 +339,5 @@ def test_a_context_may_keep_connections_alive(visit):
 
 def test_an_unread_body_ends_a_kept_connection(visit):
     """It cannot be told from the next request before it has come."""
-    served = visit(returning(b"a"), post(length=9), can_keep_alive=True)
+    served = visit(returning(b"a"), post(length=9), persistence=Persistence(is_allowed=True))
     assert served.outcome is Outcome.LINGER

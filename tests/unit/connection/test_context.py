@@ -31,6 +31,6 @@ def test_events_are_those_of_poll():
 def test_connections_are_closed_after_each_response_by_default():
     """As sync does; nobody listens to the access log either."""
     context = make_context()
-    assert not context.can_keep_alive
+    assert not context.persistence.is_allowed
     assert context.access_log is None
     assert context.warned_fields == set()

@@ -16,7 +16,7 @@ def make_receiver(head, *receives, waits=()):
     request, *events = parser.feed(head)
     sock = FakeSocket(*receives)
     encoder = ResponseEncoder(request.method, request.http_version, False, b"")
-    return BodyReceiver(Line(sock, make_context(waits=waits)), parser, request, events, encoder), sock
+    return BodyReceiver(Line(sock, None, make_context(waits=waits)), parser, request, events, encoder), sock
 
 
 def head(length, rest=b"", fields=b""):

@@ -11,7 +11,7 @@ from tests.unit.connection.fakes import FakeSocket, make_context
 
 def test_what_goes_out_at_once_costs_one_call():
     """The worker is not asked to wait, and the application's time goes on."""
-    line = Line(FakeSocket(), make_context())
+    line = Line(FakeSocket(), None, make_context())
     send_all(line, b"hello")
     assert line.sock.calls == ["send"]
     assert line.progress.told == []
@@ -19,7 +19,7 @@ def test_what_goes_out_at_once_costs_one_call():
 
 def test_the_rest_is_sent_after_each_wait():
     """As much as the client takes; a wait may end for nothing."""
-    line = Line(FakeSocket(sends=[None, 2, None, 1]), make_context())
+    line = Line(FakeSocket(sends=[None, 2, None, 1]), None, make_context())
     send_all(line, b"hello")
     assert line.sock.sent == b"hello"
     assert line.progress.told == ["leave", "enter"] * 4
@@ -29,12 +29,12 @@ def test_the_rest_is_sent_after_each_wait():
 def test_a_client_that_has_gone_is_a_disconnect(sends):
     """At once or later."""
     with pytest.raises(DisconnectedError, match="the client has gone"):
-        send_all(Line(FakeSocket(sends=sends), make_context()), b"hello")
+        send_all(Line(FakeSocket(sends=sends), None, make_context()), b"hello")
 
 
 def test_a_client_that_takes_nothing_is_one_too():
     """The socket is shut down, so that nobody waits for it again."""
-    line = Line(FakeSocket(sends=[2]), make_context(waits=[False]))
+    line = Line(FakeSocket(sends=[2]), None, make_context(waits=[False]))
     with pytest.raises(DisconnectedError, match="took nothing for 30 s"):
         send_all(line, b"hello")
     assert line.sock.calls == ["send", "shutdown"]
@@ -45,7 +45,7 @@ def test_a_client_that_takes_little_is_waited_for(monkeypatch):
     """The kernel reports a socket as writable only when much is free; what it still holds tells who reads."""
     held = [900, 600, 300]
     monkeypatch.setattr(sending, "octets_unsent", lambda sock: held.pop(0))
-    line = Line(FakeSocket(sends=[2]), make_context(waits=[False, False, True]))
+    line = Line(FakeSocket(sends=[2]), None, make_context(waits=[False, False, True]))
     send_all(line, b"hello")
     assert line.sock.sent == b"hello"
     assert line.progress.told == ["leave", "enter"]
@@ -56,5 +56,5 @@ def test_it_is_not_waited_for_when_it_stops(monkeypatch, held):
     """Each wait counts for itself."""
     monkeypatch.setattr(sending, "octets_unsent", lambda sock: held.pop(0))
     with pytest.raises(DisconnectedError, match="took nothing for 30 s"):
-        send_all(Line(FakeSocket(sends=[2]), make_context(waits=[False, False])), b"hello")
+        send_all(Line(FakeSocket(sends=[2]), None, make_context(waits=[False, False])), b"hello")
     assert held == []

@@ -21,8 +21,8 @@ def test_unknown_type_lists_the_known() -> None:
     ) as caught:
         resolve_type("snyc")
     assert len(caught.value.problems) == 1
-    with pytest.raises(ConfigurationError, match=r"'tornado' \(known"):
-        resolve_type("tornado")
+    with pytest.raises(ConfigurationError, match=r"'uwsgi' \(known"):
+        resolve_type("uwsgi")
 
 
 def test_aliases_are_gunicorns_and_the_older_names() -> None:

@@ -206,6 +206,7 @@ class ArbiterLoop:
         generation = self._generations[action.generation]
         try:
             slot_index = self._children.free_slot()
+            self._scoreboard.reserve(slot_index)
             spawned = spawn_worker(
                 lambda heartbeat_fd, lifeline_fd: Handoff(
                     number=action.number,

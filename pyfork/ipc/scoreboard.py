@@ -48,6 +48,7 @@ class Word(IntEnum):
     SEQUENCE = 10
     STARTED = 11
     LENGTHS = 12
+    LOAD = 14
     HISTOGRAM = 16
 
 
@@ -70,6 +71,9 @@ _CONNECTIONS, _IN_FLIGHT, _IN_APPLICATION = (
 )
 _BUSY, _SEQUENCE, _STARTED = int(Word.BUSY), int(Word.SEQUENCE), int(Word.STARTED)
 _LENGTHS, _HISTOGRAM = int(Word.LENGTHS), int(Word.HISTOGRAM)
+_LOAD = int(Word.LOAD)
+_IN_USE = 1
+"""The word of the arbiter's slot that has the number of slots that have been in use; it only grows."""
 _METHOD_AT = 512
 _PATH_AT = _METHOD_AT + _METHOD_OCTETS
 
@@ -166,6 +170,14 @@ class Slot:
         """Say how many connections are open; called in the worker."""
         self._words[_CONNECTIONS] = count
 
+    def set_load(self, load: int) -> None:
+        """Say how much of the workers' common load this one has, for the others; called in the worker.
+
+        Args:
+            load: its connections and one; 0 when it accepts nothing, so that the others do not count it.
+        """
+        self._words[_LOAD] = load
+
     # In the arbiter (and in whoever looks on).
 
     def clear(self) -> None:
@@ -216,6 +228,7 @@ class Scoreboard:
         self._mapping = mmap.mmap(-1, (SLOTS + 1) * _SLOT_OCTETS)
         self._view = memoryview(self._mapping)
         self._arbiter = self._view[:_SLOT_OCTETS].cast("Q")
+        self._all_loads = self._view[_SLOT_OCTETS:].cast("Q")[_LOAD::_SLOT_WORDS]
 
     def slot(self, index: int) -> Slot:
         """Return slot ``index`` (0 to 1 023).
@@ -227,6 +240,14 @@ class Scoreboard:
             raise IndexError(f"the scoreboard has no slot {index}")
         start = (index + 1) * _SLOT_OCTETS
         return Slot(self._view[start : start + _SLOT_OCTETS])
+
+    def reserve(self, index: int) -> None:
+        """Say that slot ``index`` and those below it may be in use; called in the arbiter, before a fork."""
+        self._arbiter[_IN_USE] = max(self._arbiter[_IN_USE], index + 1)
+
+    def loads(self) -> list[int]:
+        """Return what each worker last said of its load (`Slot.set_load`), by slot; 0 for a slot without a worker."""
+        return self._all_loads[: self._arbiter[_IN_USE]].tolist()
 
     @property
     def is_stopping(self) -> bool:

@@ -79,3 +79,17 @@ def test_there_is_no_slot_beyond(index: int) -> None:
     """An index out of range is an error, not the arbiter's slot."""
     with pytest.raises(IndexError):
         Scoreboard().slot(index)
+
+
+def test_loads_are_read_of_all_slots_that_have_been_in_use() -> None:
+    """One look shows the load of every worker, in the order of the slots; a cleared slot shows none."""
+    board = Scoreboard()
+    assert board.loads() == []
+    board.reserve(2)
+    board.reserve(0)
+    board.slot(0).set_load(11)
+    board.slot(2).set_load(4)
+    board.slot(3).set_load(7)
+    assert board.loads() == [11, 0, 4]
+    board.slot(2).clear()
+    assert board.loads() == [11, 0, 0]

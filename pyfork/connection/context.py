@@ -78,6 +78,11 @@ class WallClock:
         return self._date
 
 
+def cannot_wait(_connection: socket, _events: int, _deadline: float, /) -> bool:
+    """Be the `Wait` of workers whose loop waits for all of their connections."""
+    raise AssertionError("nobody waits for one connection here")
+
+
 @dataclass(slots=True)
 class Persistence:
     """Whether connections persist (RFC 9112, section 9.3): one for all of a worker, which changes it when it drains.
@@ -98,7 +103,7 @@ class ConnectionContext:
         http: the deadlines.
         limits: of a request.
         base_environ: from `pyfork.gateway.environ.base_environ`.
-        wait: how to wait for a client.
+        wait: how to wait for a client, in the blocking shell; where there is a loop, that waits.
         make_progress: makes the place where one connection tells what happens; called once for each.
         access_log: None when nobody wants to know.
         proxies: the peers whose word on the client counts.
@@ -113,8 +118,8 @@ class ConnectionContext:
     http: HttpSettings
     limits: Limits
     base_environ: Environ
-    wait: Wait
     make_progress: Callable[[], Progress]
+    wait: Wait = cannot_wait
     access_log: AccessSink | None = None
     proxies: TrustedProxies = NOBODY
     persistence: Persistence = field(default_factory=lambda: Persistence(is_allowed=False))

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 
-from pyfork.connection.context import ConnectionContext, Persistence, Progress, Wait, WallClock
+from pyfork.connection.context import ConnectionContext, Persistence, Progress, Wait, WallClock, cannot_wait
 from pyfork.gateway.environ import base_environ
 from pyfork.gateway.errors import ErrorStream
 from pyfork.gateway.forwarded import TrustedProxies
@@ -15,7 +15,7 @@ from pyfork.workers.loader import Application
 
 
 def make_contexts(
-    worker: Worker, application: Application, wait: Wait, make_progress: Callable[[], Progress]
+    worker: Worker, application: Application, make_progress: Callable[[], Progress], wait: Wait = cannot_wait
 ) -> dict[int, ConnectionContext]:
     """Return a context for each listener, by its descriptor; called in the worker, after the import.
 
@@ -40,8 +40,8 @@ def make_contexts(
             http=http,
             limits=limits,
             base_environ=_environ_of(worker, told),
-            wait=wait,
             make_progress=make_progress,
+            wait=wait,
             access_log=access_log,
             proxies=proxies,
             persistence=persistence,

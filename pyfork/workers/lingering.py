@@ -9,10 +9,12 @@ closed for being late.
 
 import contextlib
 import math
-import select
 import socket
 from dataclasses import dataclass
 from time import monotonic
+
+from pyfork.connection.context import READABLE
+from pyfork.workers.poller import Poller
 
 MOST_SOCKETS = 64
 IDLE_TIMEOUT = 5.0
@@ -40,7 +42,7 @@ class LingeringSockets:
         epoll: the loop's; sockets are added to it and removed from it here.
     """
 
-    def __init__(self, epoll: select.epoll) -> None:
+    def __init__(self, epoll: Poller) -> None:
         self._epoll = epoll
         self._sockets: dict[int, _Lingering] = {}
 
@@ -54,7 +56,7 @@ class LingeringSockets:
         now = monotonic()
         connection.setblocking(False)
         self._sockets[connection.fileno()] = _Lingering(connection, now + IDLE_TIMEOUT, now + LINGER_TIMEOUT)
-        self._epoll.register(connection.fileno(), select.EPOLLIN)
+        self._epoll.register(connection.fileno(), READABLE)
 
     def read(self, fd: int) -> None:
         """Read and forget what came on ``fd``; close it at its end."""

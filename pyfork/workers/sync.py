@@ -85,7 +85,7 @@ class SyncWorker(Worker):
     def boot(self, application: Application) -> None:
         """Make the contexts in which connections run; one for each listener, as the environ differs."""
         progress = TitledProgress(self.slot, self.title)
-        self._contexts = make_contexts(self, application, self._wait, lambda: progress)
+        self._contexts = make_contexts(self, application, lambda: progress, self._wait)
 
     def run(self) -> None:
         """Serve until told to drain or orphaned."""

@@ -1,0 +1,63 @@
+"""A request's body that is read whole before the application runs: in memory, and beyond a size in a temporary file."""
+
+import tempfile
+from typing import IO
+
+from pyfork.gateway.input import EMPTY_INPUT, InputStream
+
+MOST_IN_MEMORY = 512 * 1024
+"""Octets; waitress draws the line at 512 KiB as well."""
+_READ_SIZE = 64 * 1024
+
+
+class IncomingBody:
+    """Collects one body as it comes.
+
+    Attributes:
+        octets: how many have come.
+    """
+
+    __slots__ = ("_file", "_pieces", "octets")
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._file: IO[bytes] | None = None
+        self.octets = 0
+
+    def add(self, data: bytes) -> None:
+        """Take the next octets.
+
+        Raises:
+            OSError: the temporary file cannot be written.
+        """
+        self.octets += len(data)
+        if self._file is not None:
+            self._file.write(data)
+            return
+        self._pieces.append(data)
+        if self.octets > MOST_IN_MEMORY:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 (close() closes it)
+            self._file.writelines(self._pieces)
+            self._pieces.clear()
+
+    def open(self) -> InputStream:
+        """Return ``wsgi.input``; the body is complete.
+
+        Raises:
+            OSError: the temporary file cannot be written.
+        """
+        if self._file is not None:
+            file = self._file
+            file.seek(0)
+            return InputStream(lambda: file.read(_READ_SIZE))
+        if not self.octets:
+            return EMPTY_INPUT
+        pieces = [b"".join(self._pieces)]
+        self._pieces.clear()
+        return InputStream(lambda: pieces.pop() if pieces else b"")
+
+    def close(self) -> None:
+        """Remove the temporary file, if there is one."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None

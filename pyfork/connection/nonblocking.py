@@ -1,0 +1,459 @@
+"""The non-blocking shell: many connections on one loop (worker types async and threadpool).
+
+The loop calls `NonblockingConnection.on_event` when the kernel has news, and `NonblockingConnection.on_deadline` when
+`NonblockingConnection.deadline` has passed: a float that a sweep looks at, because a timer for each request would cost
+more than the rest of its waiting. The phases of a connection:
+
+- READING: a head is awaited: for ``keep_alive`` its first octet, then for ``header_timeout`` the whole of it.
+- BODY: the body is read whole before the application runs (`incoming`): each wait for more may take ``body_timeout``.
+- RUNNING: the application has it, in line or on a thread, and nobody else touches the connection. What the kernel
+  reports meanwhile (a pipelined request, or the client's end) would be reported over and over: such a connection is
+  taken out of the loop until the application is done. The common one is not, and costs no system call.
+- SENDING: the client does not take what is there (`outgoing`): it has ``write_timeout`` to take any of it. The
+  application is not asked for more, and no thread is held.
+- ENDED: the socket belongs to nobody, or to the sockets that linger.
+
+The application runs in `NonblockingConnection.run`, which the worker calls where it wants it to run, and what follows
+from it is done in `NonblockingConnection.settle`, in the loop's thread.
+
+An ordinary request is one ``recv``, one ``send`` and no other system call: it never leaves the head of this file's
+path `on_event`, `_proceed`, `run`, `settle`. Nobody reads ahead: one feed is at most `MAX_FEED` octets, the parser
+stops behind each message, and after `MOST_IN_A_ROW` of one client's requests the others have their turn.
+"""
+
+import contextlib
+import logging
+import math
+import tempfile
+from enum import Enum
+from socket import socket
+from time import monotonic
+from typing import Any, Protocol
+
+from pyfork.connection.answer import Answer, log_refusal, refuse
+from pyfork.connection.context import READABLE, WRITABLE, ConnectionContext, Line
+from pyfork.connection.ending import may_close_destroy, reset, shut_down
+from pyfork.connection.incoming import IncomingBody
+from pyfork.connection.outgoing import Outgoing
+from pyfork.connection.sending import octets_unsent
+from pyfork.errors import ApplicationError, DisconnectedError, ProtocolError
+from pyfork.gateway.input import EMPTY_INPUT, InputStream
+from pyfork.gateway.wsgi import Sendable
+from pyfork.http1.limits import MAX_FEED
+from pyfork.http1.parser import RequestParser
+from pyfork.http1.request import EndOfMessage, Event, Request
+from pyfork.http1.response import ResponseEncoder
+
+BODY_READ = 64 * 1024
+"""Octets for each read of a body: it has been announced, so this is no reading ahead."""
+MOST_IN_A_ROW = 16
+"""Pipelined requests, and blocks of a response, for one client before the others have their turn."""
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+_log = logging.getLogger("pyfork.error")
+
+
+class Phase(Enum):
+    """What the connection is at; see the head of the module."""
+
+    READING = "a head is awaited"
+    BODY = "a body is awaited"
+    RUNNING = "the application has it"
+    SENDING = "the client does not take what is there"
+    ENDED = "it is not ours any more"
+
+
+_READING, _BODY, _RUNNING, _SENDING = Phase.READING, Phase.BODY, Phase.RUNNING, Phase.SENDING
+
+
+class Host(Protocol):
+    """The worker, as its connections see it; all of it is called in the loop's thread."""
+
+    def watch(self, connection: "NonblockingConnection", events: int) -> None:
+        """Report these events of the connection from now on, none at all when 0; set its ``watched``."""
+
+    def start(self, connection: "NonblockingConnection") -> bool:
+        """Have ``connection.run()`` called. In line: return what ``connection.settle()`` returns then; else False."""
+
+    def soon(self, connection: "NonblockingConnection") -> None:
+        """Call ``connection.resume()`` in the loop's next turn."""
+
+    def forget(self, connection: "NonblockingConnection") -> None:
+        """The connection has ended; its socket is still open."""
+
+    def linger(self, sock: socket) -> None:
+        """Read and forget what comes, and close the socket at its end; its writing side is shut down."""
+
+
+class NonblockingConnection(Line):
+    """One client's connection, in the worker that accepted it.
+
+    Args:
+        sock: just accepted; it belongs to the connection.
+        peer: the client's address, as ``accept`` returned it.
+        context: of the listener.
+        host: the worker; it watches the socket for `READABLE` already.
+
+    Attributes:
+        phase: what it is at.
+        deadline: when `on_deadline` is to be called (monotonic seconds).
+        watched: the events that it is watched for.
+    """
+
+    __slots__ = (
+        "_answer",
+        "_body",
+        "_host",
+        "_is_idle",
+        "_outgoing",
+        "_parser",
+        "_request",
+        "_unsent",
+        "deadline",
+        "phase",
+        "watched",
+    )
+
+    def __init__(self, sock: socket, peer: Any, context: ConnectionContext, host: Host) -> None:
+        super().__init__(sock, peer, context)
+        sock.setblocking(False)
+        self._host = host
+        self._parser = RequestParser(context.limits)
+        self._is_idle = False  # a request has been answered, and of the next not one octet has come
+        self._request: Request | None = None  # whose body is awaited
+        self._body: IncomingBody | None = None
+        self._answer: Answer | None = None
+        self._outgoing: Outgoing | None = None
+        self._unsent = 0  # octets that the kernel held when `deadline` was set
+        self.phase = _READING
+        self.watched = READABLE
+        self.deadline = monotonic() + context.http.header_timeout
+
+    # What the loop calls.
+
+    def on_event(self, _events: int) -> None:
+        """Deal with what the kernel reports."""
+        phase = self.phase
+        if phase is _READING or phase is _BODY:
+            self._read()
+        elif phase is _SENDING:
+            self._write_on()
+        elif phase is _RUNNING:
+            self._host.watch(self, 0)
+
+    def on_deadline(self, now: float) -> None:
+        """Deal with a client that took too long; ``now`` is monotonic."""
+        http = self.context.http
+        if self.phase is _READING:
+            if self._parser.is_idle:
+                self._finish(must_reset=False)
+            else:
+                self._refuse(ProtocolError(408, "The request did not come in time"))
+        elif self.phase is _BODY:
+            self._refuse(ProtocolError(408, f"The request's body stopped for {http.body_timeout:g} s"))
+        elif self.phase is _SENDING:
+            unsent = octets_unsent(self.sock)
+            if unsent < self._unsent:  # it takes little; the kernel calls it writable when much is free
+                self._unsent = unsent
+                self.deadline = now + http.write_timeout
+            else:
+                self._give_up(DisconnectedError(f"the client took nothing for {http.write_timeout:g} s"))
+
+    def resume(self) -> None:
+        """Go on, after `Host.soon`, or after the application ran elsewhere and `settle` returned True."""
+        if self._answer is None:
+            self.phase = _READING
+            if self.watched != READABLE:
+                self._host.watch(self, READABLE)
+            self._proceed(self._parser.feed(b""))
+        elif self._host.start(self):
+            self._proceed(self._parser.feed(b""))
+
+    def retire(self, now: float) -> None:
+        """Wait no longer than ``keep_alive`` for a request that has not begun: the worker is to end."""
+        if self.phase is _READING and self._parser.is_idle:
+            self.deadline = min(self.deadline, now + self.context.http.keep_alive)
+
+    def close_if_idle(self) -> None:
+        """Wait for no further request: the arbiter is gone."""
+        if self.phase is _READING and self._parser.is_idle:
+            self._finish(must_reset=False)
+
+    # What the worker calls where the application is to run.
+
+    def run(self) -> None:
+        """Have the application go on until the response is complete or the client does not keep up.
+
+        Raises:
+            QuitNow: the worker is to end at once.
+        """
+        answer = self._answer
+        assert answer is not None  # noqa: S101 (the phase)
+        for _ in range(MOST_IN_A_ROW):
+            if answer.is_finished:  # the client has gone
+                break
+            data = answer.produce()
+            if data:
+                self._send(data, answer)
+            if answer.is_finished or self._outgoing is not None:
+                break
+        if answer.is_finished:
+            answer.close()
+
+    def settle(self) -> bool:
+        """Do what follows from `run`, in the loop's thread; return whether a next request may be looked for."""
+        answer = self._answer
+        assert answer is not None  # noqa: S101 (the phase)
+        if self._outgoing is not None:
+            self.progress.leave_application()
+            self._await_client()
+            return False
+        if not answer.is_finished:
+            self.progress.leave_application()
+            self._host.soon(self)
+            return False
+        self._answer = None
+        answer.end()
+        if self._body is not None:
+            self._body.close()
+            self._body = None
+            self._request = None
+        if answer.can_persist:
+            self.phase = _READING
+            self._is_idle = True
+            self.deadline = monotonic() + self.context.http.keep_alive
+            if self.watched != READABLE:
+                self._host.watch(self, READABLE)
+            return True
+        self._finish(must_reset=answer.must_reset)
+        return False
+
+    # Octets in.
+
+    def _read(self) -> None:
+        try:
+            data = self.sock.recv(MAX_FEED if self._body is None else BODY_READ)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            _log.debug("%s: the client has gone: %s", self.remote or "a unix socket", error.strerror)
+            self._finish(must_reset=False)
+            return
+        if data:
+            self._proceed(self._parser.feed(data))
+        else:
+            self._take_end(self._parser.feed_eof())
+
+    def _take_end(self, events: list[Event]) -> None:
+        """The client sends no more."""
+        if events:
+            self._proceed(events)
+        elif self.phase is not Phase.ENDED:
+            self._finish(must_reset=False)
+
+    def _proceed(self, events: list[Event]) -> None:
+        """Do what ``events`` say, and go on with what was pipelined, until there is somebody to wait for."""
+        parser = self._parser
+        left = MOST_IN_A_ROW
+        while events:
+            if not self._take(events) or not parser.leftover:
+                return
+            left -= 1
+            if not left:
+                self.phase = _RUNNING
+                self._host.soon(self)
+                return
+            events = parser.feed(b"")
+        if self._is_idle and not parser.is_idle:
+            self._is_idle = False
+            self.deadline = monotonic() + self.context.http.header_timeout
+
+    def _take(self, events: list[Event]) -> bool:
+        """Take one message, or part of one; return whether it has been answered and a next one may come."""
+        first = events[0]
+        if isinstance(first, Request):
+            if len(events) == 2 and isinstance(events[1], EndOfMessage):
+                return self._start(first, EMPTY_INPUT)
+            self._request = first
+            self._body = IncomingBody()
+            self.phase = _BODY
+            del events[0]
+            if not events and first.expects_continue:
+                self._send_continue()
+        return self._take_body(events)
+
+    def _take_body(self, events: list[Event]) -> bool:
+        """Keep what has come of a body; start the application when it is whole."""
+        body, request = self._body, self._request
+        try:
+            for event in events:
+                if isinstance(event, bytes) and body is not None:
+                    body.add(event)
+                elif isinstance(event, EndOfMessage) and body is not None and request is not None:
+                    return self._start(request, body.open())
+                elif isinstance(event, ProtocolError):
+                    self._refuse(event)
+                    return False
+        except OSError as error:
+            _log.error("cannot keep a request's body: %s (the directory is %s)", error, tempfile.gettempdir())
+            self._refuse(ProtocolError(500, "There is no room for the request's body"))
+            return False
+        self.deadline = monotonic() + self.context.http.body_timeout
+        return False
+
+    def _send_continue(self) -> None:
+        """Let the client send the body (RFC 9110, section 10.1.1): the head has passed all limits."""
+        with contextlib.suppress(
+            OSError
+        ):  # it cannot be full, behind a response that has been sent; gone: recv says so
+            self.sock.send(_CONTINUE)
+
+    def _start(self, request: Request, body: InputStream) -> bool:
+        """Have the application answer; return whether it has, and a next request may come."""
+        context = self.context
+        keep_alive = request.keep_alive and context.persistence.is_allowed
+        encoder = ResponseEncoder(request.method, request.http_version, keep_alive, context.clock.date())
+        self._answer = Answer(self, request, body, encoder, self._write)
+        self.phase = _RUNNING
+        self.deadline = math.inf
+        return self._host.start(self)
+
+    # Octets out.
+
+    def _send(self, data: Sendable, answer: Answer) -> None:
+        """Send a block; what the client does not take at once is kept."""
+        try:
+            if self._outgoing is None and data.__class__ is bytes:
+                sent = self.sock.send(data)
+                if sent == len(data):
+                    return
+                data = data[sent:]
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            answer.fail(DisconnectedError(f"the client has gone: {error.strerror}"))
+            return
+        outgoing = self._outgoing or Outgoing()
+        outgoing.put(data)
+        self._outgoing = outgoing
+        self._flush(outgoing, answer)
+
+    def _flush(self, outgoing: Outgoing, answer: Answer) -> int:
+        """Send what the client takes now; return how many octets that were."""
+        try:
+            sent = outgoing.send_to(self.sock)
+        except (ApplicationError, OSError) as error:
+            answer.fail(error)
+            sent = 0
+            outgoing.close()
+        if not outgoing:
+            outgoing.close()
+            self._outgoing = None
+        return sent
+
+    def _write(self, data: bytes) -> None:
+        """Send what the application gives to the ``write()`` of PEP 3333; it cannot be held back, so all is kept."""
+        outgoing = self._outgoing
+        if outgoing is not None:
+            outgoing.send_to(self.sock)
+        else:
+            try:
+                sent = self.sock.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                raise DisconnectedError(f"the client has gone: {error.strerror}") from error
+            if sent == len(data):
+                return
+            data = data[sent:]
+            self._outgoing = outgoing = Outgoing()
+        outgoing.put_written(data)
+
+    def _await_client(self) -> None:
+        """Go on when the client takes what is there."""
+        self.phase = _SENDING
+        self._unsent = octets_unsent(self.sock)
+        self.deadline = monotonic() + self.context.http.write_timeout
+        if self.watched != WRITABLE:
+            self._host.watch(self, WRITABLE)
+
+    def _write_on(self) -> None:
+        """Send more, and go on with whatever comes behind it."""
+        outgoing, answer = self._outgoing, self._answer
+        assert outgoing is not None  # noqa: S101 (the phase)
+        if answer is None:
+            self._send_refusal(outgoing)
+            return
+        sent = self._flush(outgoing, answer)
+        if self._outgoing is not None:
+            if sent:
+                self._await_client()
+            return
+        self._host.watch(self, READABLE)
+        if self._go_on(answer):
+            self._proceed(self._parser.feed(b""))
+
+    def _go_on(self, answer: Answer) -> bool:
+        """Have the application go on, unless it has done all; return whether a next request may be looked for."""
+        self.phase = _RUNNING
+        self.deadline = math.inf
+        return self.settle() if answer.is_closed else self._host.start(self)
+
+    # The end.
+
+    def _give_up(self, error: DisconnectedError) -> None:
+        """Forget what the client does not take."""
+        if self._outgoing is not None:
+            self._outgoing.close()
+            self._outgoing = None
+        if self._answer is None:
+            self._finish(must_reset=True)
+        else:
+            self._answer.fail(error)
+            self._go_on(self._answer)
+
+    def _refuse(self, error: ProtocolError) -> None:
+        """Answer a request that the application does not see, and end the connection."""
+        request = self._request
+        octets = refuse(self, error, self._parser.method if request is None else request.method)
+        log_refusal(self, octets, request)
+        self._outgoing = Outgoing()
+        self._outgoing.put(octets)
+        self._send_refusal(self._outgoing)
+
+    def _send_refusal(self, outgoing: Outgoing) -> None:
+        try:
+            outgoing.send_to(self.sock)
+        except DisconnectedError:
+            self._finish(must_reset=False)
+            return
+        if outgoing:
+            self._await_client()
+            return
+        self._leave()
+        if shut_down(self.sock):
+            self._host.linger(self.sock)
+        else:
+            self.sock.close()
+
+    def _finish(self, *, must_reset: bool) -> None:
+        """Close the connection, so that what was sent arrives."""
+        self._leave()
+        if must_reset:
+            reset(self.sock)
+        elif (self._parser.leftover or may_close_destroy(self.sock)) and shut_down(self.sock):
+            self._host.linger(self.sock)
+        else:
+            self.sock.close()
+
+    def _leave(self) -> None:
+        """Be nobody's connection any more."""
+        self.phase = Phase.ENDED
+        self.deadline = math.inf
+        self._host.forget(self)
+        if self._body is not None:
+            self._body.close()
+            self._body = None
+        if self._outgoing is not None:
+            self._outgoing.close()
+            self._outgoing = None

@@ -1,0 +1,257 @@
+"""The loop of the types that hold many connections (async, threadpool): one poller, one thread.
+
+It waits for the connections, the listeners, the lingering sockets, the signals and the lifeline, and beats. A type adds
+where the application runs (`LoopWorker.start`).
+
+Deadlines are floats in the connections. Nobody keeps them sorted: a sweep looks at them all, no oftener than every
+`SWEEP_INTERVAL`, and not before the earliest that the last sweep saw, or the shortest that can have been set since.
+
+Draining: the listeners are left, what is owed is accepted, and from then on each response says ``Connection: close``.
+An idle connection keeps its time for a last request, so that it is not closed in the face of one (`retire`).
+"""
+
+import contextlib
+import logging
+import math
+import socket
+from collections.abc import Iterator
+from time import monotonic
+from typing import ClassVar
+
+from pyfork.connection.context import READABLE, Progress
+from pyfork.connection.nonblocking import NonblockingConnection, Phase
+from pyfork.ipc.heartbeat import Heartbeat
+from pyfork.ipc.messages import Handoff
+from pyfork.process import lifeline, title
+from pyfork.workers.accepting import Accepted, Acceptor
+from pyfork.workers.base import Worker
+from pyfork.workers.contexts import make_contexts
+from pyfork.workers.lingering import LingeringSockets
+from pyfork.workers.loader import Application
+from pyfork.workers.poller import make_poller
+
+SWEEP_INTERVAL = 0.1
+"""Seconds between two sweeps, at least; a deadline may be missed by as much."""
+LOOK_INTERVAL = 0.1
+"""Seconds that a batch of connections may take before the loop looks for signals and beats."""
+
+_log = logging.getLogger("pyfork.error")
+
+
+class LoopWorker(Worker):
+    """See the head of the module.
+
+    Attributes:
+        connections: those that are open, by their descriptors.
+    """
+
+    can_keep_alive: ClassVar[bool] = True
+
+    def __init__(self, handoff: Handoff, heartbeat: Heartbeat) -> None:
+        super().__init__(handoff, heartbeat)
+        self.connections: dict[int, NonblockingConnection] = {}
+        self.poller = make_poller()
+        self.acceptor = Acceptor(self, self.poller, is_balanced=True)
+        self._lingering = LingeringSockets(self.poller)
+        self._soon: list[NonblockingConnection] = []
+        http = self.settings.http
+        self._shortest = min(http.keep_alive, http.header_timeout, http.body_timeout, http.write_timeout)
+        self._sweep_at = math.inf
+        self._look_at = 0.0
+        self._has_changed = False  # connections came or went
+
+    def boot(self, application: Application) -> None:
+        """Make the contexts in which connections run; one for each listener, as the environ differs."""
+        self._contexts = make_contexts(self, application, self.make_progress)
+
+    def make_progress(self) -> Progress:
+        """Return where a new connection tells what it does."""
+        raise NotImplementedError
+
+    def start(self, connection: NonblockingConnection) -> bool:
+        """Have ``connection.run()`` called; see `pyfork.connection.nonblocking.Host`."""
+        raise NotImplementedError
+
+    def has_room(self) -> bool:
+        """Return whether another connection may be accepted."""
+        return len(self.connections) < self.settings.workers.connections
+
+    def tend(self, now: float) -> None:
+        """Do what a type has to do once in each turn, behind the connections; ``now`` is monotonic."""
+
+    # The loop.
+
+    def run(self) -> None:
+        """Serve until told to drain or orphaned, and until what is in flight has ended."""
+        self.poller.register(self.signals.fd, READABLE)
+        self.poller.register(self.handoff.lifeline_fd, READABLE)
+        self.acceptor.watch()
+        self.begin_serving()
+        while not self.is_draining and not self.is_orphaned:
+            self._turn()
+        self._retire()
+        while self.connections or self._lingering:
+            if self.is_orphaned:
+                for connection in list(self.connections.values()):
+                    connection.close_if_idle()
+                self._lingering.close()
+            self._turn()
+        self._lingering.close()
+
+    def _turn(self) -> None:
+        """Wait for what comes next, and deal with all of it."""
+        self.signals.take_wakeup_back()
+        if self.signals.is_pending:
+            self.take_signals()
+        for fd, events in self.poller.poll(self._patience()):
+            connection = self.connections.get(fd)
+            if connection is None:
+                self._on_other(fd)
+            else:
+                try:
+                    connection.on_event(events)
+                except Exception:  # noqa: BLE001 (our fault or a log handler's: it ends this connection, not the worker)
+                    self._abandon(connection)
+                if monotonic() >= self._look_at:
+                    self._look_around()
+        if self._soon:
+            self._resume()
+        self._tend()
+
+    def _patience(self) -> float:
+        """Return how long the poller may wait, in seconds."""
+        if self._soon or (self.is_orphaned and not self.connections):
+            return 0.0
+        wake_at = min(self.heartbeat.next_beat, self._sweep_at, self.acceptor.next_deadline())
+        if self._lingering:
+            wake_at = min(wake_at, self._lingering.next_deadline())
+        return max(0.0, wake_at - monotonic())
+
+    def _on_other(self, fd: int) -> None:
+        """Deal with a descriptor that is no connection's."""
+        if fd in self.acceptor:
+            if not self.is_draining:
+                self._accept(self.acceptor.accept_from(fd))
+        elif fd == self.signals.fd:
+            self.take_signals()
+        elif fd == self.handoff.lifeline_fd:
+            self.is_orphaned = lifeline.is_cut(fd)
+            if self.is_orphaned:
+                self.poller.unregister(fd)
+        else:
+            self._lingering.read(fd)
+
+    def _accept(self, accepted: Iterator[Accepted]) -> None:
+        for sock, peer, listener_fd in accepted:
+            connection = NonblockingConnection(sock, peer, self._contexts[listener_fd], self)
+            self.connections[sock.fileno()] = connection
+            self.poller.register(sock.fileno(), READABLE)
+            self._sweep_at = min(self._sweep_at, monotonic() + self._shortest)
+            self.acceptor.adjust(len(self.connections), has_room=self.has_room())
+
+    def _resume(self) -> None:
+        """Go on with those who have had their turn and want more."""
+        resumed, self._soon = self._soon, []
+        for connection in resumed:
+            try:
+                connection.resume()
+            except Exception:  # noqa: BLE001 (as for an event)
+                self._abandon(connection)
+            if monotonic() >= self._look_at:
+                self._look_around()
+
+    def _tend(self) -> None:
+        """Do what the clock asks for."""
+        now = monotonic()
+        if now >= self._look_at:
+            self._look_around()
+        if now >= self._sweep_at:
+            self._sweep(now)
+        if self._lingering:
+            self._lingering.sweep(now)
+        if self._has_changed:
+            self._has_changed = False
+            self.acceptor.adjust(len(self.connections), has_room=self.has_room())
+        self.acceptor.tend(now)
+        self.tend(now)
+
+    def _look_around(self) -> None:
+        """Beat, and look for signals; between two connections as well, when the application takes long."""
+        now = monotonic()
+        self._look_at = min(self.heartbeat.next_beat, now + LOOK_INTERVAL)
+        if now >= self.heartbeat.next_beat:
+            in_flight = sum(connection.phase is Phase.RUNNING for connection in self.connections.values())
+            title.set_title(f"{self.title} {in_flight} in flight" if in_flight else f"{self.title} idle")
+            self.beat_if_due()
+        if self.signals.is_pending:
+            self.take_signals()
+            self._forbid_persistence()
+
+    def _sweep(self, now: float) -> None:
+        """Deal with the connections whose deadlines have passed, and set the next sweep."""
+        earliest = now + self._shortest
+        for connection in list(self.connections.values()):
+            if connection.deadline <= now:
+                try:
+                    connection.on_deadline(now)
+                except Exception:  # noqa: BLE001 (as for an event)
+                    self._abandon(connection)
+            elif connection.deadline < earliest:
+                earliest = connection.deadline
+        self._sweep_at = max(earliest, now + SWEEP_INTERVAL) if self.connections else math.inf
+
+    def _abandon(self, connection: NonblockingConnection) -> None:
+        """Close a connection over which the server itself has failed."""
+        with contextlib.suppress(Exception):  # the handler may raise again; our own has written the line by then
+            _log.exception("a connection ended by a fault of the server")
+        if self.connections.get(connection.sock.fileno()) is connection:
+            self.forget(connection)
+        connection.phase = Phase.ENDED
+        connection.sock.close()
+
+    # Draining.
+
+    def _retire(self) -> None:
+        """Accept what is owed, and nobody else; see that the connections end."""
+        self._forbid_persistence()
+        self._accept(self.acceptor.owed())
+        now = monotonic()
+        for connection in self.connections.values():
+            connection.retire(now)
+        self._sweep_at = now
+        self._lingering.hurry()
+
+    def _forbid_persistence(self) -> None:
+        if self.is_draining or self.is_orphaned:
+            for context in self._contexts.values():
+                context.persistence.is_allowed = False
+
+    # What connections ask for: `pyfork.connection.nonblocking.Host`.
+
+    def watch(self, connection: NonblockingConnection, events: int) -> None:
+        """Report these events of the connection from now on."""
+        fd = connection.sock.fileno()
+        if not events:
+            self.poller.unregister(fd)
+        elif not connection.watched:
+            self.poller.register(fd, events)
+        else:
+            self.poller.modify(fd, events)
+        connection.watched = events
+
+    def soon(self, connection: NonblockingConnection) -> None:
+        """Resume the connection in the next turn."""
+        self._soon.append(connection)
+
+    def forget(self, connection: NonblockingConnection) -> None:
+        """Let go of a connection that ends."""
+        fd = connection.sock.fileno()
+        del self.connections[fd]
+        self._has_changed = True
+        if connection.watched:
+            self.poller.unregister(fd)
+            connection.watched = 0
+
+    def linger(self, sock: socket.socket) -> None:
+        """See a client off."""
+        self._lingering.add(sock)

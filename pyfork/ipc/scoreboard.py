@@ -8,6 +8,8 @@ Rules:
 - The record of the oldest request (start, method, path) is several words: its writer makes the sequence number odd,
   writes, and makes it even again; a reader that saw an odd or a changed number reads again (a seqlock; one writer).
 - Moments are nanoseconds of CLOCK_MONOTONIC, which all processes share; 0 is "not now".
+- A word costs 30 ns to write and 70 to add to, so what only counts is gathered in the process (`Slot.ended`) and
+  written once a turn of the worker's loop (`Slot.flush`), and method and path are written only when they change.
 
 What does not work: a file or ``multiprocessing.shared_memory`` (left behind when the arbiter is killed), and floats
 ("d" is not guaranteed to be written in one piece by ``memoryview``; "Q" is one aligned store).
@@ -28,6 +30,7 @@ LATENCY_BOUNDS_NS = tuple(
 
 _SLOT_OCTETS = 1024
 _SLOT_WORDS = _SLOT_OCTETS // 8
+_QUICK_NS = LATENCY_BOUNDS_NS[0]
 _METHOD_OCTETS = 32
 _PATH_OCTETS = 256
 
@@ -48,6 +51,7 @@ class Word(IntEnum):
     SEQUENCE = 10
     STARTED = 11
     LENGTHS = 12
+    TURNED = 13
     LOAD = 14
     HISTOGRAM = 16
 
@@ -70,7 +74,7 @@ _CONNECTIONS, _IN_FLIGHT, _IN_APPLICATION = (
     int(Word.IN_APPLICATION),
 )
 _BUSY, _SEQUENCE, _STARTED = int(Word.BUSY), int(Word.SEQUENCE), int(Word.STARTED)
-_LENGTHS, _HISTOGRAM = int(Word.LENGTHS), int(Word.HISTOGRAM)
+_LENGTHS, _TURNED, _HISTOGRAM = int(Word.LENGTHS), int(Word.TURNED), int(Word.HISTOGRAM)
 _LOAD = int(Word.LOAD)
 _IN_USE = 1
 """The word of the arbiter's slot that has the number of slots that have been in use; it only grows."""
@@ -89,7 +93,10 @@ class OldestRequest:
 
 @dataclass(frozen=True, slots=True)
 class SlotStatistics:
-    """A consistent enough picture of one slot: each figure is right by itself."""
+    """A consistent enough picture of one slot: each figure is right by itself.
+
+    ``turned_ns`` is when the worker's loop last came round (monotonic; 0 if it has not said so yet).
+    """
 
     state: SlotState
     generation: int
@@ -102,20 +109,32 @@ class SlotStatistics:
     busy_ns: int
     latency: tuple[int, ...]
     oldest: OldestRequest | None
+    turned_ns: int
 
 
 class Slot:
-    """One worker's slot, as the worker writes it and the arbiter reads it."""
+    """One worker's slot, as the worker writes it and the arbiter reads it.
 
-    __slots__ = ("_octets", "_words")
+    Attributes:
+        words: the slot's words.
+        in_flight: requests begun and not ended; written by `flush`.
+        ended: for each request that has ended since the last `flush`: nanoseconds, octets of its body, whether it
+            failed. Any thread may append.
+    """
+
+    __slots__ = ("_method", "_octets", "_path", "ended", "in_flight", "words")
 
     def __init__(self, octets: memoryview) -> None:
         self._octets = octets
-        self._words = octets.cast("Q")
+        self._method = ""
+        self._path = b""
+        self.words = octets.cast("Q")
+        self.in_flight = 0
+        self.ended: list[tuple[int, int, bool]] = []
 
     def release(self) -> None:
         """Let go of the mapping (both sides), so that it can be closed."""
-        self._words.release()
+        self.words.release()
         self._octets.release()
 
     # In the worker.
@@ -123,52 +142,94 @@ class Slot:
     def open(self, generation: int, pid: int) -> None:
         """Begin the slot's life; called in the worker, first of all."""
         self.clear()
-        self._words[Word.GENERATION] = generation
-        self._words[Word.PID] = pid
-        self._words[_STATE] = SlotState.BOOTING
+        self.words[Word.GENERATION] = generation
+        self.words[Word.PID] = pid
+        self.words[_STATE] = SlotState.BOOTING
 
     def set_state(self, state: SlotState) -> None:
         """Say what the worker is doing; called in the worker."""
-        self._words[_STATE] = state
-
-    def begin_request(self, method: str, path: bytes) -> None:
-        """Record a request as the oldest one in flight; called in the worker's loop thread."""
-        words = self._words
-        name = method.encode("latin-1")[:_METHOD_OCTETS]
-        path = path[:_PATH_OCTETS]
-        words[_SEQUENCE] += 1
-        words[_STARTED] = monotonic_ns()
-        words[_LENGTHS] = len(name) << 32 | len(path)
-        self._octets[_METHOD_AT : _METHOD_AT + len(name)] = name
-        self._octets[_PATH_AT : _PATH_AT + len(path)] = path
-        words[_SEQUENCE] += 1
-        words[_IN_FLIGHT] += 1
-
-    def enter_application(self) -> None:
-        """Stamp the beginning of a stretch inside the application; called in the worker's loop thread."""
-        self._words[_IN_APPLICATION] = monotonic_ns()
-
-    def leave_application(self) -> None:
-        """End the stretch: the worker waits for its client, or has the answer; called in the worker's loop thread."""
-        self._words[_IN_APPLICATION] = 0
-
-    def end_request(self, octets: int, *, is_error: bool) -> None:
-        """Count a request that has ended, with the octets of its body; called in the worker's loop thread."""
-        words = self._words
-        took = monotonic_ns() - words[_STARTED]
-        words[_IN_APPLICATION] = 0
-        words[_STARTED] = 0
-        words[_IN_FLIGHT] -= 1
-        words[_REQUESTS] += 1
-        words[_OCTETS] += octets
-        words[_BUSY] += took
-        if is_error:
-            words[_ERRORS] += 1
-        words[_HISTOGRAM + bisect_left(LATENCY_BOUNDS_NS, took)] += 1
+        self.words[_STATE] = state
 
     def set_connections(self, count: int) -> None:
         """Say how many connections are open; called in the worker."""
-        self._words[_CONNECTIONS] = count
+        self.words[_CONNECTIONS] = count
+
+    def begin_request(self, method: str, path: bytes) -> None:
+        """Record a request as the oldest one in flight; called in the worker's loop thread."""
+        self.in_flight += 1
+        self.words[_IN_FLIGHT] = self.in_flight
+        self.show(monotonic_ns(), method, path)
+
+    def enter_application(self) -> None:
+        """Stamp the beginning of a stretch inside the application; called in the worker's loop thread."""
+        self.words[_IN_APPLICATION] = monotonic_ns()
+
+    def leave_application(self) -> None:
+        """End the stretch: the worker waits for its client, or has the answer; called in the worker's loop thread."""
+        self.words[_IN_APPLICATION] = 0
+
+    def end_request(self, octets: int, *, is_error: bool) -> None:
+        """Count a request that has ended, with the octets of its body; called in the worker's loop thread."""
+        now = monotonic_ns()
+        self.ended.append((now - self.words[_STARTED], octets, is_error))
+        self.in_flight -= 1
+        self.words[_IN_APPLICATION] = 0
+        self.flush(now)
+
+    def show(self, started_ns: int, method: str, path: bytes) -> None:
+        """Show a request as the oldest one; called in the worker's loop thread.
+
+        One word says when it started, so that a request to the same path as the last costs no more than that.
+        """
+        words = self.words
+        if path == self._path and method == self._method:
+            words[_STARTED] = started_ns
+            return
+        name, path_shown = method.encode("latin-1")[:_METHOD_OCTETS], path[:_PATH_OCTETS]
+        text = b"%-32b%b" % (name, path_shown)
+        words[_SEQUENCE] += 1
+        words[_STARTED] = started_ns
+        words[_LENGTHS] = len(name) << 32 | len(path_shown)
+        self._octets[_METHOD_AT : _METHOD_AT + len(text)] = text
+        words[_SEQUENCE] += 1
+        self._method = method
+        self._path = path
+
+    def flush(self, now_ns: int) -> None:
+        """Write what has been gathered; called in the worker's loop thread, once a turn and before it waits.
+
+        Unless a stretch inside the application is under way, no request is shown any more.
+
+        Args:
+            now_ns: monotonic nanoseconds.
+        """
+        words = self.words
+        words[_TURNED] = now_ns
+        words[_IN_FLIGHT] = self.in_flight
+        if not words[_IN_APPLICATION]:
+            words[_STARTED] = 0
+        ended = self.ended
+        count = len(ended)  # another thread may append meanwhile
+        if not count:
+            return
+        batch = ended[:count]
+        del ended[:count]
+        busy = octets = errors = quick = 0
+        for took, sent, is_error in batch:
+            busy += took
+            octets += sent
+            errors += is_error
+            if took <= _QUICK_NS:
+                quick += 1
+            else:
+                words[_HISTOGRAM + bisect_left(LATENCY_BOUNDS_NS, took)] += 1
+        words[_REQUESTS] += count
+        words[_OCTETS] += octets
+        words[_BUSY] += busy
+        if errors:
+            words[_ERRORS] += errors
+        if quick:
+            words[_HISTOGRAM] += quick
 
     def set_load(self, load: int) -> None:
         """Say how much of the workers' common load this one has, for the others; called in the worker.
@@ -176,28 +237,29 @@ class Slot:
         Args:
             load: its connections and one; 0 when it accepts nothing, so that the others do not count it.
         """
-        self._words[_LOAD] = load
+        self.words[_LOAD] = load
 
     # In the arbiter (and in whoever looks on).
 
     def clear(self) -> None:
         """Forget a dead worker; called in the arbiter after the reaping, and by the worker that begins."""
         self._octets[:] = bytes(_SLOT_OCTETS)
+        self._method, self._path = "", b""
 
     def in_application_since(self) -> float | None:
         """Return when the present stretch inside the application began (monotonic seconds), None outside of it."""
-        since = self._words[_IN_APPLICATION]
+        since = self.words[_IN_APPLICATION]
         return since / 1e9 if since else None
 
     def oldest_request(self) -> OldestRequest | None:
         """Return the oldest request in flight, or None."""
         for _ in range(100):  # its writer needs a microsecond; a writer killed in between leaves it odd for good
-            before = self._words[_SEQUENCE]
-            started = self._words[_STARTED]
-            lengths = self._words[_LENGTHS]
+            before = self.words[_SEQUENCE]
+            started = self.words[_STARTED]
+            lengths = self.words[_LENGTHS]
             method = bytes(self._octets[_METHOD_AT : _METHOD_AT + (lengths >> 32)])
             path = bytes(self._octets[_PATH_AT : _PATH_AT + (lengths & 0xFFFFFFFF)])
-            if before % 2 == 0 and before == self._words[_SEQUENCE]:
+            if before % 2 == 0 and before == self.words[_SEQUENCE]:
                 if not started:
                     return None
                 return OldestRequest(started, method.decode("latin-1"), path.decode("latin-1"))
@@ -205,7 +267,7 @@ class Slot:
 
     def statistics(self) -> SlotStatistics:
         """Return all figures of the slot."""
-        words = self._words
+        words = self.words
         return SlotStatistics(
             state=SlotState(words[_STATE]),
             generation=words[Word.GENERATION],
@@ -214,10 +276,11 @@ class Slot:
             errors=words[_ERRORS],
             octets=words[_OCTETS],
             connections=words[_CONNECTIONS],
-            in_flight=words[_IN_FLIGHT],
+            in_flight=words[_IN_FLIGHT] or int(words[_IN_APPLICATION] != 0),  # begun after the last flush
             busy_ns=words[_BUSY],
             latency=tuple(words[_HISTOGRAM + index] for index in range(len(LATENCY_BOUNDS_NS) + 1)),
             oldest=self.oldest_request(),
+            turned_ns=words[_TURNED],
         )
 
 

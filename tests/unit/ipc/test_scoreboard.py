@@ -58,7 +58,7 @@ def test_a_writer_killed_in_the_middle_does_not_hang_the_reader() -> None:
     """A record whose sequence number stays odd is given up, not waited for."""
     slot = Scoreboard().slot(0)
     slot.begin_request("GET", b"/")
-    slot._words[Word.SEQUENCE] += 1
+    slot.words[Word.SEQUENCE] += 1
     assert slot.oldest_request() is None
 
 

@@ -4,13 +4,25 @@ Rules:
 
 - Listeners are shared by all workers and watched with EPOLLEXCLUSIVE, so that a connection wakes one sleeping worker.
   A wake-up that is declined is lost, not passed on: whatever happened since, a woken worker accepts one at least.
-- Whoever should not accept takes its listeners out of the loop *beforehand*, so that the kernel wakes somebody else.
-- Putting them back looks at the queue: what waits already wakes the worker at once.
+- So whoever should not accept takes its listeners out of the loop *beforehand*, and the kernel wakes somebody else:
+  a worker without room until it has some, one above its fair share (`balance`) until it is not, or for `PAUSE`.
+- Putting listeners back looks at the queue: what waits wakes the worker at once. It also puts the worker at the end of
+  the kernel's list, so that whoever has just paused is woken last.
+- Only a worker that has just accepted pauses; one that nobody visits has no timer. A pause that ends with a connection
+  still waiting is a hint that the others do not accept, see `balance`.
+- A worker that has no descriptor left was woken too, and nobody else will be for that client. It gives up a descriptor
+  that it kept for this and serves the client with it, then pauses until it can have that descriptor again. The error
+  line is one for each such pause. (A client left in the queue would wait for the next connection to wake somebody, and
+  one accepted and closed is lost.) An application that opens files may fail it with 500; so would the next one.
+
+What does not work: to pass a wake-up on by putting the listener into the loop again (the kernel wakes whoever does it,
+not the others), and EPOLL_CTL_MOD on an exclusive listener (EINVAL).
 """
 
 import errno
 import logging
 import math
+import os
 import select
 import socket
 import sys
@@ -18,6 +30,7 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import Protocol
 
+from pyfork.workers.balance import PAUSE, Balance
 from pyfork.workers.base import Worker
 
 Accepted = tuple[socket.socket, object, int]
@@ -25,7 +38,7 @@ Accepted = tuple[socket.socket, object, int]
 
 OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 DESCRIPTOR_PAUSE = 0.5
-"""Seconds without accepting after the kernel had no descriptor left; the queue waits meanwhile."""
+"""Seconds without accepting after the kernel had no descriptor left, unless connections have ended before."""
 LAST_ACCEPTS = 1
 """Connections of a listener that a retiring worker still takes, if others go on serving: the one wake-up it may owe."""
 GONE_MEANWHILE = {
@@ -74,31 +87,40 @@ class Acceptor:
     """
 
     def __init__(self, worker: Worker, poller: Poller, *, is_balanced: bool) -> None:
-        self._worker = worker
+        self._slot = worker.slot
+        self._scoreboard = worker.handoff.scoreboard
         self._poller = poller
-        self._is_balanced = is_balanced
         self._listeners = {listener.fileno(): listener for listener, _ in worker.sockets}
+        self._balance = Balance(worker.handoff.slot) if is_balanced else None
+        self._connections = 0
+        self._is_serving = False
         self._is_watching = False
         self._has_room = True
-        self._paused_until = math.inf
+        self._is_unweighed = False
+        """A connection came since the loads were last looked at."""
+        self._pause_ends = math.inf
+        """When this worker, which is above its share, puts its listeners back in any case; else infinity."""
+        self._returned_at = 0.0
+        """When the last pause had lasted its time; 0.0 once that has been made use of."""
+        self._spare = _open_spare()
+        self._shortage_ends = math.inf
+        """When to try for the spare descriptor again; infinity when nothing is wanting."""
+        self._connections_at_shortage = 0
 
     def __contains__(self, fd: object) -> bool:
         """Whether ``fd`` is a listener's."""
         return fd in self._listeners
 
     def watch(self) -> None:
-        """Put the listeners into the loop, if they are not there."""
-        if not self._is_watching:
-            self._is_watching = True
-            for fd in self._listeners:
-                self._poller.register(fd, _READABLE | _EXCLUSIVE)
+        """Begin to accept; the listeners are put into the loop."""
+        self._is_serving = True
+        self._settle()
 
     def unwatch(self) -> None:
-        """Take the listeners out of the loop, if they are there."""
-        if self._is_watching:
-            self._is_watching = False
-            for fd in self._listeners:
-                self._poller.unregister(fd)
+        """Accept nothing until the next `watch`; the listeners are taken out of the loop, and nothing is due."""
+        self._is_serving = False
+        self._pause_ends = math.inf
+        self._settle()
 
     def accept_from(self, fd: int) -> Iterator[Accepted]:
         """Yield what waits at the listener ``fd``: one at least if anything does, then as many as this worker may have.
@@ -106,33 +128,46 @@ class Acceptor:
         The caller may stop early, after the first one: what is left is reported again.
         """
         listener = self._listeners[fd]
-        while True:
-            accepted = self._accept(listener)
-            if accepted is None:
-                return
+        while (accepted := self._accept(listener)) is not None:
+            self._connections += 1
+            self._is_unweighed = self._balance is not None
+            self._tell()
             yield accepted
+            if self._is_unweighed:
+                self._weigh()
             if not self._is_watching:
                 return
 
     def adjust(self, connections: int, *, has_room: bool) -> None:
         """Say how many connections are open and whether another may come; call it after connections came or went.
 
-        Without room the listeners stay out of the loop until there is some, without a timer.
+        Without room the listeners stay out of the loop until there is some, without a timer. Costs next to nothing when
+        neither has changed.
         """
-        self._worker.slot.set_connections(connections)
+        is_fewer = connections < self._connections
+        if connections != self._connections:
+            self._connections = connections
+            self._tell()
         if has_room != self._has_room:
             self._has_room = has_room
             self._settle()
+        if is_fewer and self._shortage_ends < math.inf and connections < self._connections_at_shortage:
+            self._end_shortage(monotonic())
+        if self._is_unweighed or (is_fewer and self._pause_ends < math.inf):
+            self._weigh()
 
     def next_deadline(self) -> float:
         """Return when `tend` has something to do (monotonic seconds); infinity when nothing is due."""
-        return self._paused_until
+        return min(self._pause_ends, self._shortage_ends)
 
     def tend(self, now: float) -> None:
         """Put the listeners back if their time has come; ``now`` is monotonic."""
-        if now >= self._paused_until:
-            self._paused_until = math.inf
+        if now >= self._pause_ends:
+            self._pause_ends = math.inf
+            self._returned_at = now
             self._settle()
+        if now >= self._shortage_ends:
+            self._end_shortage(now)
 
     def owed(self) -> Iterator[Accepted]:
         """Take the listeners out for good, and yield what this worker still has to serve.
@@ -141,22 +176,60 @@ class Acceptor:
         Otherwise it is the one connection that it may have been woken for.
         """
         self.unwatch()
-        self._has_room = False
-        self._paused_until = math.inf
         for listener in self._listeners.values():
-            allowed = _queue_length(listener) if self._worker.handoff.scoreboard.is_stopping else LAST_ACCEPTS
-            while allowed > 0:
+            allowed = _most_queued(listener) if self._scoreboard.is_stopping else LAST_ACCEPTS
+            while allowed > 0 and (accepted := self._accept(listener)) is not None:
                 allowed -= 1
-                accepted = self._accept(listener)
-                if accepted is None:
-                    break
                 yield accepted
 
+    # Whether the listeners are in the loop.
+
     def _settle(self) -> None:
-        if self._has_room and self._paused_until == math.inf:
-            self.watch()
+        """Have the listeners in the loop if nothing is against it, and out of it otherwise."""
+        self._tell()
+        is_wanted = self._is_open() and self._pause_ends == math.inf
+        if is_wanted == self._is_watching:
+            return
+        self._is_watching = is_wanted
+        for fd in self._listeners:
+            if is_wanted:
+                self._poller.register(fd, _READABLE | _EXCLUSIVE)
+            else:
+                self._poller.unregister(fd)
+
+    def _is_open(self) -> bool:
+        """Whether this worker can take a connection; it may still leave it to others."""
+        return self._is_serving and self._has_room and self._shortage_ends == math.inf
+
+    def _tell(self) -> None:
+        self._slot.set_connections(self._connections)
+        if self._balance is not None:
+            self._slot.set_load(self._connections + 1 if self._is_open() else 0)
+
+    def _weigh(self) -> None:
+        """Pause if this worker is above its share, and no longer if it is not."""
+        self._is_unweighed = False
+        balance = self._balance
+        if balance is None:
+            return
+        loads = self._scoreboard.loads()
+        if self._returned_at:
+            if monotonic() - self._returned_at < PAUSE:
+                balance.note_missed(loads)
+            self._returned_at = 0.0
+        is_above = balance.is_above(loads)
+        if is_above:  # what waits is asked for only if it matters
+            is_above = balance.is_above(loads, sum(map(_known_queued, self._listeners.values())))
+        if is_above == (self._pause_ends < math.inf):
+            return
+        if is_above:
+            balance.begin_pause(loads)
+            self._pause_ends = monotonic() + PAUSE
         else:
-            self.unwatch()
+            self._pause_ends = math.inf
+        self._settle()
+
+    # One connection.
 
     def _accept(self, listener: socket.socket) -> Accepted | None:
         """Return the next connection, or None when there is none to be had."""
@@ -170,28 +243,57 @@ class Acceptor:
                     continue
                 if error.errno not in OUT_OF_DESCRIPTORS:
                     raise
-                self._pause(error)
+                if self._give_up_spare(error):
+                    continue
                 return None
             return connection, peer, listener.fileno()
 
-    def _pause(self, error: OSError) -> None:
-        _log.error(
-            "cannot accept: %s; trying again in %g s (the limit is RLIMIT_NOFILE, see `ulimit -n`)",
-            error.strerror,
-            DESCRIPTOR_PAUSE,
-        )
-        if self._has_room:
-            self._paused_until = monotonic() + DESCRIPTOR_PAUSE
+    def _give_up_spare(self, error: OSError) -> bool:
+        """Begin to pause for want of descriptors; return whether there is one now for the connection that waits."""
+        if self._shortage_ends == math.inf:
+            _log.error(
+                "cannot accept: %s; trying again in %g s (the limit is RLIMIT_NOFILE, see `ulimit -n`)",
+                error.strerror,
+                DESCRIPTOR_PAUSE,
+            )
+            self._shortage_ends = monotonic() + DESCRIPTOR_PAUSE
+            self._connections_at_shortage = self._connections
+            self._settle()
+        if self._spare < 0:
+            return False
+        os.close(self._spare)
+        self._spare = -1
+        return True
+
+    def _end_shortage(self, now: float) -> None:
+        if self._spare < 0:
+            self._spare = _open_spare()
+        self._shortage_ends = now + DESCRIPTOR_PAUSE if self._spare < 0 else math.inf
         self._settle()
 
 
-def _queue_length(listener: socket.socket) -> int:
+def _open_spare() -> int:
+    """Return a descriptor that is good for nothing but to be given up, or -1 when there is none."""
+    try:
+        return os.open(os.devnull, os.O_RDONLY)
+    except OSError:
+        return -1
+
+
+def _known_queued(listener: socket.socket) -> int:
+    """Return how many connections wait to be accepted; 0 where that cannot be asked for (unix sockets, macOS)."""
+    if listener.family == socket.AF_UNIX or not hasattr(socket, "TCP_INFO"):
+        return 0
+    information = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_UNACKED.stop)
+    return int.from_bytes(information[_TCP_INFO_UNACKED], sys.byteorder)
+
+
+def _most_queued(listener: socket.socket) -> int:
     """Return how many connections wait to be accepted, at least: those whose clients must not be lost at a stop.
 
     Where nobody can be kept from queueing anew (a filter needs privileges on some kernels), the queue as it is now
     bounds the stop. A unix socket's path is gone by now, so its queue ends by itself.
     """
-    if listener.family != socket.AF_UNIX and hasattr(socket, "TCP_INFO"):
-        information = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_UNACKED.stop)
-        return int.from_bytes(information[_TCP_INFO_UNACKED], sys.byteorder)
-    return MOST_QUEUED
+    if listener.family == socket.AF_UNIX or not hasattr(socket, "TCP_INFO"):
+        return MOST_QUEUED
+    return _known_queued(listener)

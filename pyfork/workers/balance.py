@@ -1,0 +1,89 @@
+"""Who has more than its fair share of the connections. Pure: figures go in, a verdict comes out.
+
+Every worker says in its slot how many connections it has, and weighs the figures of all by itself. Its share is what
+all of them have, and what still waits in the queue, divided by their number: accepting moves a connection from the
+queue to a worker, so all workers come to the same share at the same time, whoever looks first. A hundred that arrive at
+once are taken in four parts of twenty-five, not one by one with pauses between.
+
+A worker above its share pauses, so that the kernel wakes the others. That is for nothing if those who have less are
+stopped, or stuck in the application: then each pause ends with a connection that still waits. Whoever has let
+`MOST_MISSED` of them pass without taking anything counts no longer, until its figure moves.
+
+What does not work:
+
+- A stamp of the last beat tells of a stopped worker only seconds later, and nothing of one that is merely at a long
+  request; what it does not take is known in milliseconds, whatever the reason.
+- Weighing requests in flight too: they come and go between two looks, and a worker without a free thread says so
+  itself. A connection is what an accept decides on.
+- Comparing with the least loaded worker: right after a reload the newest one would get everything.
+"""
+
+from collections.abc import Sequence
+
+PAUSE = 0.005
+"""Seconds that a worker above its share leaves the connections to the others, at most."""
+MOST_MISSED = 10
+"""Pauses in a row that ended with a connection waiting, though this worker should have taken it. On two busy cores a
+worker that is merely not scheduled misses two or three."""
+SLACK = 64
+"""One connection above the share is forgiven for so many: it saves pauses where thousands come and go."""
+
+
+class Balance:
+    """What one worker makes of the loads of all.
+
+    The loads are the words of `pyfork.ipc.scoreboard.Scoreboard.loads`: for each slot the connections and one, or 0 for
+    a slot that does not count (nobody has it, its worker boots, drains, or takes nothing for want of room).
+
+    Args:
+        slot: the worker's own.
+    """
+
+    __slots__ = ("_absent", "_at_pause", "_missed", "_slot")
+
+    def __init__(self, slot: int) -> None:
+        self._slot = slot
+        self._at_pause: Sequence[int] = ()
+        self._missed: dict[int, int] = {}
+        self._absent: dict[int, int] = {}
+
+    def is_above(self, loads: Sequence[int], waiting: int = 0) -> bool:
+        """Return whether this worker has more than its share.
+
+        Args:
+            loads: of all slots, its own among them.
+            waiting: how many connections are known to wait in the queue.
+        """
+        counted = len(loads) - loads.count(0)
+        total = sum(loads) - counted + waiting
+        if self._absent:
+            for slot, load in tuple(self._absent.items()):
+                if loads[slot] == load:
+                    counted -= 1
+                    total -= load - 1
+                else:
+                    del self._absent[slot]
+        if counted < 2:
+            return False
+        share = -(-total // counted)
+        return loads[self._slot] - 1 > share + share // SLACK
+
+    def begin_pause(self, loads: Sequence[int]) -> None:
+        """Remember who had what when this worker paused."""
+        self._at_pause = loads
+
+    def note_missed(self, loads: Sequence[int]) -> None:
+        """Judge the others by a pause that ended with a connection still waiting.
+
+        Those who have no more than this worker and have not moved since the pause began have missed it.
+        """
+        before, self._at_pause = self._at_pause, ()
+        own = loads[self._slot]
+        missed: dict[int, int] = {}
+        for slot, load in enumerate(before):
+            if load and load == loads[slot] and load < own and slot not in self._absent:
+                missed[slot] = self._missed.get(slot, 0) + 1
+                if missed[slot] >= MOST_MISSED:
+                    self._absent[slot] = load
+                    del missed[slot]
+        self._missed = missed

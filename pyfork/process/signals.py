@@ -65,12 +65,18 @@ class SignalQueue:
         return list(dict.fromkeys([*self.drain(), *map(signal.Signals, noted)]))
 
     def take_wakeup_back(self) -> None:
-        """Be woken by signals again: asyncio, in the application, takes the wakeup descriptor and leaves none."""
+        """Be woken by signals in C again: asyncio, in the application, takes the wakeup descriptor and leaves none.
+
+        It costs two system calls, so a loop does it now and then. Meanwhile the handler wakes the loop; only a signal
+        that arrives between the loop's last bytecode and its system call waits for the next beat then.
+        """
         signal.set_wakeup_fd(self.write_fd, warn_on_full_buffer=False)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         self._noted.append(number)
         self.is_pending = True
+        with suppress(BlockingIOError):  # full: the loop is woken already
+            os.write(self.write_fd, bytes((number,)))
 
 
 def ignore(signals: Iterable[signal.Signals]) -> None:

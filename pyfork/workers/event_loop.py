@@ -100,9 +100,6 @@ class LoopWorker(Worker):
 
     def _turn(self) -> None:
         """Wait for what comes next, and deal with all of it."""
-        self.signals.take_wakeup_back()
-        if self.signals.is_pending:
-            self.take_signals()
         for fd, events in self.poller.poll(self._patience()):
             connection = self.connections.get(fd)
             if connection is None:
@@ -183,6 +180,7 @@ class LoopWorker(Worker):
             in_flight = sum(connection.phase is Phase.RUNNING for connection in self.connections.values())
             title.set_title(f"{self.title} {in_flight} in flight" if in_flight else f"{self.title} idle")
             self.beat_if_due()
+        self.signals.take_wakeup_back()
         if self.signals.is_pending:
             self.take_signals()
             self._forbid_persistence()

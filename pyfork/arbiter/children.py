@@ -124,16 +124,16 @@ def read_words(child: Child) -> tuple[list[Event], bool]:
             octets = os.read(child.heartbeat_fd, 65536)
             if not octets:
                 return events, True
-            events += [_event_of(child.pid, word) for word in child.decoder.feed(octets)]
+            events += [_event_of(child, word) for word in child.decoder.feed(octets)]
     return events, False
 
 
-def _event_of(pid: int, word: HeartbeatWord) -> Event:
+def _event_of(child: Child, word: HeartbeatWord) -> Event:
     match word:
         case Beat():
-            return WorkerBeat(pid)
+            return WorkerBeat(child.pid, child.slot.in_application_since())
         case Ready():
-            return WorkerReady(pid)
+            return WorkerReady(child.pid)
         case BootReport(kind, message, traceback):
-            return BootFailed(pid, kind, message, traceback)
+            return BootFailed(child.pid, kind, message, traceback)
     raise GarbledPipeError(f"{word!r} is no word")  # pragma: no cover - the union is exhausted above

@@ -7,7 +7,8 @@ second look at an unchanged world orders nothing.
 
 Where to look:
 
-- a worker misses a deadline (stuck, boot overdue, drain overdue): `_on_time_passed`
+- a worker misses a deadline (stuck, boot overdue, drain overdue): `_on_time_passed`; stuck while its loop lives:
+  `_on_beat`
 - a worker cannot boot, at the first start, during a reload, later: `_boot_failed`
 - HUP: `_ask_reload`, then `_settle_reload`; the rules are in `rollout`
 - who is retired and who is spawned: `placement`
@@ -37,7 +38,14 @@ from pyfork.arbiter.lifecycle import (
 )
 from pyfork.arbiter.pacing import Pacing
 from pyfork.arbiter.placement import Aim, find_surplus, find_vacancies, is_reached
-from pyfork.arbiter.reports import describe_boot_failure, describe_exit, report_exit, report_kill, report_stuck
+from pyfork.arbiter.reports import (
+    describe_boot_failure,
+    describe_exit,
+    report_exit,
+    report_kill,
+    report_stuck,
+    report_stuck_alive,
+)
 from pyfork.arbiter.rollout import Rollout
 from pyfork.arbiter.roster import Roster, WorkerHandle
 from pyfork.arbiter.stopping import Stopping
@@ -95,7 +103,7 @@ class Core:
         self._now = now
         self._actions = []
         self._handlers[type(event)](event)
-        if not isinstance(event, ev.WorkerBeat):  # the commonest event changes nothing that there is to settle
+        if self._actions or not isinstance(event, ev.WorkerBeat):  # the commonest event seldom changes anything
             self._settle()
         return self._actions
 
@@ -152,8 +160,10 @@ class Core:
 
     def _on_beat(self, event: ev.WorkerBeat) -> None:
         worker = self._roster.find(event.pid)
-        if worker is not None and worker.silence is not None:
-            worker.silence.hear(self._now)
+        if worker is not None and worker.silence is not None and worker.silence.hear(self._now, event.entered):
+            self._actions.append(report_stuck_alive(worker))
+            self._actions += worker.dump_and_drain(self._now)
+            self._pacing.lose(worker.number)
 
     def _on_boot_failed(self, event: ev.BootFailed) -> None:
         worker = self._roster.find(event.pid)

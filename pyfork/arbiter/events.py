@@ -88,9 +88,17 @@ class WorkerReady:
 
 @dataclass(frozen=True, slots=True)
 class WorkerBeat:
-    """The worker's own loop is alive."""
+    """The worker's own loop is alive.
+
+    Attributes:
+        pid: whose.
+        entered: the start of its oldest present stretch in the application, read from the scoreboard when the beat was
+            heard; None outside of it. Where the loop runs the application itself, a beat never comes with one that
+            matters.
+    """
 
     pid: int
+    entered: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

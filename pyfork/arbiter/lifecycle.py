@@ -32,7 +32,7 @@ class WorkerState(Enum):
     DRAINING = "draining"
     """It was told to end, or said that it will, and has until its deadline."""
     STUCK = "stuck"
-    """It missed its deadline; its stacks are being written, then it is killed."""
+    """It missed its deadline; its stacks are being written, then it is killed, or told to end if its loop lives."""
     KILLED = "killed"
     """SIGKILL is sent; the kernel has yet to report its end."""
     GONE = "gone"
@@ -130,6 +130,7 @@ WORKER_TRANSITIONS: Mapping[WorkerState, Mapping[WorkerMove, WorkerState]] = {
         WorkerMove.EXITED: WorkerState.GONE,
     },
     WorkerState.STUCK: {
+        WorkerMove.RETIRED: WorkerState.DRAINING,  # its loop lives: it can finish its other requests
         WorkerMove.KILLED: WorkerState.KILLED,
         WorkerMove.EXITED: WorkerState.GONE,
     },

@@ -25,10 +25,14 @@ def surge(count: int) -> int:
 class Silence:
     """How long a ready worker has gone without a sign of progress, and when that is too long.
 
-    It is stuck ``timeout`` after the later of its last beat and the start of its present stretch in the application.
-    A silence of two beats makes it *suspect* first. Nothing is done about that, but the arbiter has then looked at the
-    silence itself, and the rest of the timeout counts from that look at the earliest: an arbiter that was held up for a
-    moment too short to be called a stall cannot take its own absence for the worker's.
+    Where the application runs beside the loop (in threads, in greenlets), a worker beats while a request of its is
+    stuck. Then a beat tells: that by which its oldest stretch in the application has outlasted ``timeout``.
+
+    Otherwise it is silent. It is stuck ``timeout`` after the later of its last beat and the start of its present
+    stretch in the application. A silence of two beats makes it *suspect* first. Nothing is done about that, but the
+    arbiter has then looked at the silence itself, and the rest of the timeout counts from that look at the earliest:
+    an arbiter that was held up for a moment too short to be called a stall cannot take its own absence for the
+    worker's.
 
     Attributes:
         plan: its generation's.
@@ -41,13 +45,18 @@ class Silence:
     heard: float
     entered: float | None = None
     suspected: float | None = None
-    _stalls: list[tuple[float, float]] = field(default_factory=list)  # since the last beat: (end, length)
+    _stalls: list[tuple[float, float]] = field(default_factory=list)  # those that may matter still: (end, length)
 
-    def hear(self, now: float) -> None:
-        """Note a beat."""
+    def hear(self, now: float, entered: float | None = None) -> bool:
+        """Note a beat and what the scoreboard said with it; return whether the worker is stuck although it lives."""
         self.heard = now
         self.suspected = None
-        self._stalls.clear()
+        self.entered = entered
+        if entered is None:
+            self._stalls.clear()
+            return False
+        self._stalls = [stall for stall in self._stalls if entered < stall[0]]
+        return bool(self.plan.timeout) and now >= self._moved(entered) + self.plan.timeout
 
     def look(self, now: float, entered: float | None) -> bool:
         """Note what the scoreboard says at ``now``; return whether the worker is stuck."""
@@ -81,5 +90,8 @@ class Silence:
     def _progress(self) -> float:
         if self.entered is None:
             return self.heard
-        entered = self.entered  # the scoreboard's moments know nothing of the stalls since
-        return max(self.heard, entered + sum(seconds for end, seconds in self._stalls if entered < end))
+        return max(self.heard, self._moved(self.entered))
+
+    def _moved(self, entered: float) -> float:
+        """Return a moment of the scoreboard's, moved by the stalls since; one that was under way, by its rest."""
+        return entered + sum(min(seconds, end - entered) for end, seconds in self._stalls if entered < end)

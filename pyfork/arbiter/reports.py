@@ -2,6 +2,7 @@
 
 from pyfork.arbiter.actions import Level, Log, Order
 from pyfork.arbiter.lifecycle import WorkerState
+from pyfork.arbiter.policy import QUIT_GRACE
 from pyfork.arbiter.roster import WorkerHandle
 from pyfork.ipc.exits import ExitStatus
 
@@ -34,7 +35,7 @@ def report_kill(worker: WorkerHandle) -> Log:
     """Return the line about a draining worker that is killed."""
     waited = "did not end at once"
     if worker.order is Order.TERM:
-        waited = f"did not end within {worker.plan.graceful_timeout:g} s (workers.graceful_timeout)"
+        waited = f"did not end within {max(worker.plan.graceful_timeout, QUIT_GRACE):g} s (workers.graceful_timeout)"
     return Log(Level.WARNING, f"{worker} {waited}: it is killed")
 
 
@@ -44,6 +45,17 @@ def report_stuck(worker: WorkerHandle) -> Log:
         Level.ERROR,
         f"{worker} has made no progress for {worker.plan.timeout:g} s (workers.timeout): its stacks follow, "
         "then it is killed; a new worker takes its place",
+    )
+
+
+def report_stuck_alive(worker: WorkerHandle) -> Log:
+    """Return the line about a ready worker whose loop lives while one of its requests is stuck."""
+    plan = worker.plan
+    return Log(
+        Level.ERROR,
+        f"{worker} has a request that has made no progress for {plan.timeout:g} s (workers.timeout): its stacks "
+        f"follow; it may finish its other requests for {plan.graceful_timeout:g} s (workers.graceful_timeout); a new "
+        "worker takes its place",
     )
 
 

@@ -77,7 +77,7 @@ class WorkerHandle:
         """Tell it to end: a ready worker after its requests (TERM), a booting one at once (QUIT)."""
         if self.state is not WorkerState.READY:
             return self.quit(now)
-        return self._end(Order.TERM, now + self.plan.graceful_timeout)
+        return self._drain(now)
 
     def quit(self, now: float) -> list[Action]:
         """Tell it to end without its requests; it is killed soon after."""
@@ -98,6 +98,10 @@ class WorkerHandle:
         self.silence = None
         self.deadline = now + DUMP_GRACE
         return [DumpStacks(self._process())]
+
+    def dump_and_drain(self, now: float) -> list[Action]:
+        """Have its stacks written and tell it to end: a request is stuck, but its loop can finish the others."""
+        return [*self.dump(now), *self._drain(now)]
 
     def kill(self) -> list[Action]:
         """Let the kernel end it."""
@@ -134,6 +138,10 @@ class WorkerHandle:
             self.deadline += seconds
         if self.silence is not None:
             self.silence.shift(seconds, now)
+
+    def _drain(self, now: float) -> list[Action]:
+        # An idle worker has to run its atexit handlers, whatever graceful_timeout says about requests.
+        return self._end(Order.TERM, now + max(self.plan.graceful_timeout, QUIT_GRACE))
 
     def _end(self, order: Order, deadline: float) -> list[Action]:
         self._move(WorkerMove.RETIRED)

@@ -17,13 +17,13 @@ from pyfork.arbiter.lifecycle import ArbiterState, ReloadState, WorkerState
 from pyfork.arbiter.policy import DUMP_GRACE, QUIT_GRACE, surge
 from pyfork.ipc.exits import ExitStatus
 from pyfork.ipc.messages import FailureKind
+from tests.simulation.processes import EPSILON
 
 if TYPE_CHECKING:
     from pyfork.arbiter.figures import Statistics, WorkerStatistics
     from tests.simulation.processes import Process
     from tests.simulation.world import World
 
-EPSILON = 1e-6
 ACTIVE = {WorkerState.SPAWNING, WorkerState.BOOTING, WorkerState.READY}
 
 
@@ -54,7 +54,7 @@ class Laws:
         return self.candidate if self.candidate is not None and self.is_proved else self.world.current
 
     def before_event(self, event: ev.Event) -> None:
-        if isinstance(event, ev.WorkerBeat):
+        if _is_plain_beat(event):
             return  # by far the commonest, and it has to change nothing
         self.before = self.world.core.statistics()
         if isinstance(event, (ev.WorkerSpawned, ev.ConfigurationLoaded, ev.ConfigurationRefused, ev.SpawnFailed)):
@@ -145,14 +145,14 @@ class Laws:
     # The laws, about one answer of the core.
 
     def after_event(self, event: ev.Event, actions: list[act.Action]) -> None:
-        if isinstance(event, ev.WorkerBeat):
+        if _is_plain_beat(event):
             assert not actions, "a beat orders something"
             return
         after = self.world.core.statistics()
         for action in actions:
             match action:
                 case act.DumpStacks(pid):
-                    self._check_dump(pid)
+                    self._check_dump(pid, is_alive=isinstance(event, ev.WorkerBeat))
                 case act.SignalWorker(pid, Order.TERM | Order.QUIT):
                     self._check_retirement(pid, after)
                 case act.SpawnWorker(number, generation):
@@ -171,7 +171,7 @@ class Laws:
         self._check_capacity(after)
         self._check_figures(after)
 
-    def _check_dump(self, pid: int) -> None:
+    def _check_dump(self, pid: int, *, is_alive: bool) -> None:
         """Only a worker that is silent or overdue is dumped; then it no longer counts as ready."""
         process, worker = self.world.processes[pid], self._worker(pid)
         now = self.world.now
@@ -185,7 +185,12 @@ class Laws:
         assert worker.state is WorkerState.READY, f"a worker is stuck that is {worker.state}"
         timeout = process.configuration.timeout
         assert timeout, "a worker without a timeout is stuck"
-        is_healthy = not process.hangs and process.entered is None and not process.dead
+        if is_alive:
+            process.told["DUMP ALIVE"] = now
+            assert process.is_overdue_alive(now), "a request is stuck too early"
+            self.lost.append(worker.number)
+            return
+        is_healthy = not process.is_silent and not process.dead
         assert not is_healthy or process.freezes > 1, "a healthy worker is stuck"
         assert now - process.progress - process.frozen >= timeout - EPSILON, "a worker is stuck too early"
         self.lost.append(worker.number)
@@ -194,6 +199,8 @@ class Laws:
         """A ready worker is retired only when its replacement is ready; a failed generation never retires a good one."""
         worker = self._worker(pid)
         if worker is None or worker.state is not WorkerState.READY or self.is_stopping or self.is_drained:
+            return
+        if "DUMP ALIVE" in self.world.processes[pid].told:
             return
         ready = _ready(after)
         if worker.number < self.wanted:
@@ -271,11 +278,13 @@ class Laws:
             assert "TERM" not in told, "a worker is told TERM twice"
         if order is Order.KILL:
             limits = {
-                "TERM": configuration.graceful_timeout,
+                "TERM": max(configuration.graceful_timeout, QUIT_GRACE),
                 "QUIT": QUIT_GRACE,
                 "DUMP": DUMP_GRACE,
                 "GAVE UP": QUIT_GRACE,
             }
+            if "DUMP ALIVE" in told:
+                del limits["DUMP"]
             is_over = any(now >= told[why] + seconds - EPSILON for why, seconds in limits.items() if why in told)
             boot_timeout = configuration.boot_timeout
             is_over |= "QUIT" in told and boot_timeout > 0 and now >= process.spawned + boot_timeout - EPSILON
@@ -284,7 +293,7 @@ class Laws:
     # The laws, about a whole step (an event and all answers to it).
 
     def after_step(self, event: ev.Event) -> None:
-        if isinstance(event, ev.WorkerBeat) or self.world.exit is not None:
+        if _is_plain_beat(event) or self.world.exit is not None:
             return
         core, now = self.world.core, self.world.now
         after = core.statistics()
@@ -293,10 +302,9 @@ class Laws:
             filled = {one.number for one in _active(after)}
             assert set(self.lost) & set(range(self.wanted)) <= filled, "a lost worker is not replaced at once"
         if isinstance(event, ev.TimePassed):
-            if not any(process.has_no_time(now) for process in self.world.processes.values()):
-                deadline = core.next_deadline()
-                assert deadline is None or deadline > now, "the deadline is dealt with and still there"
-                assert not core.handle(event, now), "a second look at the same moment orders something"
+            deadline = core.next_deadline()
+            assert deadline is None or deadline > now, "the deadline is dealt with and still there"
+            assert not core.handle(event, now), "a second look at the same moment orders something"
             self._check_nobody_is_overlooked(after)
 
     def _check_nobody_is_overlooked(self, after: Statistics) -> None:
@@ -308,6 +316,9 @@ class Laws:
             if timeout:
                 limit = process.progress + timeout + process.late
                 assert self.world.now < limit + EPSILON, "a stuck worker is overlooked"
+            if timeout and process.is_stuck_alive:
+                limit = (process.entered or 0.0) + timeout + process.entered_late + process.beat_interval
+                assert self.world.now < limit + EPSILON, "a stuck worker whose loop lives keeps its place"
 
     # The laws, about the end of all faults.
 
@@ -335,6 +346,10 @@ class Laws:
         numbers = sorted(one.number for one in after.workers)
         assert numbers == self._places(), f"the places are {numbers}"
         assert list(self.world.generations) == [self.world.current], "settings of another generation are kept"
+
+
+def _is_plain_beat(event: ev.Event) -> bool:
+    return isinstance(event, ev.WorkerBeat) and event.entered is None
 
 
 def _active(statistics: Statistics, generation: int | None = None) -> list[WorkerStatistics]:

@@ -152,11 +152,15 @@ class ArbiterMachine(RuleBasedStateMachine):
         if process is not None:
             self.world.hang(process, inside=inside)
 
-    @rule(index=st.integers(0, 20), seconds=st.sampled_from((0.1, 2.0, 20.0, 29.0, 50.0)))
-    def request(self, index: int, seconds: float) -> None:
+    @rule(
+        index=st.integers(0, 20),
+        seconds=st.sampled_from((0.1, 2.0, 20.0, 29.0, 50.0, 300.0)),
+        in_thread=st.booleans(),
+    )
+    def request(self, index: int, seconds: float, in_thread: bool) -> None:
         process = self.choose(index)
         if process is not None:
-            self.world.request(process, seconds)
+            self.world.request(process, seconds, in_thread=in_thread)
 
     @rule(index=st.integers(0, 20))
     def make_stubborn(self, index: int) -> None:

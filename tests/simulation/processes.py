@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
+EPSILON = 1e-6
+
 
 class Boot(Enum):
     """How a boot goes."""
@@ -47,11 +49,18 @@ class Process:
     """It will not end before it is killed."""
     entered: float | None = None
     """Since when it is inside the application."""
+    lives: bool = False
+    """It is there in a thread: its loop turns, and beats."""
+    entered_late: float = 0.0
+    """Seconds since `entered` in which the arbiter did not run."""
+    entered_frozen: float = 0.0
+    """Those of them in which the process did not run either, and which the arbiter has noticed."""
     busy_until: float | None = None
     progress: float = 0.0
     """Its last beat or the start of its last stretch in the application, as far as the arbiter can know it."""
     told: dict[str, float] = field(default_factory=dict)
-    """When it was given each order first, and when its stacks were dumped or it gave up ("DUMP", "GAVE UP")."""
+    """When it was given each order first, and when its stacks were dumped, because of a beat too, or it gave up
+    ("DUMP", "DUMP ALIVE", "GAVE UP")."""
     late: float = 0.0
     """Seconds since `progress` in which the arbiter did not run: it may judge so much later."""
     frozen: float = 0.0
@@ -61,16 +70,28 @@ class Process:
     beats: int = 0
     """How often it has made progress; a beat that was planned before the last time is not sent."""
 
-    def has_no_time(self, now: float) -> bool:
-        """Whether it was told to drain only now, and has to be done by now (``graceful_timeout`` 0)."""
-        return self.told.get("TERM") == now and not self.configuration.graceful_timeout
-
     def make_progress(self, now: float) -> None:
         """Note a beat or a new stretch in the application."""
         self.progress = now
         self.late = self.frozen = 0.0
         self.freezes = 0
         self.beats += 1
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it does not beat: it hangs, or its loop is what is inside the application."""
+        return self.hangs or (self.entered is not None and not self.lives)
+
+    @property
+    def is_stuck_alive(self) -> bool:
+        """Whether a thread of it is inside the application while its loop turns."""
+        return self.lives and self.entered is not None and not self.hangs
+
+    def is_overdue_alive(self, now: float) -> bool:
+        """Whether that thread has been there for too long."""
+        if self.entered is None or not self.is_stuck_alive or not self.configuration.timeout:
+            return False
+        return now - self.entered - self.entered_frozen >= self.configuration.timeout - EPSILON
 
     @property
     def beat_interval(self) -> float:

@@ -122,6 +122,22 @@ def overlook_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Silence, "look", lambda self, now, entered: look(self, now, entered) and entered is not None)
 
 
+def overlook_living(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that beats is well, whatever becomes of its requests."""
+    hear = Silence.hear
+    monkeypatch.setattr(Silence, "hear", lambda self, now, entered=None: hear(self, now, entered) and False)
+
+
+def kill_living(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker whose loop lives is killed right after the dump, with the requests that do get on."""
+    monkeypatch.setattr(WorkerHandle, "dump_and_drain", WorkerHandle.dump)
+
+
+def judge_living_through_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of a request goes on while the machine stands still."""
+    monkeypatch.setattr(Silence, "_moved", lambda self, entered: entered)
+
+
 def storm(monkeypatch: pytest.MonkeyPatch) -> None:
     """Boots that fail are tried again at once."""
     monkeypatch.setattr(Pacing, "fail", lambda self, generation, now: 0.0)
@@ -196,6 +212,9 @@ BUGS = (
     judge_at_first_sight,
     judge_by_beats_only,
     overlook_silence,
+    overlook_living,
+    kill_living,
+    judge_living_through_stalls,
     storm,
     wait_after_loss,
     replace_all_at_once,

@@ -167,10 +167,10 @@ class World:
             self._later(self.random.choice((0.0, 0.1, 1.0)), lambda: self._die(process, 4, None))
 
     def _beat(self, process: Process, *, says: bool = True) -> None:
-        if process.dead or process.hangs or process.entered is not None:
+        if process.dead or process.is_silent:
             return
         if says:
-            self._say(process, ev.WorkerBeat(process.pid))
+            self._say(process, ev.WorkerBeat(process.pid, process.entered))
         process.make_progress(self.now)
         chain = process.beats
         self._later(process.beat_interval, lambda: self._beat(process) if process.beats == chain else None)
@@ -233,8 +233,10 @@ class World:
             heapq.heapify(self._agenda)
         for process in self.processes.values():
             process.late += lost
+            process.entered_late += lost
             if everybody and is_noticed:
                 process.frozen += seconds
+                process.entered_frozen += seconds
             elif everybody:
                 process.freezes += 1
         if is_noticed:
@@ -258,26 +260,35 @@ class World:
 
     def hang(self, process: Process, *, inside: bool) -> None:
         """Let the loop of a process turn no more, inside the application or outside of it."""
-        if process.serves and process.entered is None:
+        if process.serves and (process.entered is None or process.lives):
             process.hangs = True
-            if inside:
+            if inside and process.entered is None:
                 self._enter(process)
 
-    def request(self, process: Process, seconds: float) -> None:
-        """Let a worker be inside the application for a while."""
-        if process.serves and not process.hangs and process.entered is None:
-            self._enter(process)
-            process.busy_until = self.now + seconds
-            self._later(seconds, lambda: self._leave(process))
+    def request(self, process: Process, seconds: float, *, in_thread: bool = False) -> None:
+        """Let a worker be inside the application for a while; in a thread, its loop goes on to beat."""
+        if not process.serves or process.hangs or process.entered is not None:
+            return
+        process.lives = in_thread
+        self._enter(process)
+        process.busy_until = self.now + seconds
+        self._later(seconds, lambda: self._leave(process))
+        timeout = process.configuration.timeout
+        if in_thread and 0 < timeout < seconds:
+            entered = self.now  # it beats at once when this stretch has outlasted the timeout
+            self._later(timeout, lambda: self._beat(process) if process.entered == entered else None)
 
     def _enter(self, process: Process) -> None:
         process.entered = self.now
-        process.make_progress(self.now)
+        process.entered_late = process.entered_frozen = 0.0
+        if not process.lives:
+            process.make_progress(self.now)
 
     def _leave(self, process: Process) -> None:
         process.entered = None
         process.busy_until = None
-        self._beat(process)
+        if not process.lives or process.hangs:
+            self._beat(process)
 
     def heal(self) -> None:
         """Let faults stop: from now on everything boots, spawns and loads."""

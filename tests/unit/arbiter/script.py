@@ -92,6 +92,10 @@ class Script:
         for pid in pids:
             assert self.tell(ev.WorkerBeat(pid)) == []
 
+    def beat_inside(self, pid: int, entered: float) -> list[Action]:
+        """A worker beats while its oldest stretch in the application goes on since ``entered``."""
+        return self.tell(ev.WorkerBeat(pid, entered))
+
     def boot_fails(self, pid: int, kind: FailureKind = ev.FailureKind.APPLICATION, trace: str = "") -> list[Action]:
         return self.tell(ev.BootFailed(pid, kind, "no module named shop", trace))
 

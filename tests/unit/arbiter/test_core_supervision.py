@@ -3,9 +3,9 @@
 import pytest
 
 from pyfork.arbiter.actions import DumpStacks, Level, SpawnWorker
-from pyfork.arbiter.events import SpawnFailed, WorkerBeat, WorkerSpawned
+from pyfork.arbiter.events import SpawnFailed, Verb, WorkerBeat, WorkerSpawned
 from pyfork.arbiter.lifecycle import IllegalMoveError, WorkerState
-from tests.unit.arbiter.script import Script, kill, plan
+from tests.unit.arbiter.script import Script, kill, plan, quit_, term
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,48 @@ def test_stuck_worker_that_goes_by_itself_is_not_killed() -> None:
     script.time(30)
     assert script.exits(100, 1) == []
     assert script.time(31) == []
+
+
+def test_worker_whose_loop_lives_is_replaced_at_once_and_drained() -> None:
+    """Only one of its requests is stuck: the others have graceful_timeout to end."""
+    script = Script.serving(plan(count=1))
+    assert script.at(5).beat_inside(100, 1.0) == []
+    assert script.at(30.9).beat_inside(100, 1.0) == []
+    assert script.at(31).beat_inside(100, 1.0) == [DumpStacks(100), term(100), SpawnWorker(0, 1)]
+    assert script.says(Level.ERROR, "worker 0 gen 1 (pid 100) has a request that has made no progress for 30 s")
+    assert script.state_of(100) is WorkerState.DRAINING
+    assert script.ready(1100) == []
+    assert script.at(36).beat_inside(100, 1.0) == []
+    assert script.core.next_deadline() == pytest.approx(41)  # the new one's silence
+    script.at(40).beat(1100)
+    assert script.time(50) == []
+    script.at(58).beat(1100)
+    assert script.time(61) == [kill(100)]
+    assert script.says(Level.WARNING, "did not end within 30 s (workers.graceful_timeout): it is killed")
+
+
+def test_live_worker_without_grace_has_the_time_to_write_its_stacks() -> None:
+    """graceful_timeout 0 is about requests, not about the dump."""
+    script = Script.serving(plan(count=1, graceful_timeout=0))
+    script.at(31).beat_inside(100, 1.0)
+    assert script.time(32.9) == []
+    assert script.time(33) == [kill(100)]
+
+
+def test_live_worker_that_is_stuck_ends_at_once_when_everything_shall() -> None:
+    """A second TERM, while it drains."""
+    script = Script.serving(plan(count=1))
+    script.at(31).beat_inside(100, 1.0)
+    assert quit_(100) in script.verb(Verb.STOP_NOW)
+
+
+def test_live_stuck_worker_of_an_old_generation_is_replaced_by_the_target() -> None:
+    """During a reload its place is empty, like that of any lost worker."""
+    script = Script.serving(plan(count=2))
+    script.reloading()
+    assert script.at(31).beat_inside(101, 1.0) == [DumpStacks(101), term(101), SpawnWorker(1, 1)]
+    script.ready(200)
+    assert SpawnWorker(0, 2) not in script.at(32).beat_inside(100, 2.5)
 
 
 def test_silence_counts_outside_of_requests_too() -> None:

@@ -63,9 +63,39 @@ def test_look_that_comes_late_gives_the_rest_of_the_timeout() -> None:
     assert silence.deadline() == pytest.approx(101.9)
 
 
+def test_beat_tells_of_a_stretch_that_has_outlasted_the_timeout() -> None:
+    """The loop lives, a request in one of its threads does not get on."""
+    silence = Silence(plan(timeout=30, beat_interval=5), heard=100)
+    assert not silence.hear(105)
+    assert not silence.hear(110, 106)
+    assert not silence.hear(135.9, 106)
+    assert silence.hear(136, 106)
+
+
+def test_stall_moves_a_stretch_that_beats_tell_of() -> None:
+    """A machine that stood still for 40 s did not let the request get on; only stalls since its start count."""
+    silence = Silence(plan(timeout=30, beat_interval=5), heard=100)
+    silence.shift(10, 115)
+    assert not silence.hear(120, 118)
+    silence.shift(40, 162)
+    assert not silence.hear(162, 118)
+    assert not silence.hear(187.9, 118)
+    assert silence.hear(188, 118)
+    assert silence.hear(195, 165)
+
+
+def test_stretch_that_began_in_a_stall_moves_by_the_rest_of_it() -> None:
+    """The arbiter was last awake before the worker entered the application: it cannot know since when it stood still."""
+    silence = Silence(plan(timeout=30, beat_interval=5), heard=100)
+    silence.shift(12, 112)
+    assert not silence.hear(113, 105)
+    assert silence.hear(142, 105)
+
+
 def test_timeout_zero_is_never() -> None:
     """Nothing to look at."""
     silence = Silence(plan(timeout=0), heard=100)
+    assert not silence.hear(1e6, 101)
     assert silence.deadline() is None
     assert not silence.look(1e9, 101)
 

@@ -10,6 +10,7 @@ from pyfork.arbiter.reports import (
     report_exit,
     report_kill,
     report_stuck,
+    report_stuck_alive,
 )
 from pyfork.arbiter.roster import WorkerHandle
 from tests.unit.arbiter.script import plan
@@ -77,6 +78,14 @@ def test_stuck_worker_is_an_error_that_names_the_setting() -> None:
     line = report_stuck(worker(WorkerState.READY))
     assert line.level is Level.ERROR
     assert "no progress for 30 s (workers.timeout)" in line.message
+
+
+def test_request_that_is_stuck_beside_a_living_loop() -> None:
+    """Both settings that matter are named."""
+    line = report_stuck_alive(worker(WorkerState.READY))
+    assert line.level is Level.ERROR
+    assert "no progress for 30 s (workers.timeout)" in line.message
+    assert "for 30 s (workers.graceful_timeout)" in line.message
 
 
 def test_boot_failure_has_its_traceback_below() -> None:

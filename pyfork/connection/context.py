@@ -83,6 +83,10 @@ def cannot_wait(_connection: socket, _events: int, _deadline: float, /) -> bool:
     raise AssertionError("nobody waits for one connection here")
 
 
+def keep_going() -> None:
+    """Be the ``give_way`` of workers that have nobody to give way to."""
+
+
 @dataclass(slots=True)
 class Persistence:
     """Whether connections persist (RFC 9112, section 9.3): one for all of a worker, which changes it when it drains.
@@ -105,6 +109,8 @@ class ConnectionContext:
         base_environ: from `pyfork.gateway.environ.base_environ`.
         wait: how to wait for a client, in the blocking shell; where there is a loop, that waits.
         make_progress: makes the place where one connection tells what happens; called once for each.
+        give_way: called by the blocking shell between the blocks of a body or a response, in case the worker has others
+            to serve; may take as long as they do.
         access_log: None when nobody wants to know.
         proxies: the peers whose word on the client counts.
         persistence: whether a connection may go on to a next request.
@@ -120,6 +126,7 @@ class ConnectionContext:
     base_environ: Environ
     make_progress: Callable[[], Progress]
     wait: Wait = cannot_wait
+    give_way: Callable[[], None] = keep_going
     access_log: AccessSink | None = None
     proxies: TrustedProxies = NOBODY
     persistence: Persistence = field(default_factory=lambda: Persistence(is_allowed=False))

@@ -57,7 +57,11 @@ class BodyReceiver:
                 raise RequestBodyError(self._error)
             if self.has_ended:
                 return b""
-            data = self._read()
+            self._line.context.give_way()
+            try:
+                data = self._read()
+            finally:
+                self._line.progress.enter_application()  # anew, though the client may never have made us wait
             self._take(self._parser.feed(data) if data else self._parser.feed_eof())
         event = self._events.pop(0)
         assert isinstance(event, bytes)  # noqa: S101 (what `_take` leaves)
@@ -89,7 +93,7 @@ class BodyReceiver:
                 raise DisconnectedError(f"the client has gone: {error.strerror}") from error
 
     def _wait(self) -> None:
-        """Wait for the client, outside of the application's time."""
+        """Wait for the client; the application's time stands still until `receive` goes on."""
         line = self._line
         if self._expects_continue:
             self._expects_continue = False
@@ -98,7 +102,6 @@ class BodyReceiver:
         timeout = line.context.http.body_timeout
         line.progress.leave_application()
         has_come = line.context.wait(line.sock, READABLE, monotonic() + timeout)
-        line.progress.enter_application()
         if not has_come:
             self._error = ProtocolError(408, f"The request's body stopped for {timeout:g} s")
             raise RequestBodyError(self._error)

@@ -75,6 +75,7 @@ def send_region(line: Line, region: FileRegion) -> None:
         offset += sent
         left -= sent
         line.progress.enter_application()  # progress, though the client never made us wait
+        line.context.give_way()
 
 
 def wait_writable(line: Line) -> None:

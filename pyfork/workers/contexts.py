@@ -3,7 +3,15 @@
 import os
 from collections.abc import Callable
 
-from pyfork.connection.context import ConnectionContext, Persistence, Progress, Wait, WallClock, cannot_wait
+from pyfork.connection.context import (
+    ConnectionContext,
+    Persistence,
+    Progress,
+    Wait,
+    WallClock,
+    cannot_wait,
+    keep_going,
+)
 from pyfork.gateway.environ import base_environ
 from pyfork.gateway.errors import ErrorStream
 from pyfork.gateway.forwarded import TrustedProxies
@@ -15,7 +23,11 @@ from pyfork.workers.loader import Application
 
 
 def make_contexts(
-    worker: Worker, application: Application, make_progress: Callable[[], Progress], wait: Wait = cannot_wait
+    worker: Worker,
+    application: Application,
+    make_progress: Callable[[], Progress],
+    wait: Wait = cannot_wait,
+    give_way: Callable[[], None] = keep_going,
 ) -> dict[int, ConnectionContext]:
     """Return a context for each listener, by its descriptor; called in the worker, after the import.
 
@@ -42,6 +54,7 @@ def make_contexts(
             base_environ=_environ_of(worker, told),
             make_progress=make_progress,
             wait=wait,
+            give_way=give_way,
             access_log=access_log,
             proxies=proxies,
             persistence=persistence,

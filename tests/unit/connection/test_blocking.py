@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from pyfork.connection import blocking
+from pyfork.connection import ending
 from pyfork.connection.blocking import BlockingConnection, Outcome
 from pyfork.errors import QuitNow
 from tests.unit.connection.fakes import FakeSocket, make_context
@@ -35,7 +35,7 @@ def test_a_request_that_is_there_costs_five_calls():
 )
 def test_an_answer_that_is_on_its_way_is_lingered_for(monkeypatch, family, unsent, outcome):
     """A reset would destroy it; a unix socket delivers it in any case."""
-    monkeypatch.setattr(blocking, "octets_unsent", lambda sock: unsent)
+    monkeypatch.setattr(ending, "octets_unsent", lambda sock: unsent)
     sock = FakeSocket(GET, None)
     sock.family = family
     assert BlockingConnection(sock, "", make_context(hello)).serve() is outcome

@@ -1,0 +1,193 @@
+"""The gevent worker: a greenlet for each connection, and the blocking shell in it.
+
+Importing this module patches the standard library. So it is imported in the worker alone, before anything of the
+user's, and the last thing that it imports is patched with the rest: what is ours keeps the kernel's own sockets, which
+do not block, and the epoll of the listeners.
+
+The main greenlet is the loop: it accepts, beats, takes signals, and retires. All descriptors that are no connection's
+are in one epoll, which gevent's hub watches as a single descriptor (it cannot be asked for EPOLLEXCLUSIVE). A greenlet
+that never yields silences the beat, and the arbiter ends the worker. A request that outlasts ``timeout`` while the hub
+lives is told here, with the stack of its greenlet: the arbiter's signal could show no more than the hub.
+"""
+
+import logging
+import math
+import select
+from collections.abc import Iterator
+from socket import socket as native_socket
+from time import monotonic
+from typing import Any, ClassVar
+
+import gevent
+from gevent import monkey
+
+from pyfork.connection.blocking import BlockingConnection, Outcome
+from pyfork.connection.context import READABLE
+from pyfork.errors import QuitNow
+from pyfork.ipc.heartbeat import Heartbeat
+from pyfork.ipc.messages import Handoff
+from pyfork.ipc.progress import ActiveRequests
+from pyfork.process import lifeline, title
+from pyfork.workers.accepting import Accepted, Acceptor
+from pyfork.workers.base import Worker
+from pyfork.workers.contexts import make_contexts
+from pyfork.workers.greenlets import Place, Places
+from pyfork.workers.lingering import LingeringSockets
+from pyfork.workers.loader import Application
+from pyfork.workers.visits import Visits
+
+_epoll = select.epoll  # gevent takes it out of the module
+monkey.patch_all()
+
+LEAST_GRACE = 1.0
+"""Seconds that a retiring worker waits for a request that has not begun, at least: it may be on the way."""
+
+_log = logging.getLogger("pyfork.error")
+
+
+class _Listener(native_socket):
+    """Accepts sockets of the kernel's; the standard library's ``accept`` makes gevent's."""
+
+    def accept(self) -> tuple[native_socket, Any]:
+        fd, peer = self._accept()  # type: ignore[attr-defined]
+        return native_socket(self.family, self.type, self.proto, fd), peer
+
+
+class GeventWorker(Worker):
+    """See the head of the module."""
+
+    is_multithread: ClassVar[bool] = True
+    can_keep_alive: ClassVar[bool] = True
+
+    def __init__(self, handoff: Handoff, heartbeat: Heartbeat) -> None:
+        super().__init__(handoff, heartbeat)
+        self.sockets = [(_Listener(fileno=listener.detach()), told) for listener, told in self.sockets]
+        self._hub = hub = gevent.get_hub()
+        hub.SYSTEM_ERROR = (*hub.SYSTEM_ERROR, QuitNow)  # wherever it is raised, the main greenlet gets it,
+        hub.NOT_ERROR = (*hub.NOT_ERROR, QuitNow)  # and nobody prints a traceback
+        self._poller = _epoll()
+        self._acceptor = Acceptor(self, self._poller, is_balanced=True)
+        self._lingering = LingeringSockets(self._poller)
+        self._active = ActiveRequests(self.slot)
+        self._places = Places(gevent)
+        self._own = Place(hub, gevent.getcurrent, self._poller.fileno())
+        self._visits = Visits(gevent, self._places, self._on_end)
+        self._publisher = hub.loop.prepare()
+        self._wake_at = math.inf
+        self._told_of: tuple[object, float] = (None, 0.0)  # the stuck request that the log has
+
+    def boot(self, application: Application) -> None:
+        """Make the contexts in which connections run; one for each listener, as the environ differs."""
+        places = self._places
+        self._contexts = make_contexts(self, application, self._active.new, places.wait, places.give_way)
+
+    def run(self) -> None:
+        """Serve until told to drain or orphaned, and until what is in flight has ended."""
+        for fd in (self.signals.fd, self.handoff.lifeline_fd):
+            self._poller.register(fd, READABLE)
+        self._acceptor.watch()
+        self._publisher.start(lambda: self._active.publish(monotonic()))  # in each turn of the hub
+        self.begin_serving()
+        try:
+            while not self.is_draining and not self.is_orphaned:
+                self._turn()
+            self._retire()
+            while self._visits or self._lingering:
+                if self.is_orphaned:
+                    self._visits.limit_idle(0.0)
+                self._turn()
+        except QuitNow:
+            self._visits.quit()
+            raise
+        finally:
+            self._lingering.close()
+
+    def _turn(self) -> None:
+        self.signals.take_wakeup_back()
+        if self.signals.is_pending:
+            self.take_signals()
+            return
+        self._pause()
+        for fd, _ in self._poller.poll(0):
+            if fd == self.signals.fd:
+                self.take_signals()
+            elif fd == self.handoff.lifeline_fd:
+                self._look_at_lifeline()
+            elif fd not in self._acceptor:
+                self._lingering.read(fd)
+            elif not self.is_draining:
+                self._accept(self._acceptor.accept_from(fd))
+        now = monotonic()
+        self._lingering.sweep(now)
+        self._acceptor.tend(now)
+        self._tell(now)
+
+    def _pause(self) -> None:
+        """Let the connections' greenlets run until something is due here."""
+        deadlines = self._acceptor.next_deadline(), self._lingering.next_deadline(), self._stuck_at()
+        self._wake_at = min(self.heartbeat.next_beat, *deadlines)
+        timer = self._hub.loop.timer(max(0.0, self._wake_at - monotonic()))
+        timer.start(self._own.on_time, update=True)
+        try:
+            self._own.wait(math.inf)
+        finally:
+            timer.close()
+
+    def _stuck_at(self) -> float:
+        """Return when the oldest request in the application outlasts ``timeout``, if that has not been told."""
+        oldest, timeout = self._active.oldest(), self.settings.workers.timeout
+        if oldest is None or not oldest.entered or not timeout or self._told_of == (oldest, oldest.entered):
+            return math.inf
+        return oldest.entered + timeout
+
+    def _tell(self, now: float) -> None:
+        """Beat if it is time; at once, and with the stack in the log, when a request has outlasted ``timeout``."""
+        is_stuck = now >= self._stuck_at()
+        if not is_stuck and now < self.heartbeat.next_beat:
+            return
+        oldest = self._active.oldest()
+        if is_stuck and oldest is not None:
+            self._told_of = (oldest, oldest.entered)
+            stack = self._visits.stack_of(oldest)
+            _log.error("stuck in %s %s; its greenlet (most recent call first):\n%s", oldest.method, oldest.path, stack)
+        self._active.publish(now)
+        in_flight = self.slot.in_flight
+        title.set_title(f"{self.title} {in_flight} in flight" if in_flight else f"{self.title} idle")
+        self.heartbeat.beat(now)
+
+    def _look_at_lifeline(self) -> None:
+        if lifeline.is_cut(self.handoff.lifeline_fd):
+            self.is_orphaned = True
+            self._poller.unregister(self.handoff.lifeline_fd)
+
+    def _accept(self, accepted: Iterator[Accepted]) -> None:
+        for sock, peer, listener_fd in accepted:
+            self._visits.begin(BlockingConnection(sock, peer, self._contexts[listener_fd]))
+            self._adjust()
+
+    def _adjust(self) -> None:
+        self._acceptor.adjust(len(self._visits), has_room=len(self._visits) < self.settings.workers.connections)
+
+    def _on_end(self, shell: BlockingConnection, outcome: Outcome) -> None:
+        """See a connection off; called in its greenlet."""
+        if outcome is Outcome.LINGER:
+            self._lingering.add(shell.sock)
+        self._adjust()
+        deadline = min(self._acceptor.next_deadline(), self._lingering.next_deadline())
+        if deadline < self._wake_at or self.is_draining or self.is_orphaned:
+            self._hub.loop.run_callback(self._own.on_time)
+
+    def _retire(self) -> None:
+        """Accept what is owed, and nobody else; see that the connections end."""
+        for context in self._contexts.values():
+            context.persistence.is_allowed = False
+        self._accept(self._acceptor.owed())
+        gevent.sleep(0)  # the last ones begin
+        self._visits.limit_idle(monotonic() + max(self.settings.http.keep_alive, LEAST_GRACE))
+        self._lingering.hurry()
+
+    def _on_copied(self) -> None:
+        super()._on_copied()
+        self._own.close()
+        self._publisher.stop()
+        self._visits.become_copy()

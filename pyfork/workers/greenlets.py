@@ -1,0 +1,168 @@
+"""How greenlets wait for their clients: a watcher for each connection, and one timer for all of them.
+
+A switch to gevent's hub and back is cheap; what `gevent.socket.wait_read` does around it is not: a watcher and a
+timeout made, started, stopped and closed for each wait. Here the watcher of a connection is made once and left started,
+so an ordinary wait is two switches. It is stopped only when something comes that nobody waits for (a pipelined request,
+the client's end, while the application runs): the kernel would report that over and over. A deadline is a float that a
+sweep looks at.
+
+Everything that is called `on_...` runs in the hub, which must not wait.
+"""
+
+import math
+from collections.abc import Callable
+from socket import socket
+from time import monotonic
+from typing import Any
+
+from pyfork.connection.context import READABLE
+
+SWEEP_INTERVAL = 0.1
+"""Seconds between two sweeps, at least; a deadline may be missed by as much."""
+TURN = 0.05
+"""Seconds that one greenlet may have the loop for itself, if it says `Places.give_way`."""
+_READ, _WRITE = 1, 2  # libev's
+
+
+class Place:
+    """Where a greenlet waits for one descriptor to become readable.
+
+    Args:
+        hub: gevent's.
+        get_current: gevent's ``getcurrent``.
+        fd: to be watched; `close` the place before it, or right behind it.
+
+    Attributes:
+        deadline: when the wait ends at the latest (monotonic seconds).
+        greenlet: who waits; None when nobody does.
+    """
+
+    __slots__ = ("_get_current", "_is_watching", "_switch_to_hub", "_watcher", "deadline", "greenlet")
+
+    def __init__(self, hub: Any, get_current: Callable[[], Any], fd: int) -> None:
+        self._switch_to_hub = hub.switch
+        self._get_current = get_current
+        self._watcher = hub.loop.io(fd, _READ)
+        self._is_watching = False
+        self.deadline = math.inf
+        self.greenlet: Any = None
+
+    def wait(self, deadline: float) -> bool:
+        """Let others run until the descriptor is readable (True), or somebody says `on_time` (False)."""
+        if not self._is_watching:
+            self._is_watching = True
+            self._watcher.start(self.on_readable)
+        self.deadline = deadline
+        self.greenlet = self._get_current()
+        try:
+            return self._switch_to_hub() is True
+        finally:
+            self.greenlet = None
+            self.deadline = math.inf
+
+    def on_readable(self) -> None:
+        """Wake who waits."""
+        if self.greenlet is None:
+            self._watcher.stop()
+            self._is_watching = False
+        else:
+            self.greenlet.switch(True)
+
+    def on_time(self) -> None:
+        """End the wait, if there is one."""
+        if self.greenlet is not None:
+            self.greenlet.switch(False)
+
+    def close(self) -> None:
+        """Watch no more; who waits, waits for ever."""
+        self._watcher.stop()
+        self._watcher.close()
+        self.greenlet = None
+
+
+class Places:
+    """The places of one worker's connections, by their descriptors.
+
+    Args:
+        gevent: the module; this one can be imported without it.
+    """
+
+    def __init__(self, gevent: Any) -> None:
+        self._gevent = gevent
+        self._hub = gevent.get_hub()
+        self._places: dict[int, Place] = {}
+        self._timer: Any = None
+        self._sweep_at = math.inf
+        self._turn_ends = 0.0
+
+    def open(self, fd: int) -> Place:
+        """Make the place of a descriptor."""
+        place = self._places[fd] = Place(self._hub, self._gevent.getcurrent, fd)
+        return place
+
+    def close(self, fd: int) -> None:
+        """Take the place of a descriptor away; before another has its number."""
+        self._places.pop(fd).close()
+
+    def wait(self, connection: socket, events: int, deadline: float) -> bool:
+        """Be the `pyfork.connection.context.Wait` of a worker whose connections have greenlets."""
+        place = self._places.get(connection.fileno())
+        if events != READABLE or place is None or place.greenlet is not None:  # rare enough to be slow
+            return self._wait_apart(connection.fileno(), events, deadline)
+        if deadline < self._sweep_at:
+            self._sweep_by(deadline)
+        return place.wait(deadline)
+
+    def give_way(self) -> None:
+        """Let others run if this greenlet has run for long; the heartbeat is one of them."""
+        now = monotonic()
+        if now >= self._turn_ends:
+            self._gevent.sleep(0)
+            self._turn_ends = monotonic() + TURN
+
+    def limit(self, place: Place, deadline: float) -> None:
+        """End the wait that is under way no later than ``deadline``."""
+        place.deadline = min(place.deadline, deadline)
+        if deadline < self._sweep_at:
+            self._sweep_by(deadline)
+
+    def abandon(self) -> None:
+        """Wake nobody any more: this process is a copy."""
+        for place in self._places.values():
+            place.close()
+        if self._timer is not None:
+            self._timer.close()
+
+    def on_sweep(self) -> None:
+        """End the waits whose time is up, and set the next sweep."""
+        now = monotonic()
+        earliest = math.inf
+        for place in list(self._places.values()):
+            if place.deadline <= now:
+                place.on_time()
+            earliest = min(earliest, place.deadline)
+        self._sweep_at = math.inf
+        if earliest < math.inf:
+            self._sweep_by(max(earliest, now + SWEEP_INTERVAL))
+
+    def _sweep_by(self, moment: float) -> None:
+        if self._timer is not None:
+            self._timer.close()
+        self._sweep_at = moment
+        self._timer = self._hub.loop.timer(max(0.0, moment - monotonic()))
+        self._timer.start(self.on_sweep, update=True)
+
+    def _wait_apart(self, fd: int, events: int, deadline: float) -> bool:
+        """Wait to write, or beside another greenlet of the application that waits at the connection's place."""
+        watcher = self._hub.loop.io(fd, _READ if events == READABLE else _WRITE)
+        patience = self._gevent.Timeout.start_new(max(0.0, deadline - monotonic()))
+        try:
+            self._hub.wait(watcher)
+        except self._gevent.Timeout as timeout:
+            if timeout is not patience:
+                raise
+            return False
+        finally:
+            patience.close()
+            watcher.close()
+        return True

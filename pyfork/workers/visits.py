@@ -1,0 +1,117 @@
+"""The connections of a worker that gives a greenlet to each of them."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import FrameType
+from typing import Any
+
+from pyfork.connection.blocking import BlockingConnection, Outcome
+from pyfork.connection.context import Progress
+from pyfork.errors import QuitNow
+from pyfork.workers.greenlets import Place, Places
+
+LAST_WORDS = 1.0
+"""Seconds that QUIT leaves the application's ``finally`` blocks."""
+
+_log = logging.getLogger("pyfork.error")
+
+
+@dataclass(slots=True)
+class _Visit:
+    """One connection, where it waits, and who serves it."""
+
+    shell: BlockingConnection
+    place: Place
+    greenlet: Any = None
+
+
+class Visits:
+    """The open connections of one worker.
+
+    Args:
+        gevent: the module; this one can be imported without it.
+        places: where connections wait.
+        on_end: called in a connection's greenlet when it has ended, with whether its socket has to linger.
+    """
+
+    def __init__(self, gevent: Any, places: Places, on_end: Callable[[BlockingConnection, Outcome], None]) -> None:
+        self._gevent = gevent
+        self._places = places
+        self._on_end = on_end
+        self._visits: dict[int, _Visit] = {}
+        self._is_quitting = False
+        self._copied_in: Any = None  # in a copy of the process: the greenlet that forked it
+
+    def __len__(self) -> int:
+        return len(self._visits)
+
+    def begin(self, shell: BlockingConnection) -> None:
+        """Serve a connection that was just accepted."""
+        fd = shell.sock.fileno()
+        visit = self._visits[fd] = _Visit(shell, self._places.open(fd))
+        visit.greenlet = self._gevent.spawn(self._serve, fd, visit)
+
+    def limit_idle(self, deadline: float) -> None:
+        """Wait no longer than until ``deadline`` (monotonic) for a request that has not begun."""
+        for visit in self._visits.values():
+            if visit.shell.is_idle:
+                self._places.limit(visit.place, deadline)
+
+    def quit(self) -> None:
+        """End them all at once; ``finally`` blocks run."""
+        self._is_quitting = True
+        self._gevent.killall([visit.greenlet for visit in self._visits.values()], QuitNow, timeout=LAST_WORDS)
+
+    def stack_of(self, progress: Progress) -> str:
+        """Return the stack of the greenlet whose connection has this progress, as faulthandler would write it."""
+        for visit in self._visits.values():
+            if visit.shell.progress is progress:
+                return format_stack(visit.greenlet.gr_frame)
+        return ""
+
+    def become_copy(self) -> None:
+        """Leave the clients to the process that this one was forked from; called in the copy.
+
+        The other greenlets may go on here, as gevent has it. They find that their clients have gone.
+        """
+        self._copied_in = self._gevent.getcurrent()
+        self._places.abandon()
+        for visit in self._visits.values():
+            if visit.greenlet is not self._copied_in:
+                shell = visit.shell
+                shell.sock.close()
+                shell.context = replace(shell.context, access_log=None, pid=os.getpid())
+
+    def _serve(self, fd: int, visit: _Visit) -> None:
+        """Be the life of a connection's greenlet."""
+        shell = visit.shell
+        outcome = Outcome.CLOSED
+        try:
+            outcome = shell.serve()
+        except QuitNow:
+            if not self._is_quitting:
+                raise  # the hub passes it on to the main greenlet
+        except Exception:  # noqa: BLE001 (our fault or a log handler's: it ends this connection, not the worker)
+            with contextlib.suppress(Exception):  # the handler may raise again; our own has written the line by then
+                _log.exception("a connection ended by a fault of the server")
+        finally:
+            if self._copied_in is None:
+                self._places.close(fd)
+                del self._visits[fd]
+            elif self._copied_in is self._gevent.getcurrent():  # it came back from the application, where it was forked
+                os._exit(0)
+        if self._copied_in is None:
+            self._on_end(shell, outcome)
+
+
+def format_stack(frame: FrameType | None) -> str:
+    """Return the stack that ends in ``frame``, a line for each call, the latest first."""
+    lines = []
+    while frame is not None:
+        code = frame.f_code
+        lines.append(f'  File "{code.co_filename}", line {frame.f_lineno} in {code.co_name}\n')
+        frame = frame.f_back
+    return "".join(lines)

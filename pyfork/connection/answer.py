@@ -37,8 +37,8 @@ from pyfork.log.record import AccessRecord
 _log = logging.getLogger("pyfork.error")
 
 
-class Answer:
-    """What becomes of one request.
+class Answer(Exchange):
+    """What becomes of one request: an `Exchange` that knows whose it is.
 
     Args:
         line: the client's connection.
@@ -54,31 +54,25 @@ class Answer:
     """
 
     __slots__ = (
-        "_encoder",
-        "_environ",
-        "_exchange",
+        "_has_begun",
         "_has_failed",
         "_line",
-        "_next",
         "_request",
         "_started",
         "_substitute",
         "is_closed",
-        "is_finished",
         "must_reset",
     )
 
     def __init__(self, line: Line, request: Request, body: InputStream, encoder: ResponseEncoder, write: Write) -> None:
         context = line.context
+        environ = build_environ(context.base_environ, request, body, line.peer, context.proxies)
+        super().__init__(context.application, environ, encoder, write)
         self._line = line
         self._request = request
-        self._encoder = encoder
-        self._environ = build_environ(context.base_environ, request, body, line.peer, context.proxies)
-        self._exchange = exchange = Exchange(context.application, self._environ, encoder, write)
-        self._next = exchange.begin
+        self._has_begun = False
         self._has_failed = False
         self._substitute = b""  # what is sent in the application's place
-        self.is_finished = False
         self.is_closed = False
         self.must_reset = False
         line.progress.begin_request(request.method, request.path)
@@ -97,15 +91,14 @@ class Answer:
         """
         self._line.progress.enter_application()
         try:
-            data = self._next()
+            if self._has_begun:
+                return self.advance()
+            self._has_begun = True
+            return self.begin()
         except QuitNow:
             raise
         except BaseException as error:  # noqa: BLE001 (SystemExit too: no request may end the worker)
             return self.fail(error)
-        exchange = self._exchange
-        self._next = exchange.advance
-        self.is_finished = exchange.is_finished
-        return data
 
     def close(self) -> None:
         """Call the ``close()`` that the application may wait for.
@@ -115,7 +108,7 @@ class Answer:
         """
         self.is_closed = True
         try:
-            self._exchange.close()
+            super().close()
         except QuitNow:
             raise
         except BaseException as error:  # noqa: BLE001 (the response has been sent; nothing else can be done)
@@ -123,18 +116,18 @@ class Answer:
 
     def end(self) -> None:
         """Tell the logs and the scoreboard; called when the last octet is on its way, or the client has gone."""
-        line, exchange, encoder = self._line, self._exchange, self._encoder
+        line, encoder = self._line, self._encoder
         context = line.context
         is_error = self._has_failed
         if not self._substitute and not is_error:
-            is_error = exchange.status[:1] == "5"
+            is_error = self.status[:1] == "5"
             if encoder.dropped or encoder.excess or encoder.missing:
-                warn_of_response(self._request, exchange, encoder, context.warned_fields)
+                warn_of_response(self._request, self, encoder, context.warned_fields)
                 is_error = is_error or encoder.missing > 0
         if context.access_log is not None:
             self._log_access()
         context.base_environ["wsgi.errors"].flush()
-        line.progress.end_request(exchange.octets_sent, is_error=is_error)
+        line.progress.end_request(self.octets_sent, is_error=is_error)
 
     def fail(self, error: BaseException) -> bytes:
         """Take note that the response cannot be completed: by the application, or because the client has gone.
@@ -163,8 +156,8 @@ class Answer:
 
     def _log_access(self) -> None:
         """Tell the access log, unless nothing was answered."""
-        exchange, context = self._exchange, self._line.context
-        status, headers, octets = exchange.status, exchange.headers, exchange.octets_sent
+        context = self._line.context
+        status, headers, octets = self.status, self.headers, self.octets_sent
         if self._substitute:
             status, octets = summarise(self._substitute)
             headers = ()

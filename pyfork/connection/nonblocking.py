@@ -133,13 +133,21 @@ class NonblockingConnection(Line):
 
     def on_event(self, _events: int) -> None:
         """Deal with what the kernel reports."""
-        phase = self.phase
-        if phase is _READING or phase is _BODY:
-            self._read()
-        elif phase is _SENDING:
-            self._write_on()
-        elif phase is _RUNNING:
-            self._host.watch(self, 0)
+        if self.phase is not _READING and self.phase is not _BODY:
+            self._on_other_event()
+            return
+        try:
+            data = self.sock.recv(MAX_FEED if self._body is None else BODY_READ)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            _log.debug("%s: the client has gone: %s", self.remote or "a unix socket", error.strerror)
+            self._finish(must_reset=False)
+            return
+        if data:
+            self._proceed(self._parser.feed(data))
+        else:
+            self._take_end(self._parser.feed_eof())
 
     def on_deadline(self, now: float) -> None:
         """Deal with a client that took too long; ``now`` is monotonic."""
@@ -204,13 +212,12 @@ class NonblockingConnection(Line):
         """Do what follows from `run`, in the loop's thread; return whether a next request may be looked for."""
         answer = self._answer
         assert answer is not None  # noqa: S101 (the phase)
-        if self._outgoing is not None:
+        if self._outgoing is not None or not answer.is_finished:
             self.progress.leave_application()
-            self._await_client()
-            return False
-        if not answer.is_finished:
-            self.progress.leave_application()
-            self._host.soon(self)
+            if self._outgoing is not None:
+                self._await_client()
+            else:
+                self._host.soon(self)
             return False
         self._answer = None
         answer.end()
@@ -230,19 +237,12 @@ class NonblockingConnection(Line):
 
     # Octets in.
 
-    def _read(self) -> None:
-        try:
-            data = self.sock.recv(MAX_FEED if self._body is None else BODY_READ)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            _log.debug("%s: the client has gone: %s", self.remote or "a unix socket", error.strerror)
-            self._finish(must_reset=False)
-            return
-        if data:
-            self._proceed(self._parser.feed(data))
-        else:
-            self._take_end(self._parser.feed_eof())
+    def _on_other_event(self) -> None:
+        """Deal with a connection that is not being read."""
+        if self.phase is _SENDING:
+            self._write_on()
+        elif self.phase is _RUNNING:
+            self._host.watch(self, 0)
 
     def _take_end(self, events: list[Event]) -> None:
         """The client sends no more."""
@@ -256,7 +256,12 @@ class NonblockingConnection(Line):
         parser = self._parser
         left = MOST_IN_A_ROW
         while events:
-            if not self._take(events) or not parser.leftover:
+            first = events[0]
+            if len(events) == 2 and isinstance(first, Request) and isinstance(events[1], EndOfMessage):
+                has_ended = self._start(first, EMPTY_INPUT)
+            else:
+                has_ended = self._take(events)
+            if not has_ended or not parser.leftover:
                 return
             left -= 1
             if not left:
@@ -269,11 +274,9 @@ class NonblockingConnection(Line):
             self.deadline = monotonic() + self.context.http.header_timeout
 
     def _take(self, events: list[Event]) -> bool:
-        """Take one message, or part of one; return whether it has been answered and a next one may come."""
+        """Take a message with a body, or part of one; return whether it has been answered and a next one may come."""
         first = events[0]
         if isinstance(first, Request):
-            if len(events) == 2 and isinstance(events[1], EndOfMessage):
-                return self._start(first, EMPTY_INPUT)
             self._request = first
             self._body = IncomingBody()
             self.phase = _BODY

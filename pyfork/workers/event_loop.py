@@ -76,8 +76,13 @@ class LoopWorker(Worker):
         """Return whether another connection may be accepted."""
         return len(self.connections) < self.settings.workers.connections
 
-    def tend(self, now: float) -> None:
-        """Do what a type has to do once in each turn, behind the connections; ``now`` is monotonic."""
+    def publish(self, now: float) -> None:
+        """Write what has been gathered to the scoreboard: once in each turn, and before each beat.
+
+        Args:
+            now: monotonic seconds.
+        """
+        raise NotImplementedError
 
     # The loop.
 
@@ -170,7 +175,7 @@ class LoopWorker(Worker):
             self._has_changed = False
             self.acceptor.adjust(len(self.connections), has_room=self.has_room())
         self.acceptor.tend(now)
-        self.tend(now)
+        self.publish(now)
 
     def _look_around(self) -> None:
         """Beat, and look for signals; between two connections as well, when the application takes long."""
@@ -179,6 +184,7 @@ class LoopWorker(Worker):
         if now >= self.heartbeat.next_beat:
             in_flight = sum(connection.phase is Phase.RUNNING for connection in self.connections.values())
             title.set_title(f"{self.title} {in_flight} in flight" if in_flight else f"{self.title} idle")
+            self.publish(now)
             self.beat_if_due()
         self.signals.take_wakeup_back()
         if self.signals.is_pending:

@@ -8,6 +8,7 @@ import os
 
 from pyfork.connection.context import Progress
 from pyfork.connection.nonblocking import NonblockingConnection
+from pyfork.ipc.progress import InlineProgress
 from pyfork.workers.event_loop import LoopWorker
 
 
@@ -15,8 +16,8 @@ class AsyncWorker(LoopWorker):
     """See the head of the module."""
 
     def make_progress(self) -> Progress:
-        """Return the slot itself: one application call runs at a time."""
-        return self.slot
+        """Return what shows whose application call it is: one runs at a time."""
+        return InlineProgress(self.slot)
 
     def start(self, connection: NonblockingConnection) -> bool:
         """Run the application here and now."""
@@ -24,3 +25,7 @@ class AsyncWorker(LoopWorker):
         if self.is_copy:  # it came back from the application, where it was forked
             os._exit(0)
         return connection.settle()
+
+    def publish(self, now: float) -> None:
+        """Write what has been gathered to the scoreboard."""
+        self.slot.flush(int(now * 1e9))

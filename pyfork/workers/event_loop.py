@@ -105,22 +105,22 @@ class LoopWorker(Worker):
 
     def _turn(self) -> None:
         """Wait for what comes next, and deal with all of it."""
-        for fd, events in self.poller.poll(self._patience()):
+        for fd, events in self.poller.poll(self.patience()):
             connection = self.connections.get(fd)
             if connection is None:
-                self._on_other(fd)
+                self.on_other(fd)
             else:
                 try:
                     connection.on_event(events)
                 except Exception:  # noqa: BLE001 (our fault or a log handler's: it ends this connection, not the worker)
-                    self._abandon(connection)
+                    self.abandon(connection)
                 if monotonic() >= self._look_at:
                     self._look_around()
         if self._soon:
             self._resume()
         self._tend()
 
-    def _patience(self) -> float:
+    def patience(self) -> float:
         """Return how long the poller may wait, in seconds."""
         if self._soon or (self.is_orphaned and not self.connections):
             return 0.0
@@ -129,7 +129,7 @@ class LoopWorker(Worker):
             wake_at = min(wake_at, self._lingering.next_deadline())
         return max(0.0, wake_at - monotonic())
 
-    def _on_other(self, fd: int) -> None:
+    def on_other(self, fd: int) -> None:
         """Deal with a descriptor that is no connection's."""
         if fd in self.acceptor:
             if not self.is_draining:
@@ -158,7 +158,7 @@ class LoopWorker(Worker):
             try:
                 connection.resume()
             except Exception:  # noqa: BLE001 (as for an event)
-                self._abandon(connection)
+                self.abandon(connection)
             if monotonic() >= self._look_at:
                 self._look_around()
 
@@ -199,12 +199,12 @@ class LoopWorker(Worker):
                 try:
                     connection.on_deadline(now)
                 except Exception:  # noqa: BLE001 (as for an event)
-                    self._abandon(connection)
+                    self.abandon(connection)
             elif connection.deadline < earliest:
                 earliest = connection.deadline
         self._sweep_at = max(earliest, now + SWEEP_INTERVAL) if self.connections else math.inf
 
-    def _abandon(self, connection: NonblockingConnection) -> None:
+    def abandon(self, connection: NonblockingConnection) -> None:
         """Close a connection over which the server itself has failed."""
         with contextlib.suppress(Exception):  # the handler may raise again; our own has written the line by then
             _log.exception("a connection ended by a fault of the server")

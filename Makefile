@@ -12,16 +12,21 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format coverage soak bench docs clean
+.PHONY: help run test check format coverage soak bench bench-quick bench-tools profile docs clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
+# Without these, whatever makes a virtual environment would fail with a message about something else.
+define CHECK_PYTHON
+@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not installed: install Python 3.11 or newer (Debian, Ubuntu: apt-get install python3 python3-venv), or name one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: pyfork needs Python 3.11 or newer, and $(PYTHON) is $(VERSION): name another, as in: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "make: $(PYTHON) cannot create virtual environments: install the package python$(VERSION)-venv (Debian, Ubuntu: apt-get install python$(VERSION)-venv)" >&2; exit 1; }
+endef
+
 # What serving takes; its rule makes the virtual environment.
 $(SERVES): pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not installed: install Python 3.11 or newer (Debian, Ubuntu: apt-get install python3 python3-venv), or name one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: pyfork needs Python 3.11 or newer, and $(PYTHON) is $(VERSION): name another, as in: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
-	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "make: $(PYTHON) cannot create virtual environments: install the package python$(VERSION)-venv (Debian, Ubuntu: apt-get install python$(VERSION)-venv)" >&2; exit 1; }
+	$(CHECK_PYTHON)
 	$(PYTHON) -m venv --clear $(VENV)
 	$(PIP) --upgrade 'pip>=25.1'
 	$(PIP) --editable . --group samples
@@ -64,22 +69,35 @@ coverage: $(READY)
 	$(BIN)/coverage report
 	$(BIN)/coverage report --include='$(PURE)' --fail-under=100
 
-BENCH_READY := benchmarks/.venv/.ready
+BENCH_VENV := benchmarks/.venv/$(VERSION)
+BENCH_READY := $(BENCH_VENV)/.ready
 
-$(BENCH_READY): $(READY) benchmarks/requirements.txt
-	$(PYTHON) -m venv --clear benchmarks/.venv
-	benchmarks/.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable . --requirement benchmarks/requirements.txt
+# Before anything is installed in vain.
+bench-tools:
+	$(CHECK_PYTHON)
+	@$(PYTHON) benchmarks/machine.py
+
+# Each peer is installed by itself: one that will not install is named and left out of the comparison.
+$(BENCH_READY): pyproject.toml benchmarks/requirements.txt benchmarks/install.py
+	$(PYTHON) -m venv --clear $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(BENCH_VENV)/bin/python benchmarks/install.py
 	@touch $@
 
 ## make soak       the simulation of the arbiter's core with other random choices each time, for about an hour
 soak: $(READY)
 	$(BIN)/python -m pytest tests/simulation/test_simulation.py -s --hypothesis-profile=soak $(ARGS)
 
-## make bench      CPU per request beside gunicorn's, both sync (needs wrk or hey; ARGS='--rounds 20' for more rounds)
-bench:
-	@$(PYTHON) benchmarks/load.py
+## make bench      pyfork's types beside the other servers, half an hour (needs wrk; benchmarks/README.md has the ARGS)
+## make bench-quick   the same for hello and Falcon and the servers that a limit compares, under two minutes
+bench bench-quick: bench-tools
 	@$(MAKE) --no-print-directory $(BENCH_READY)
-	@benchmarks/.venv/bin/python benchmarks/bench.py $(ARGS)
+	@$(BENCH_VENV)/bin/python benchmarks/bench.py $(if $(filter bench-quick,$@),--quick) $(ARGS)
+
+## make profile    where the microseconds of a request go (needs wrk; ARGS='threadpool' for another worker type)
+profile: bench-tools
+	@$(MAKE) --no-print-directory $(BENCH_READY)
+	@$(BENCH_VENV)/bin/python benchmarks/hotpath.py $(ARGS)
 
 ## make docs       write the pages anew that follow from the code: settings, signals, server.toml.example
 docs: $(READY)

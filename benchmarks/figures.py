@@ -2,10 +2,19 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 
-def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
+class Interval(NamedTuple):
+    """A median and the bounds of its confidence interval."""
+
+    median: float
+    low: float
+    high: float
+
+
+def median_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
     """Return the median and the bounds of its confidence interval.
 
     The interval is between two order statistics, chosen by the binomial distribution (the sign test turned round): it
@@ -20,4 +29,9 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[
         if tail > (1 - confidence) / 2:
             break
         cut = rank
-    return statistics.median(ordered), ordered[cut], ordered[count - 1 - cut]
+    return Interval(statistics.median(ordered), ordered[cut], ordered[count - 1 - cut])
+
+
+def paired_ratios(one: Mapping[int, float], other: Mapping[int, float]) -> list[float]:
+    """Return one / other for each round that has both; both map a round's number to its figure."""
+    return [one[number] / other[number] for number in sorted(one.keys() & other.keys()) if other[number] > 0]

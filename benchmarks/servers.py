@@ -1,6 +1,7 @@
-"""The servers under test: started on a core of their own, their CPU time read from /proc."""
+"""The servers under test: started on a core of their own, asked whether they answer right, measured, stopped."""
 
 import contextlib
+import http.client
 import os
 import signal
 import socket
@@ -8,36 +9,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
-SAMPLES = Path(__file__).parent.parent / "sample_apps"
+import processes
+from contestants import Contestant
+from loads import Load
+
+HERE = Path(__file__).resolve().parent
 BOOT_SECONDS = 20
 STOP_SECONDS = 10
+ANSWER_SECONDS = 10
 
 
-@dataclass(frozen=True)
-class Contestant:
-    """A server and the command line that starts it; ``{port}`` is filled in."""
-
-    name: str
-    arguments: Sequence[str]
-
-    def command(self, prefix: Sequence[str], port: int) -> list[str]:
-        """Return the whole command line."""
-        return [*prefix, sys.executable, "-m", *(argument.format(port=port) for argument in self.arguments)]
-
-
-def contestants(app: str) -> list[Contestant]:
-    """Return pyfork and gunicorn, one sync worker each, no access log."""
-    return [
-        Contestant("pyfork sync", ("pyfork", "-b", "127.0.0.1:{port}", "-w", "1", "-k", "sync", app)),
-        Contestant(
-            "gunicorn sync",
-            ("gunicorn", "-b", "127.0.0.1:{port}", "-w", "1", "-k", "sync", "--no-control-socket", app),
-        ),
-    ]
+class ServerError(Exception):
+    """A server does not start, or does not answer as it should; the message says how."""
 
 
 class RunningServer:
@@ -45,72 +31,95 @@ class RunningServer:
 
     Args:
         contestant: which.
+        load: what it is to serve.
         prefix: what pins it to its core.
     """
 
-    def __init__(self, contestant: Contestant, prefix: Sequence[str]) -> None:
+    def __init__(self, contestant: Contestant, load: Load, prefix: Sequence[str]) -> None:
+        self.contestant = contestant
         self.name = contestant.name
+        self.load = load
         self.port = find_free_port()
-        self.command = contestant.command(prefix, self.port)
-        self.output = tempfile.TemporaryFile("w+b")  # noqa: SIM115 (stop() closes it)
-        self.process = subprocess.Popen(
-            self.command, cwd=SAMPLES, stdout=self.output, stderr=self.output, start_new_session=True
+        self._log = tempfile.NamedTemporaryFile(prefix="bench-access-")  # noqa: SIM115 (stop() closes it)
+        self._output = tempfile.TemporaryFile("w+b")  # noqa: SIM115 (stop() closes it)
+        self.command = fill_in(contestant, load, prefix, self.port, self._log.name)
+        self._process = subprocess.Popen(
+            self.command, cwd=load.folder, stdout=self._output, stderr=self._output, start_new_session=True
         )
 
     @property
     def url(self) -> str:
-        """Where it serves."""
-        return f"http://127.0.0.1:{self.port}/"
+        """What is asked for."""
+        return f"http://127.0.0.1:{self.port}{self.load.path}"
 
     def wait_ready(self) -> None:
-        """Return when it accepts connections."""
+        """Return when it accepts connections.
+
+        Raises:
+            ServerError: it does not within the time for booting; the message has what it printed.
+        """
         deadline = time.monotonic() + BOOT_SECONDS
-        while time.monotonic() < deadline and self.process.poll() is None:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1) as client:
-                client.sendall(b"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")
-                if client.recv(1):
-                    return
-            time.sleep(0.05)
-        self.output.seek(0)
-        raise RuntimeError(f"{self.name} does not serve:\n{self.output.read().decode(errors='replace')}")
+        while time.monotonic() < deadline and self._process.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                return
+            time.sleep(0.02)
+        raise ServerError(f"does not start: {self.last_words()}")
 
-    def cpu_seconds(self) -> float:
-        """Return the user and system time of all its processes, the ended ones too."""
-        return sum(read_cpu_ticks(pid) for pid in self._pids()) / os.sysconf("SC_CLK_TCK")
+    def validate(self) -> None:
+        """Ask once, and return when the answer is right.
 
-    def _pids(self) -> list[int]:
-        """Return the processes of its session."""
-        pids = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
-        return [pid for pid in pids if read_session(pid) == self.process.pid]
+        Raises:
+            ServerError: it is not; the message says what came.
+        """
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_SECONDS)
+        try:
+            connection.request("POST" if self.load.body else "GET", self.load.path, self.load.body or None)
+            response = connection.getresponse()
+            body = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise ServerError(f"does not answer: {error!r}; {self.last_words()}") from error
+        finally:
+            connection.close()
+        if response.status != 200 or not self.load.is_right(body):
+            raise ServerError(f"gives a wrong answer: {response.status} {body[:60]!r}")
+
+    def last_words(self) -> str:
+        """Return the last error that it printed, or its last line."""
+        self._output.seek(0)
+        lines = [line.strip() for line in self._output.read().decode(errors="replace").splitlines() if line.strip()]
+        errors = [line for line in lines if "Error" in line]
+        return (errors or lines or ["it printed nothing"])[-1][-300:]
+
+    def pids(self) -> list[int]:
+        """Return its processes."""
+        return processes.session_pids(self._process.pid)
 
     def stop(self) -> None:
-        """End it: TERM, and KILL when that takes too long."""
-        self.process.terminate()
-        try:
-            self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-        self.output.close()
+        """End it: TERM, and KILL for whatever is left of it after a while."""
+        self._process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(STOP_SECONDS)
+        for pid in self.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+        self._output.close()
+        self._log.close()
 
 
-def read_stat(pid: int) -> list[str]:
-    """Return the fields of /proc/PID/stat from the third on (proc(5) counts from 1), or [] when it has gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return []
-
-
-def read_session(pid: int) -> int:
-    """Return the session of a process, 0 when it has gone."""
-    fields = read_stat(pid)
-    return int(fields[3]) if fields else 0
-
-
-def read_cpu_ticks(pid: int) -> int:
-    """Return utime + stime + cutime + cstime of a process."""
-    return sum(map(int, read_stat(pid)[11:15]))
+def fill_in(contestant: Contestant, load: Load, prefix: Sequence[str], port: int, log: str) -> list[str]:
+    """Return the whole command line."""
+    values = {
+        "port": str(port),
+        "app": load.app,
+        "threads": str(load.threads),
+        "scripts": str(Path(sys.executable).parent),
+        "venv": sys.prefix,
+        "here": str(HERE),
+        "log": log,
+    }
+    extra = contestant.idle_arguments or () if load.name == "idle" else ()
+    return [*prefix, *(argument.format_map(values) for argument in (*contestant.arguments, *extra))]
 
 
 def find_free_port() -> int:
@@ -118,18 +127,3 @@ def find_free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
-
-
-@contextlib.contextmanager
-def running(chosen: Sequence[Contestant], prefix: Sequence[str]) -> Iterator[list[RunningServer]]:
-    """Run all of them for the length of a ``with`` block; an idle one costs the other next to nothing."""
-    servers: list[RunningServer] = []
-    try:
-        for contestant in chosen:
-            servers.append(RunningServer(contestant, prefix))  # noqa: PERF401 (those started must be stopped)
-        for server in servers:
-            server.wait_ready()
-        yield servers
-    finally:
-        for server in servers:
-            server.stop()

@@ -1,70 +1,197 @@
-"""The benchmark's arithmetic and its reading of reports: a wrong figure would be believed."""
+"""The benchmark's arithmetic, its reading of reports and its verdicts: a wrong figure would be believed."""
 
+import dataclasses
 import importlib
+import re
 import sys
+from types import SimpleNamespace
 
 import pytest
 
-from tests.repo.files import ROOT
+from tests.repo.files import ROOT, text
 
-WRK = """Running 3s test @ http://127.0.0.1:8000/
+WRK = """Running 10m test @ http://127.0.0.1:8000/
   1 threads and 32 connections
-  30123 requests in 3.00s, 4.20MB read
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency     1.76ms    2.20ms  15.27ms   85.10%
+    Req/Sec    16.65k     2.36k   19.38k    66.67%
+  Latency Distribution
+     50%  484.00us
+     75%    2.85ms
+     90%    4.72ms
+     99%    1.20s
+  30123 requests in 899.60ms, 4.20MB read
   Socket errors: connect 1, read 2, write 0, timeout 3
   Non-2xx or 3xx responses: 5
-Requests/sec:  10041.00
+Requests/sec:  33484.00
 """
-HEY = """
-Summary:
-  Total:	3.0020 secs
-  Requests/sec:	10034.31
-
-Status code distribution:
-  [200]	30000 responses
-  [502]	12 responses
-
-Error distribution:
-  [7]	Get "http://127.0.0.1:8000/": EOF
+PIP = """  Preparing metadata (setup.py): started
+  error: subprocess-exited-with-error
+      bjoern/server.c:1:10: fatal error: ev.h: No such file or directory
+ERROR: Failed building wheel for bjoern
+[notice] A new release of pip is available
 """
+NAMES = (
+    *("figures", "loads", "wrk", "contestants", "limits", "processes", "machine", "idle", "servers", "rounds"),
+    *("tables", "chart", "results", "bench", "install"),
+)
 
 
 @pytest.fixture
 def modules(monkeypatch):
-    """The benchmark's modules: scripts that lie side by side."""
+    """The benchmark's modules by name: scripts that lie side by side."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    names = ("figures", "load")
-    for name in names:
+    for name in NAMES:
         monkeypatch.delitem(sys.modules, name, raising=False)
-    return [importlib.import_module(name) for name in names]
+    yield SimpleNamespace(**{name: importlib.import_module(name) for name in NAMES})
+    for name in NAMES:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def outcome(modules):
+    """Three servers' rounds under the load "hello": async costs 8, 10, 12; granian-8 10, 10, 10; sync failed once."""
+    load = next(load for load in modules.loads.LOADS if load.name == "hello")
+    measured = modules.rounds.Outcome(load)
+    costs = {"async": (8.0, 10.0, 12.0), "granian-8": (10.0, 10.0, 10.0), "sync": (60.0, None, 66.0)}
+    for server, values in costs.items():
+        for number, cost in enumerate(values):
+            figures = {} if cost is None else {"cpu": cost, "rate": 1e6 / cost, "p50": 0.25, "p99": 1.0}
+            measured.measurements.append(
+                modules.rounds.Measurement(server, number, 0 if cost is None else 1000, int(cost is None), figures)
+            )
+    measured.memory["async"] = 24_400_000
+    measured.failures["uwsgi"] = "does not start: no port"
+    return measured
 
 
 def test_wrk_reports_are_read(modules):
-    """Errors of every kind are counted."""
-    load = modules[1]
-    assert load.parse_wrk(WRK) == load.Load(30123, 11)
-    assert load.parse_wrk("  10 requests in 1.00s, 1KB read\n") == load.Load(10, 0)
+    """Errors of every kind are counted; latencies become milliseconds, whatever their unit."""
+    wrk = modules.wrk
+    assert dataclasses.astuple(wrk.parse(WRK)) == pytest.approx((30123, 11, 0.484, 1200.0, 0.8996))
+    assert wrk.parse("  0 requests in 1.00s, 0B read\n") == wrk.Report(0, 0, 0.0, 0.0, 1.0)
     with pytest.raises(ValueError, match="no report"):
-        load.parse_wrk("unable to connect")
+        wrk.parse("unable to connect to 127.0.0.1:8000 Connection refused")
 
 
-def test_hey_reports_are_read(modules):
-    """A status that is an error, and a request without an answer, are both errors."""
-    load = modules[1]
-    assert load.parse_hey(HEY) == load.Load(30012, 19)
-    with pytest.raises(ValueError, match="no report"):
-        load.parse_hey("")
+def test_closes_without_announcement_are_forgiven_once_a_request_and_nothing_else_is(modules):
+    """uWSGI closes each connection without a word, and wrk calls that a read error."""
+    report = WRK.replace("read 2", "read 30125")
+    assert modules.wrk.parse(report, is_closing=True).errors == 11
+    assert modules.wrk.parse(report).errors == 30134
 
 
-def test_each_request_has_a_connection_of_its_own(modules):
+def test_a_load_of_new_connections_says_so_and_the_others_keep_theirs(modules):
     """That is what is compared."""
-    load = modules[1]
-    assert "Connection: close" in load.Client("wrk", (), 32).command("http://127.0.0.1/", 3)
-    assert "-disable-keepalive" in load.Client("hey", (), 32).command("http://127.0.0.1/", 3)
+    loads = {load.name: load for load in modules.loads.LOADS}
+    assert "Connection: close" in modules.wrk.command(loads["connect"], "http://127.0.0.1/")
+    assert "Connection: keep-alive" in modules.wrk.command(loads["hello"], "http://127.0.0.1/")
+    assert len(loads["hello"].headers) + 1 == 10  # Host is wrk's
 
 
 def test_an_interval_of_the_median_covers_it_with_95_percent(modules):
     """For ten values: from the second to the ninth (97.9 %; one rank further in would be 89.1 %)."""
-    figures = modules[0]
+    figures = modules.figures
     assert figures.median_interval(list(range(10))) == (4.5, 1, 8)
     assert figures.median_interval([3, 1, 2]) == (2, 1, 3)
     assert figures.median_interval([7.0]) == (7.0, 7.0, 7.0)
+
+
+def test_ratios_are_of_the_same_round(modules):
+    """A round that one of them missed says nothing."""
+    assert modules.figures.paired_ratios({0: 8.0, 1: 9.0, 3: 1.0}, {0: 10.0, 2: 1.0, 3: 2.0}) == [0.8, 0.5]
+
+
+def test_a_limit_is_met_when_the_upper_end_of_the_interval_is(modules, outcome):
+    """The median alone would be met half of the time by luck."""
+    limit, judge = modules.limits.Limit, modules.limits.judge
+    limits = [
+        limit("hello", "async", "cpu", "granian-8", 1.0),
+        limit("hello", "async", "cpu", "granian-8", 1.2),
+        limit("hello", "async", "cpu", "granian-8", 0.5, is_aim=True),
+        limit("hello", "async", "p99", "", 1.0),
+        limit("hello", "gevent", "cpu", "granian-8", 1.0),
+        limit("falcon", "async", "cpu", "granian-8", 1.0),
+        limit("hello", "sync", "cpu", "async", 100),
+    ]
+    verdicts = judge(limits, {"hello": outcome})
+    assert [verdict.word for verdict in verdicts] == [
+        "NOT MET",
+        "met",
+        "not reached (an aim)",
+        "met",
+        "not measured",
+        "not measured",
+        "NOT MET (1 errors)",
+    ]
+    assert verdicts[0].interval == (1.0, 0.8, 1.2)
+
+
+def test_every_limit_names_what_exists(modules):
+    """A limit with a slip in a name would never be measured, and nobody would see."""
+    loads = {load.name: load for load in modules.loads.LOADS}
+    contestants = {each.name: each for each in modules.contestants.CONTESTANTS}
+    for limit in modules.limits.LIMITS:
+        for server in filter(None, (limit.server, limit.against)):
+            assert loads[limit.load].takes_part(contestants[server]), str(limit)
+        assert limit.against or limit.figure in modules.limits.SINGLE_FIGURES
+
+
+def test_the_quick_plan_measures_the_limits_of_its_loads(modules):
+    """But for the aim, which takes bjoern."""
+    quick = modules.bench.QUICK_SERVERS
+    for limit in modules.limits.LIMITS:
+        if limit.load in quick and not limit.is_aim:
+            assert {limit.server, limit.against} <= set(quick[limit.load])
+
+
+def test_the_table_shows_medians_ratios_errors_and_who_failed(modules, outcome):
+    """All of it in one place: a fast server that lost requests must not look well."""
+    table = modules.tables.load_table(outcome)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if "|" in line]
+    assert rows[0][0] == "server"
+    assert rows[2] == ["async", "10.0", "100,000", "0.25", "1.00", "24", "0", "1.000 [1.000, 1.000]"]
+    assert rows[4] == ["sync", "63.0", "15,909", "0.25", "1.00", "-", "1", "6.500 [5.500, 7.500]"]
+    assert "- uwsgi left out: does not start: no port" in table
+
+
+def test_the_arguments_choose_loads_and_servers(modules):
+    """And a slip in one of them is told, with what there is."""
+    options = modules.bench.parse_options(["--loads", "hello", "--servers", "sync,granian-8", "--rounds", "20"])
+    plan, _ = modules.bench.make_plan(options)
+    assert [load.name for load, _ in plan] == ["hello"]
+    assert {each.name for each in plan[0][1]} <= {"sync", "granian-8"}
+    assert options.rounds == 20
+    with pytest.raises(SystemExit):
+        modules.bench.parse_options(["--servers", "apache"])
+
+
+def test_whole_and_quick_runs_end_in_the_time_that_is_promised(modules):
+    """40 minutes and two, with every server there is."""
+    all_of_them = modules.contestants.CONTESTANTS
+    options = modules.bench.parse_options([])
+    plan = [(load, [each for each in all_of_them if load.takes_part(each)]) for load in modules.loads.LOADS]
+    assert 10 * 60 < modules.bench.expected_seconds(plan, options) < 40 * 60
+    options = modules.bench.parse_options(["--quick"])
+    quick = modules.bench.QUICK_SERVERS
+    plan = [(load, [each for each in all_of_them if each.name in quick.get(load.name, ())]) for load, _ in plan]
+    assert modules.bench.expected_seconds(plan, options) < 2 * 60
+
+
+def test_every_peer_is_required_by_a_version(modules):
+    """One that is not pinned changes under the figures."""
+    pinned = {line.lower() for line in modules.install.read_requirements(text("benchmarks/requirements.txt"))}
+    names = {re.fullmatch(r"([a-z0-9-]+)==[0-9.]+", line)[1] for line in pinned}
+    peers = {each.distribution.lower() for each in modules.contestants.CONTESTANTS} - {"pyfork"}
+    assert peers | {*modules.install.NEEDED} <= names
+
+
+def test_the_reason_why_a_peer_does_not_install_is_pips_own(modules):
+    """Where we have no better one."""
+    assert modules.install.last_error(PIP) == "ERROR: Failed building wheel for bjoern"
+    assert modules.install.last_error("") == "pip gives no reason"
+
+
+def test_results_name_no_ones_directories(modules):
+    """They are published."""
+    assert modules.machine.without_paths(f"{ROOT}/benchmarks/bench.py") == "benchmarks/bench.py"

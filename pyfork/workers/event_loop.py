@@ -112,8 +112,8 @@ class LoopWorker(Worker):
             else:
                 try:
                     connection.on_event(events)
-                except Exception:  # noqa: BLE001 (our fault or a log handler's: it ends this connection, not the worker)
-                    self.abandon(connection)
+                except Exception as error:  # noqa: BLE001 (our fault or a log handler's: it ends this connection, not the worker)
+                    self.abandon(connection, error)
                 if monotonic() >= self._look_at:
                     self._look_around()
         if self._soon:
@@ -157,8 +157,8 @@ class LoopWorker(Worker):
         for connection in resumed:
             try:
                 connection.resume()
-            except Exception:  # noqa: BLE001 (as for an event)
-                self.abandon(connection)
+            except Exception as error:  # noqa: BLE001 (as for an event)
+                self.abandon(connection, error)
             if monotonic() >= self._look_at:
                 self._look_around()
 
@@ -198,16 +198,18 @@ class LoopWorker(Worker):
             if connection.deadline <= now:
                 try:
                     connection.on_deadline(now)
-                except Exception:  # noqa: BLE001 (as for an event)
-                    self.abandon(connection)
+                except Exception as error:  # noqa: BLE001 (as for an event)
+                    self.abandon(connection, error)
             elif connection.deadline < earliest:
                 earliest = connection.deadline
         self._sweep_at = max(earliest, now + SWEEP_INTERVAL) if self.connections else math.inf
 
-    def abandon(self, connection: NonblockingConnection) -> None:
-        """Close a connection over which the server itself has failed."""
+    def abandon(self, connection: NonblockingConnection, error: BaseException) -> None:
+        """Close a connection over which the server itself has failed, by ``error``."""
         with contextlib.suppress(Exception):  # the handler may raise again; our own has written the line by then
-            _log.exception("a connection ended by a fault of the server")
+            _log.error("a connection ended by a fault of the server", exc_info=error)
+        if connection.phase is Phase.RUNNING:
+            connection.progress.end_request(0, is_error=True)
         if self.connections.get(connection.sock.fileno()) is connection:
             self.forget(connection)
         connection.phase = Phase.ENDED

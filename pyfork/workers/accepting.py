@@ -91,7 +91,8 @@ class Acceptor:
         self._scoreboard = worker.handoff.scoreboard
         self._poller = poller
         self._listeners = {listener.fileno(): listener for listener, _ in worker.sockets}
-        self._balance = Balance(worker.handoff.slot) if is_balanced else None
+        self._is_balanced = is_balanced
+        self._balance = Balance(worker.handoff.slot)
         self._connections = 0
         self._is_serving = False
         self._is_watching = False
@@ -130,7 +131,7 @@ class Acceptor:
         listener = self._listeners[fd]
         while (accepted := self._accept(listener)) is not None:
             self._connections += 1
-            self._is_unweighed = self._balance is not None
+            self._is_unweighed = self._is_balanced
             self._tell()
             yield accepted
             if self._is_unweighed:
@@ -203,15 +204,13 @@ class Acceptor:
 
     def _tell(self) -> None:
         self._slot.set_connections(self._connections)
-        if self._balance is not None:
+        if self._is_balanced:
             self._slot.set_load(self._connections + 1 if self._is_open() else 0)
 
     def _weigh(self) -> None:
         """Pause if this worker is above its share, and no longer if it is not."""
         self._is_unweighed = False
         balance = self._balance
-        if balance is None:
-            return
         loads = self._scoreboard.loads()
         if self._returned_at:
             if monotonic() - self._returned_at < PAUSE:
@@ -266,8 +265,7 @@ class Acceptor:
         return True
 
     def _end_shortage(self, now: float) -> None:
-        if self._spare < 0:
-            self._spare = _open_spare()
+        self._spare = _open_spare()
         self._shortage_ends = now + DESCRIPTOR_PAUSE if self._spare < 0 else math.inf
         self._settle()
 

@@ -1,0 +1,112 @@
+"""Who is above its fair share."""
+
+import pytest
+
+from pyfork.workers.balance import MOST_MISSED, SLACK, Balance
+
+
+def loads_of(*connections: int | None) -> list[int]:
+    """Return the words of the scoreboard: None for a slot that does not count."""
+    return [0 if count is None else count + 1 for count in connections]
+
+
+@pytest.mark.parametrize(
+    ("connections", "is_above"),
+    [
+        ((5,), False),
+        ((5, None, None), False),
+        ((1, 0, 0, 0), False),
+        ((2, 0, 0, 0), True),
+        ((2, 1, 1, 1), False),
+        ((3, 1, 1, 1), True),
+        ((0, 9, 9, 9), False),
+        ((29, None, None, 28), False),
+        ((30, None, None, 28), True),
+    ],
+)
+def test_a_share_is_the_mean_rounded_up(connections, is_above):
+    """Less than one more than the mean is no reason to pause; who boots, drains or has no room does not count."""
+    assert Balance(0).is_above(loads_of(*connections)) is is_above
+
+
+def test_every_worker_looks_with_its_own_eyes():
+    """The figures are the same for all, the verdicts are not."""
+    loads = loads_of(7, 2, None, 3)
+    assert [Balance(slot).is_above(loads) for slot in (0, 1, 3)] == [True, False, False]
+
+
+def test_what_waits_is_everybodys():
+    """Of 80 that arrive at once whoever looks first takes a quarter, and the last takes what is left."""
+    assert not Balance(0).is_above(loads_of(20, 0, 0, 0), waiting=60)
+    assert Balance(0).is_above(loads_of(21, 0, 0, 0), waiting=59)
+    assert not Balance(3).is_above(loads_of(20, 20, 20, 20))
+
+
+def test_thousands_are_weighed_less_finely():
+    """One in 64 above the share is forgiven, so that few pauses are for nothing."""
+    assert not Balance(0).is_above(loads_of(SLACK * 10 + 10, SLACK * 10 - 10))
+    assert Balance(0).is_above(loads_of(SLACK * 10 + 12, SLACK * 10 - 12))
+    assert Balance(0).is_above(loads_of(SLACK - 1 + 2, SLACK - 1 - 2))
+
+
+def miss(balance: Balance, before: list[int], after: list[int], times: int = 1) -> None:
+    """Let pauses pass that end with a connection waiting."""
+    for _ in range(times):
+        balance.begin_pause(before)
+        balance.note_missed(after)
+
+
+def test_a_worker_that_takes_nothing_counts_no_longer():
+    """After ten pauses in vain it is stopped or stuck, and nobody waits for it; when it moves it counts again."""
+    balance = Balance(0)
+    before, after = loads_of(10, 4), loads_of(11, 4)
+    miss(balance, before, after, MOST_MISSED - 1)
+    assert balance.is_above(after)
+    miss(balance, before, after)
+    assert not balance.is_above(after)
+    assert not balance.is_above(loads_of(500, 4))
+    assert balance.is_above(loads_of(500, 5)), "it has moved"
+    assert balance.is_above(loads_of(500, 5))
+
+
+def test_an_absent_worker_leaves_the_share_to_the_others():
+    """Those who do accept are still held equal."""
+    balance = Balance(0)
+    miss(balance, loads_of(9, 0, 9), loads_of(10, 0, 10), MOST_MISSED)
+    assert not balance.is_above(loads_of(20, 0, 20))
+    assert balance.is_above(loads_of(22, 0, 20))
+    miss(balance, loads_of(9, 0, 9), loads_of(10, 0, 10), MOST_MISSED)  # it is not judged twice
+    assert not balance.is_above(loads_of(20, 0, 20))
+
+
+def test_whoever_moves_now_and_then_is_not_absent():
+    """The pauses in vain count in a row."""
+    balance = Balance(0)
+    for _ in range(3):
+        miss(balance, loads_of(10, 4), loads_of(10, 4), MOST_MISSED - 1)
+        miss(balance, loads_of(10, 4), loads_of(10, 5))
+    assert balance.is_above(loads_of(10, 4))
+
+
+def test_only_those_who_should_have_taken_it_miss_it():
+    """Who has as much as this worker has paused too, and whose slot does not count cannot accept."""
+    balance = Balance(0)
+    miss(balance, loads_of(10, 10, None), loads_of(10, 10, None), MOST_MISSED)
+    assert balance.is_above(loads_of(12, 10, None))
+    assert balance.is_above(loads_of(12, None, 0))
+
+
+def test_a_slot_taken_into_use_meanwhile_is_not_judged():
+    """A list may have grown since the pause began."""
+    balance = Balance(0)
+    miss(balance, loads_of(10), loads_of(10, 0), MOST_MISSED)
+    assert balance.is_above(loads_of(10, 0))
+
+
+def test_a_return_without_a_pause_judges_nobody():
+    """What a pause showed is used once."""
+    balance = Balance(0)
+    balance.begin_pause(loads_of(10, 0))
+    for _ in range(MOST_MISSED):
+        balance.note_missed(loads_of(11, 0))
+    assert balance.is_above(loads_of(11, 0))

@@ -76,6 +76,9 @@ class LoopWorker(Worker):
         """Return whether another connection may be accepted."""
         return len(self.connections) < self.settings.workers.connections
 
+    def run_started(self) -> None:
+        """Have the application run for those that `start` has put off; called once in each turn."""
+
     def publish(self, now: float) -> None:
         """Write what has been gathered to the scoreboard: once in each turn, and before each beat.
 
@@ -118,6 +121,7 @@ class LoopWorker(Worker):
                     self._look_around()
         if self._soon:
             self._resume()
+        self.run_started()
         self._tend()
 
     def patience(self) -> float:

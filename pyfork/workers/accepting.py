@@ -87,7 +87,8 @@ class Acceptor:
     """
 
     def __init__(self, worker: Worker, poller: Poller, *, is_balanced: bool) -> None:
-        self._slot = worker.slot
+        self._set_connections = worker.slot.set_connections
+        self._set_load = worker.slot.set_load
         self._scoreboard = worker.handoff.scoreboard
         self._poller = poller
         self._listeners = {listener.fileno(): listener for listener, _ in worker.sockets}
@@ -96,6 +97,8 @@ class Acceptor:
         self._connections = 0
         self._is_serving = False
         self._is_watching = False
+        self._is_open = False
+        """This worker can take a connection, though it may leave it to others."""
         self._has_room = True
         self._is_unweighed = False
         """A connection came since the loads were last looked at."""
@@ -187,8 +190,9 @@ class Acceptor:
 
     def _settle(self) -> None:
         """Have the listeners in the loop if nothing is against it, and out of it otherwise."""
+        self._is_open = self._is_serving and self._has_room and self._shortage_ends == math.inf
         self._tell()
-        is_wanted = self._is_open() and self._pause_ends == math.inf
+        is_wanted = self._is_open and self._pause_ends == math.inf
         if is_wanted == self._is_watching:
             return
         self._is_watching = is_wanted
@@ -198,14 +202,10 @@ class Acceptor:
             else:
                 self._poller.unregister(fd)
 
-    def _is_open(self) -> bool:
-        """Whether this worker can take a connection; it may still leave it to others."""
-        return self._is_serving and self._has_room and self._shortage_ends == math.inf
-
     def _tell(self) -> None:
-        self._slot.set_connections(self._connections)
+        self._set_connections(self._connections)
         if self._is_balanced:
-            self._slot.set_load(self._connections + 1 if self._is_open() else 0)
+            self._set_load(self._connections + 1 if self._is_open else 0)
 
     def _weigh(self) -> None:
         """Pause if this worker is above its share, and no longer if it is not."""

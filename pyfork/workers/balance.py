@@ -55,6 +55,8 @@ class Balance:
             waiting: how many connections are known to wait in the queue.
         """
         counted = len(loads) - loads.count(0)
+        if counted < 2:
+            return False
         total = sum(loads) - counted + waiting
         if self._absent:
             for slot, load in tuple(self._absent.items()):
@@ -63,8 +65,8 @@ class Balance:
                     total -= load - 1
                 else:
                     del self._absent[slot]
-        if counted < 2:
-            return False
+            if counted < 2:
+                return False
         share = -(-total // counted)
         return loads[self._slot] - 1 > share + share // SLACK
 

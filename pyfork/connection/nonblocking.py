@@ -48,6 +48,8 @@ BODY_READ = 64 * 1024
 """Octets for each read of a body: it has been announced, so this is no reading ahead."""
 MOST_IN_A_ROW = 16
 """Pipelined requests, and blocks of a response, for one client before the others have their turn."""
+MOST_HELD = 64 * 1024
+"""Octets of a response that may wait for the others of the same turn."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _log = logging.getLogger("pyfork.error")
@@ -103,6 +105,7 @@ class NonblockingConnection(Line):
     __slots__ = (
         "_answer",
         "_body",
+        "_held",
         "_host",
         "_is_idle",
         "_outgoing",
@@ -124,6 +127,7 @@ class NonblockingConnection(Line):
         self._body: IncomingBody | None = None
         self._answer: Answer | None = None
         self._outgoing: Outgoing | None = None
+        self._held: Sendable = b""
         self._unsent = 0  # octets that the kernel held when `deadline` was set
         self.phase = _READING
         self.watched = READABLE
@@ -189,8 +193,15 @@ class NonblockingConnection(Line):
 
     # What the worker calls where the application is to run.
 
-    def run(self) -> None:
+    def run(self, *, may_hold: bool = False) -> bool:
         """Have the application go on until the response is complete or the client does not keep up.
+
+        Args:
+            may_hold: a response that is small and complete may be left unsent until `send_held`, unless the client
+                has sent its next request already.
+
+        Returns:
+            Whether it was left unsent.
 
         Raises:
             QuitNow: the worker is to end at once.
@@ -201,12 +212,29 @@ class NonblockingConnection(Line):
             if answer.is_finished:  # the client has gone
                 break
             data = answer.produce()
+            if may_hold and self._can_hold(data, answer):
+                self._held = data
+                answer.close()
+                return True
+            may_hold = False
             if data:
                 self._send(data, answer)
             if answer.is_finished or self._outgoing is not None:
                 break
         if answer.is_finished:
             answer.close()
+        return False
+
+    def _can_hold(self, data: Sendable, answer: Answer) -> bool:
+        return answer.is_finished and data.__class__ is bytes and len(data) <= MOST_HELD and not self._parser.leftover
+
+    def send_held(self) -> None:
+        """Send what `run` has left unsent, in the loop's thread."""
+        data, self._held = self._held, b""
+        answer = self._answer
+        assert answer is not None  # noqa: S101 (the phase)
+        self._send(data, answer)
+        self.settle()
 
     def settle(self) -> bool:
         """Do what follows from `run`, in the loop's thread; return whether a next request may be looked for."""

@@ -33,7 +33,9 @@ from pyfork.workers.poller import make_poller
 SWEEP_INTERVAL = 0.1
 """Seconds between two sweeps, at least; a deadline may be missed by as much."""
 LOOK_INTERVAL = 0.1
-"""Seconds that a batch of connections may take before the loop looks for signals and beats."""
+"""Seconds after which the loop looks for signals and beats, however many connections the poller has reported."""
+LONGEST_BATCH = 0.0005
+"""Seconds after which what has been done for some of them is finished before the next."""
 
 _log = logging.getLogger("pyfork.error")
 
@@ -43,6 +45,7 @@ class LoopWorker(Worker):
 
     Attributes:
         connections: those that are open, by their descriptors.
+        batch_until: when to call `finish_batch`, even between two connections (monotonic seconds).
     """
 
     can_keep_alive: ClassVar[bool] = True
@@ -57,6 +60,7 @@ class LoopWorker(Worker):
         http = self.settings.http
         self._shortest = min(http.keep_alive, http.header_timeout, http.body_timeout, http.write_timeout)
         self._sweep_at = math.inf
+        self.batch_until = 0.0
         self._look_at = 0.0
         self._has_changed = False  # connections came or went
 
@@ -78,6 +82,9 @@ class LoopWorker(Worker):
 
     def run_started(self) -> None:
         """Have the application run for those that `start` has put off; called once in each turn."""
+
+    def finish_batch(self, now: float) -> None:
+        """Do what is left of the connections that have been dealt with; ``now`` is monotonic."""
 
     def publish(self, now: float) -> None:
         """Write what has been gathered to the scoreboard: once in each turn, and before each beat.
@@ -108,21 +115,31 @@ class LoopWorker(Worker):
 
     def _turn(self) -> None:
         """Wait for what comes next, and deal with all of it."""
-        for fd, events in self.poller.poll(self.patience()):
+        ready = self.poller.poll(self.patience())
+        self.batch_until = monotonic() + LONGEST_BATCH
+        for fd, events in ready:
             connection = self.connections.get(fd)
             if connection is None:
                 self.on_other(fd)
             else:
                 try:
                     connection.on_event(events)
-                except Exception as error:  # noqa: BLE001 (our fault or a log handler's: it ends this connection, not the worker)
+                except Exception as error:  # noqa: BLE001 (our fault or a log handler's: it ends this connection)
                     self.abandon(connection, error)
-                if monotonic() >= self._look_at:
-                    self._look_around()
+                if monotonic() >= self.batch_until:
+                    self._end_batch()
         if self._soon:
             self._resume()
         self.run_started()
         self._tend()
+
+    def _end_batch(self) -> None:
+        """Do what may not wait for all that the poller has reported."""
+        now = monotonic()
+        self.finish_batch(now)
+        self.batch_until = now + LONGEST_BATCH
+        if now >= self._look_at:
+            self._look_around()
 
     def patience(self) -> float:
         """Return how long the poller may wait, in seconds."""
@@ -163,12 +180,13 @@ class LoopWorker(Worker):
                 connection.resume()
             except Exception as error:  # noqa: BLE001 (as for an event)
                 self.abandon(connection, error)
-            if monotonic() >= self._look_at:
-                self._look_around()
+            if monotonic() >= self.batch_until:
+                self._end_batch()
 
     def _tend(self) -> None:
         """Do what the clock asks for."""
         now = monotonic()
+        self.finish_batch(now)
         if now >= self._look_at:
             self._look_around()
         if now >= self._sweep_at:

@@ -2,18 +2,36 @@
 
 While the application runs, nothing else does. So it is for handlers that are fast, however many and however slow the
 clients are; whoever waits for a database holds up everybody.
+
+The responses of one turn are sent together at its end, as Redis does: a response that is sent wakes its client, and to
+wake a sleeping client on another core costs as much as half a request; one that is awake is given the next for nothing.
+None is held for longer than `event_loop.LONGEST_BATCH` of other requests' work. Where few requests fill that time,
+holding gains nothing and the next request may be slower still: then each response is sent at once.
 """
 
 import os
 
 from pyfork.connection.context import Progress
 from pyfork.connection.nonblocking import NonblockingConnection
+from pyfork.ipc.heartbeat import Heartbeat
+from pyfork.ipc.messages import Handoff
 from pyfork.ipc.progress import InlineProgress
 from pyfork.workers.event_loop import LoopWorker
+
+FEWEST_HELD = 4
+"""Responses that must have been ready in that time, or none is held for a while."""
+PAUSE = 1.0
+"""Seconds of that while."""
 
 
 class AsyncWorker(LoopWorker):
     """See the head of the module."""
+
+    def __init__(self, handoff: Handoff, heartbeat: Heartbeat) -> None:
+        super().__init__(handoff, heartbeat)
+        self._held: list[NonblockingConnection] = []
+        self._hold_again_at = 0.0
+        self._may_hold = True
 
     def make_progress(self) -> Progress:
         """Return what shows whose application call it is: one runs at a time."""
@@ -21,10 +39,27 @@ class AsyncWorker(LoopWorker):
 
     def start(self, connection: NonblockingConnection) -> bool:
         """Run the application here and now."""
-        connection.run()
+        is_held = connection.run(may_hold=self._may_hold)
         if self.is_copy:  # it came back from the application, where it was forked
             os._exit(0)
+        if is_held:
+            self._held.append(connection)
+            return False
         return connection.settle()
+
+    def finish_batch(self, now: float) -> None:
+        """Send what is held."""
+        held = self._held
+        if held:
+            self._held = []
+            if now >= self.batch_until and len(held) < FEWEST_HELD:
+                self._hold_again_at = now + PAUSE
+            for connection in held:
+                try:
+                    connection.send_held()
+                except Exception as error:  # noqa: BLE001 (our fault or a log handler's: it ends this connection)
+                    self.abandon(connection, error)
+        self._may_hold = now >= self._hold_again_at
 
     def publish(self, now: float) -> None:
         """Write what has been gathered to the scoreboard."""

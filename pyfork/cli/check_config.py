@@ -18,7 +18,10 @@ _START = "import sys; sys.path[:] = sys.argv[2:]; from pyfork.cli import scratch
 
 
 def try_application(settings: Settings) -> int:
-    """Import the application as a worker would, and return the exit status: OK, CONFIGURATION or APPLICATION.
+    """Import the application, and a worker class of the user's own, as a worker would.
+
+    Returns:
+        The exit status: OK, CONFIGURATION or APPLICATION.
 
     What is wrong is on standard error by then, and so is what the application prints, traceback first.
 
@@ -40,7 +43,9 @@ def try_application(settings: Settings) -> int:
         os.close(reading)
     if verdict is not None:
         return verdict
-    raise ApplicationLoadError(f"the application {settings.server.app!r} cannot be imported: its process {ended}")
+    app, worker_type = settings.server.app, settings.workers.type
+    what = f"the worker class {worker_type!r}" if app is None else f"the application {app!r}"
+    raise ApplicationLoadError(f"{what} cannot be imported: its process {ended}")
 
 
 def _wait(process: "subprocess.Popen[bytes]", settings: bytes, timeout: float | None) -> str:

@@ -13,7 +13,7 @@ from pyfork.config.schema import ServerSettings, Settings
 from pyfork.errors import ConfigurationError
 from pyfork.log import error as error_log
 from pyfork.process.privileges import check_privileges
-from pyfork.workers.registry import check_type
+from pyfork.workers.registry import check_type, is_own
 
 
 def check(loaded: Loaded, *, needs_application: bool = True) -> list[str]:
@@ -21,11 +21,12 @@ def check(loaded: Loaded, *, needs_application: bool = True) -> list[str]:
 
     Args:
         loaded: what `config.load` returned.
-        needs_application: whether it is a problem that no application is named.
+        needs_application: whether it is a problem that no application is named (a worker class of the user's own
+            may do without, which its worker finds out).
     """
     settings = loaded.settings
     problems = []
-    if needs_application and settings.server.app is None:
+    if needs_application and settings.server.app is None and not is_own(settings.workers.type):
         problems.append(
             "no application: name it on the command line, as in `pyfork myproject.wsgi:application`, or as app in the "
             "[server] table of server.toml"

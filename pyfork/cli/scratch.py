@@ -13,7 +13,9 @@ from pyfork.config.schema import Settings
 from pyfork.errors import ApplicationLoadError, BootError
 from pyfork.ipc.exits import ExitStatus
 from pyfork.process.privileges import drop_privileges
-from pyfork.workers.loader import enter_application_directory, load_application
+from pyfork.workers.base import load_application_for, load_worker_type
+from pyfork.workers.loader import enter_application_directory
+from pyfork.workers.registry import find_class, is_ours
 
 
 def main(verdict_fd: int) -> None:
@@ -35,12 +37,14 @@ def main(verdict_fd: int) -> None:
 
 def try_import(settings: Settings) -> int:
     """Do as a worker does until the application is imported; returns the status and prints what is wrong."""
+    worker_class = find_class(settings.workers.type)
     try:
+        worker_type = load_worker_type(worker_class) if is_ours(worker_class) else None
         drop_privileges(settings.server.user, settings.server.group)
         if settings.server.umask is not None:
             os.umask(settings.server.umask)
         enter_application_directory(settings.server)
-        load_application(settings.server.app or "")
+        load_application_for(worker_type or load_worker_type(worker_class), settings)
     except ApplicationLoadError as error:
         sys.stderr.write(f"pyfork: error: {error}\n{error.traceback_text}")
         return ExitStatus.APPLICATION

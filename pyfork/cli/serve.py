@@ -28,7 +28,7 @@ from pyfork.process.fds import raise_descriptor_limit
 from pyfork.process.privileges import find_owner
 from pyfork.process.signals import disregard, ignore, raise_in_main_thread, unblock_all
 from pyfork.workers.base import worker_main
-from pyfork.workers.registry import LIBRARIES, TYPES, resolve_type
+from pyfork.workers.registry import LIBRARIES, find_class, is_ours, resolve_type
 
 SPARE_DESCRIPTORS = 100
 """What the arbiter or a worker has open beside connections: listeners, pipes, logs, the application's files."""
@@ -60,7 +60,7 @@ def serve(loaded: Loaded, reload_configuration: Callable[[], Loaded]) -> int:
         first, pidfile = _open(loaded)
     except QuitNow:
         return ExitStatus.OK
-    title.set_title(f"pyfork: arbiter [{settings.server.proc_name or settings.server.app}]")
+    title.set_title(f"pyfork: arbiter [{settings.label}]")
     _announce(first)
     core = Core(first.plan(), random=random.Random())  # noqa: S311 - jitter, not a secret
     loop = ArbiterLoop(
@@ -125,9 +125,9 @@ def _open(loaded: Loaded) -> tuple[Generation, Pidfile | None]:
 
 
 def _make_generation(loaded: Loaded, listeners: tuple[BoundListener, ...]) -> Generation:
-    worker_type = resolve_type(loaded.settings.workers.type)
-    worker_class = TYPES[worker_type]
-    if worker_type not in LIBRARIES:
+    worker_type = loaded.settings.workers.type
+    worker_class = find_class(worker_type)
+    if is_ours(worker_class) and resolve_type(worker_type) not in LIBRARIES:
         # Before any fork: an upgrade of pyfork on disk must not give old arbiters workers of the new version.
         importlib.import_module(worker_class.partition(":")[0])
     return Generation(loaded, listeners, worker_class)
@@ -175,7 +175,8 @@ def _announce(generation: Generation) -> None:
     _log.info("pyfork %s starts (pid %d)", __version__, os.getpid())
     for listener in generation.listeners:
         _log.info("listening at %s", listener.describe().text)
-    _log.info("%d worker(s) of type %s for %s", settings.workers.count, settings.workers.type, settings.server.app)
+    served = "" if settings.server.app is None else f" for {settings.server.app}"
+    _log.info("%d worker(s) of type %s%s", settings.workers.count, settings.workers.type, served)
     needed = settings.workers.connections + SPARE_DESCRIPTORS
     if raise_descriptor_limit(needed) < needed:
         _log.warning(

@@ -56,7 +56,7 @@ wrong, or `ok`; `pyfork --print-config` prints the settings in effect, with wher
 | 1 | anything that has no status of its own |
 | 2 | bad configuration or command line; nothing was started |
 | 3 | a worker could not boot at the first start |
-| 4 | the application could not be imported at the first start |
+| 4 | the application, or a worker class of your own, could not be imported at the first start |
 """
 
 _GUNICORN_HEAD = """\

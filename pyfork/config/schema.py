@@ -178,8 +178,9 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             description="The type of worker: `sync` (one request at a time), `threadpool` (the application on "
             "`threads` threads; also called `thread` and `gthread`), `async` (one loop, the application in line; also "
-            "`selectors`) or `gevent` (a greenlet for each connection; needs `pyfork[gevent]`). With `threads` above 1 "
-            "`sync` means `threadpool`, as it means gthread in gunicorn."
+            "`selectors`) or `gevent` (a greenlet for each connection; needs `pyfork[gevent]`); or your own class, "
+            "`module:Class` (docs/custom_workers.md). With `threads` above 1 `sync` means `threadpool`, as it means "
+            "gthread in gunicorn."
         ),
         Option(("-k", "--worker-class", "--worker-type"), "TYPE"),
     ] = "sync"
@@ -358,6 +359,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     http: HttpSettings = HttpSettings()
     proxy: ProxySettings = ProxySettings()
     log: LogSettings = LogSettings()
+
+    @property
+    def label(self) -> str:
+        """Return how process titles and the log call what is served."""
+        return self.server.proc_name or self.server.app or self.workers.type
 
 
 @dataclass(frozen=True, slots=True)

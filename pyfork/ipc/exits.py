@@ -15,4 +15,4 @@ class ExitStatus(IntEnum):
     BOOT = 3
     """A worker could not boot at the first start."""
     APPLICATION = 4
-    """The application could not be imported at the first start."""
+    """The application, or a worker class of the user's own, could not be imported at the first start."""

@@ -3,16 +3,20 @@
 The contract of a type is the class `Worker`; everything here runs in the worker, after the fork.
 """
 
+import errno
 import gc
 import importlib
 import logging
 import os
+import select
 import signal
 import socket
 import traceback
+from collections.abc import Iterable
 from time import monotonic
 from typing import ClassVar
 
+from pyfork.config.schema import Settings
 from pyfork.errors import ApplicationLoadError, BootError, ConfigurationError, QuitNow
 from pyfork.ipc.exits import ExitStatus
 from pyfork.ipc.heartbeat import Heartbeat
@@ -23,7 +27,8 @@ from pyfork.process import lifeline, title
 from pyfork.process.privileges import drop_privileges
 from pyfork.process.signals import ForkWindow, SignalQueue, disregard, ignore, raise_in_main_thread, reset_in_child
 from pyfork.process.stacks import register_stacks
-from pyfork.workers.loader import Application, enter_application_directory, load_application
+from pyfork.workers.loader import Application, enter_application_directory, load_application, load_class
+from pyfork.workers.registry import is_ours
 from pyfork.workers.signals import IGNORED_SIGNALS
 
 _log = logging.getLogger("pyfork.error")
@@ -67,35 +72,71 @@ def _boot(handoff: Handoff, heartbeat: Heartbeat) -> "Worker":
 
     1. TERM and QUIT end a boot at once: nothing is served yet, and the import may take minutes.
     2. Name, log and scoreboard, so that whatever follows is told under the right name.
-    3. The type, whose files the workers' user may not be able to read (they are ours, not the application's).
+    3. A type of ours, whose files the workers' user may not be able to read (they are not the application's).
     4. Privileges, before anything of the user's is read; then the lifeline, which a change of user would clear.
-    5. Directory, environment, path; then the application.
+    5. Directory, environment, path; then a type of the user's own; then the application.
     """
     settings = handoff.settings
     ignore((*IGNORED_SIGNALS, signal.SIGUSR1))
     raise_in_main_thread(signal.SIGTERM, QuitNow)
     raise_in_main_thread(signal.SIGQUIT, QuitNow)
-    label = settings.server.proc_name or settings.server.app or ""
-    title.set_title(f"pyfork: worker {handoff.number} gen {handoff.generation} [{label}] booting")
+    title.set_title(f"pyfork: worker {handoff.number} gen {handoff.generation} [{settings.label}] booting")
     error_log.set_identity(handoff.name)
     handoff.scoreboard.slot(handoff.slot).open(handoff.generation, os.getpid())
     register_stacks(error_log.error_log_fd())
-    module_name, _, class_name = handoff.worker_class.partition(":")
-    worker_type = getattr(importlib.import_module(module_name), class_name)
+    worker_type = load_worker_type(handoff.worker_class) if is_ours(handoff.worker_class) else None
     drop_privileges(settings.server.user, settings.server.group)
     if settings.server.umask is not None:
         os.umask(settings.server.umask)
-    worker: Worker = worker_type(handoff, heartbeat)
+    lifeline.arm(handoff.lifeline_fd, settings.workers.graceful_timeout, lambda: None)  # the worker arms it anew
     enter_application_directory(settings.server)
-    worker.boot(load_application(settings.server.app or ""))
+    worker_type = worker_type or load_worker_type(handoff.worker_class)
+    worker = worker_type(handoff, heartbeat)
+    application = load_application_for(worker_type, settings)
+    if application is not None:
+        worker.boot(application)
     return worker
+
+
+def load_worker_type(worker_class: str) -> "type[Worker]":
+    """Import the class that ``worker_class``, "module:Class", names; in the worker, or to check it.
+
+    Raises:
+        ApplicationLoadError: it is the user's own and cannot be imported, or is no `Worker`.
+    """
+    if is_ours(worker_class):
+        module_name, _, class_name = worker_class.partition(":")
+        ours: type[Worker] = getattr(importlib.import_module(module_name), class_name)
+        return ours
+    found = load_class(worker_class)
+    if not (isinstance(found, type) and issubclass(found, Worker)):
+        raise ApplicationLoadError(f"workers.type: {worker_class} is not a subclass of pyfork.workers.base.Worker")
+    missing = [name for name in ("boot", "run") if getattr(found, name) is getattr(Worker, name)]
+    if "run" in missing or (missing and found.needs_application):
+        raise ApplicationLoadError(f"workers.type: {worker_class} does not define {' and '.join(missing)}")
+    return found
+
+
+def load_application_for(worker_type: "type[Worker]", settings: Settings) -> Application | None:
+    """Import the application, if the type serves one.
+
+    Raises:
+        ApplicationLoadError: it cannot be imported.
+        BootError: there is none.
+    """
+    if not worker_type.needs_application:
+        return None
+    if settings.server.app is None:
+        raise BootError(f"workers of type {settings.workers.type} serve an application, and server.app names none")
+    return load_application(settings.server.app)
 
 
 class Worker:
     """The base of every worker type.
 
     A type implements `boot` and `run`, calls `beat_if_due` from the loop that serves, looks at `is_draining` and
-    `is_orphaned` there, and calls `take_signals` when `signals` is readable.
+    `is_orphaned` there, and calls `take_signals` when `signals` is readable. `wait` does the latter by itself.
+    docs/custom_workers.md is the long form.
 
     Args:
         handoff: what the arbiter gave.
@@ -107,8 +148,12 @@ class Worker:
         is_draining: TERM came: finish and return from `run`.
         is_orphaned: the arbiter is gone: finish what is in flight and return.
         is_copy: this process is one that the application forked: it must not serve.
+        needs_application: whether the type serves ``server.app``; without, `boot` is not called.
+        is_multithread: whether the application runs in several threads at once (``wsgi.multithread``).
+        can_keep_alive: whether connections outlive a response.
     """
 
+    needs_application: ClassVar[bool] = True
     is_multithread: ClassVar[bool] = False
     can_keep_alive: ClassVar[bool] = False
 
@@ -122,8 +167,7 @@ class Worker:
         self.is_draining = False
         self.is_orphaned = False
         self.is_copy = False
-        label = settings.server.proc_name or settings.server.app
-        self.title = f"pyfork: worker {handoff.number} gen {handoff.generation} [{label}]"
+        self.title = f"pyfork: worker {handoff.number} gen {handoff.generation} [{settings.label}]"
         self.sockets: list[tuple[socket.socket, Listener]] = [
             (socket.socket(fileno=listener.fd), listener) for listener in handoff.listeners
         ]
@@ -163,6 +207,48 @@ class Worker:
         now = monotonic()
         if now >= self.heartbeat.next_beat:
             self.heartbeat.beat(now)
+
+    def wait(self, fds: Iterable[int] = (), timeout: float | None = None) -> list[int]:
+        """Wait until one of ``fds`` is readable; beat and take signals. A whole loop for types with few descriptors.
+
+        It ends early when a beat is due, a signal has come or the arbiter is gone: look at `is_draining` and
+        `is_orphaned` after each call.
+
+        Returns:
+            The readable ones of ``fds``, also at the end of a stream.
+        """
+        self.beat_if_due()
+        poll = select.poll()
+        for fd in (watched := [*fds, self.signals.fd, self.handoff.lifeline_fd]):
+            poll.register(fd, select.POLLIN)
+        rest = max(0.0, self.heartbeat.next_beat - monotonic())
+        ready = {fd for fd, _ in poll.poll(1000 * (rest if timeout is None else min(rest, timeout)))}
+        self.beat_if_due()
+        if self.signals.fd in ready:
+            self.take_signals()
+        if self.handoff.lifeline_fd in ready:
+            self.is_orphaned = lifeline.is_cut(self.handoff.lifeline_fd)
+        return [fd for fd in watched[:-2] if fd in ready]
+
+    def accept(self, fd: int) -> socket.socket | None:
+        """Accept one connection from the listener ``fd``; for types without an `Acceptor`.
+
+        Returns:
+            The connection, in blocking mode; None when there is none: another worker was faster, or the client has
+            gone, or this process has no descriptor left (then after a pause, so that a loop does not spin).
+        """
+        try:
+            return next(listener for listener, _ in self.sockets if listener.fileno() == fd).accept()[0]
+        except OSError as error:
+            if error.errno in {errno.EMFILE, errno.ENFILE}:
+                _log.error("cannot accept: %s", error.strerror)
+                self.wait(timeout=1.0)
+            return None
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the whole server stops: what is queued is then for this worker to answer, before it closes."""
+        return self.handoff.scoreboard.is_stopping
 
     def take_signals(self) -> None:
         """Do what the queued signals ask for; called by the loop."""

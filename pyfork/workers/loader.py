@@ -1,4 +1,4 @@
-"""Finds and imports the application: in the worker or the scratch process of ``--check-config``, never in the arbiter.
+"""Finds and imports what is the user's: in the worker or the scratch process of ``--check-config``, never the arbiter.
 
 ``app`` is one of ``module``, ``module:attribute``, ``module:factory(1, name="x")``, ``path/to/file.py`` and
 ``path/to/file.py:attribute``. Without an attribute, ``application`` and then ``app`` are looked for. The arguments of a
@@ -94,6 +94,16 @@ def load_application(specification: str) -> Application:
     return found
 
 
+def load_class(specification: str) -> object:
+    """Import what ``specification``, ``module:Class`` or ``path/to/file.py:Class``, names: a worker class.
+
+    Raises:
+        ApplicationLoadError: it cannot be imported or found; the message says which.
+    """
+    target, _, name = specification.rpartition(":")
+    return _walk(_import_target(target, specification, "worker class"), target, name)
+
+
 def _split(specification: str) -> tuple[str, str]:
     """Cut at the colon that ends the module or path; a factory's arguments may contain more of them."""
     head, _, call = specification.partition("(")
@@ -111,7 +121,7 @@ def _split(specification: str) -> tuple[str, str]:
 # The import.
 
 
-def _import_target(target: str, specification: str) -> ModuleType:
+def _import_target(target: str, specification: str, what: str = "app") -> ModuleType:
     is_path = target.endswith(".py") or "/" in target
     try:
         return _import_file(target) if is_path else importlib.import_module(target)
@@ -120,19 +130,19 @@ def _import_target(target: str, specification: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name and (target == error.name or target.startswith(error.name + ".")):
             raise ApplicationLoadError(
-                f"the module {target!r} of app {specification!r} cannot be found: there is no {error.name!r} in "
+                f"the module {target!r} of {what} {specification!r} cannot be found: there is no {error.name!r} in "
                 f"{sys.path[0]} (the working directory, which leads sys.path) nor on the rest of the path; "
                 "check the name, server.chdir and server.pythonpath"
             ) from error
-        raise _import_failed(target, error) from error
+        raise _import_failed(target, what, error) from error
     except (TypeError, ValueError) as error:
         if not is_path and error.__traceback__ is not None and not user_traceback(error):
             raise ApplicationLoadError(f"{target!r} is not a module's name: {error}") from error
-        raise _import_failed(target, error) from error
+        raise _import_failed(target, what, error) from error
     except QuitNow:
         raise
     except BaseException as error:  # an import may raise anything, SystemExit included
-        raise _import_failed(target, error) from error
+        raise _import_failed(target, what, error) from error
 
 
 def _import_file(path: str) -> ModuleType:
@@ -152,11 +162,12 @@ def _import_file(path: str) -> ModuleType:
     return module
 
 
-def _import_failed(target: str, error: BaseException) -> ApplicationLoadError:
+def _import_failed(target: str, what: str, error: BaseException) -> ApplicationLoadError:
+    named = f"the {'application' if what == 'app' else what} {target!r}"
     if isinstance(error, SystemExit):
-        message = f"the application {target!r} called sys.exit({error.code!r}) while it was imported"
+        message = f"{named} called sys.exit({error.code!r}) while it was imported"
     else:
-        message = f"the application {target!r} cannot be imported: {type(error).__name__}: {error}"
+        message = f"{named} cannot be imported: {type(error).__name__}: {error}"
     return ApplicationLoadError(message, user_traceback(error))
 
 

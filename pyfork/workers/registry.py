@@ -1,4 +1,8 @@
-"""Which class a worker type's name stands for. Classes are named, not imported: a type is loaded in its worker only."""
+"""Which class a worker type's name stands for. Classes are named, not imported: a type is loaded in its worker only.
+
+A name with a colon or a dot is a class of the user's own: ``mypkg.workers:MyWorker``, ``workers.py:MyWorker``, or with
+a dot before the class, as gunicorn spells it.
+"""
 
 import difflib
 import importlib.util
@@ -12,6 +16,7 @@ TYPES = {
     "gevent": "pyfork.workers.gevent:GeventWorker",
 }
 ALIASES = {"thread": "threadpool", "gthread": "threadpool", "selectors": "async"}
+FOREIGN = ("gunicorn.", "egg:", "uvicorn.", "uvicorn_worker.")
 LIBRARIES = {"gevent": "gevent"}
 """What a type needs beside pyfork's own requirements; the extra has the type's name. The arbiter never imports it."""
 
@@ -19,16 +24,51 @@ LIBRARIES = {"gevent": "gevent"}
 def resolve_type(name: str) -> str:
     """Return the canonical name of a worker type; ``workers.type`` and ``-k`` take its aliases too.
 
+    A class of the user's own is its own name, with a colon before the class.
+
     Raises:
         ConfigurationError: there is no such type; the message lists those that there are.
     """
     canonical = ALIASES.get(name, name)
     if canonical in TYPES:
         return canonical
+    if is_own(name):
+        return _own_name(name)
     known = sorted({*TYPES, *ALIASES})
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ConfigurationError(f"workers.type: unknown worker type {name!r}{hint} (known: {', '.join(known)})")
+
+
+def is_own(name: str) -> bool:
+    """Whether ``name`` means a class of the user's own."""
+    return ":" in name or "." in name
+
+
+def find_class(name: str) -> str:
+    """Return the "module:Class" of a worker type.
+
+    Raises:
+        ConfigurationError: there is no such type.
+    """
+    canonical = resolve_type(name)
+    return TYPES.get(canonical, canonical)
+
+
+def is_ours(worker_class: str) -> bool:
+    """Whether the outcome of `find_class` is one of pyfork's own types."""
+    return worker_class in TYPES.values()
+
+
+def _own_name(name: str) -> str:
+    if name.startswith(FOREIGN):
+        raise ConfigurationError(f"workers.type: {name} is a worker of another server, pyfork has no counterpart of it")
+    target, _, class_name = name.rpartition(":" if ":" in name else ".")
+    if not target or not all(part.isidentifier() for part in class_name.split(".")):
+        raise ConfigurationError(
+            f"workers.type: {name!r} does not name a worker class; write module:Class, as in 'mypkg.workers:MyWorker'"
+        )
+    return f"{target}:{class_name}"
 
 
 def check_type(name: str) -> None:

@@ -40,3 +40,10 @@ def test_every_atom_of_the_access_log_is_explained():
     page = text("docs/logs.md")
     named = [f"{{name}}{source}" for source in NAMED_ATOMS]
     assert not [atom for atom in [*TEXT_ATOMS, *NUMBER_ATOMS, *named] if f"`%({atom})s`" not in page]
+
+
+def test_the_worked_sample_of_a_worker_class_is_the_one_that_runs():
+    """docs/custom_workers.md shows sample_apps/echo_worker.py whole, and it stays short."""
+    sample = text("sample_apps/echo_worker.py")
+    assert sample in text("docs/custom_workers.md")
+    assert len(sample.splitlines()) < 40

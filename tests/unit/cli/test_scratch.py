@@ -3,7 +3,7 @@
 import pytest
 
 from pyfork.cli import scratch
-from pyfork.config.schema import ServerSettings, Settings
+from pyfork.config.schema import ServerSettings, Settings, WorkerSettings
 from pyfork.errors import ApplicationLoadError, BootError
 from pyfork.ipc.exits import ExitStatus
 
@@ -17,7 +17,7 @@ def calls(monkeypatch):
     monkeypatch.setattr(scratch, "drop_privileges", lambda user, group: found.append((user, group)))
     monkeypatch.setattr(scratch.os, "umask", found.append)
     monkeypatch.setattr(scratch, "enter_application_directory", lambda server: found.append(server.app))
-    monkeypatch.setattr(scratch, "load_application", found.append)
+    monkeypatch.setattr(scratch, "load_application_for", lambda _, settings: found.append(settings.server.app))
     return found
 
 
@@ -27,7 +27,17 @@ def test_it_becomes_what_a_worker_would_become(calls):
     assert calls == [("www", "web"), 0o27, "shop:app", "shop:app"]
     calls.clear()
     assert scratch.try_import(Settings()) == ExitStatus.OK
-    assert calls == [(None, None), None, ""]
+    assert calls == [(None, None), None, None]
+
+
+def test_a_worker_class_of_the_users_own_comes_after_the_change_of_directory(calls, monkeypatch):
+    """It is the user's code, in the user's directory; a type of ours is ours."""
+    monkeypatch.setattr(scratch, "load_worker_type", calls.append)
+    assert scratch.try_import(Settings(workers=WorkerSettings(type="shop.workers.Own"))) == ExitStatus.OK
+    assert calls == [(None, None), None, "shop.workers:Own", None]
+    calls.clear()
+    assert scratch.try_import(Settings()) == ExitStatus.OK
+    assert calls[:2] == ["pyfork.workers.sync:SyncWorker", (None, None)]
 
 
 @pytest.mark.parametrize(
@@ -41,9 +51,9 @@ def test_it_becomes_what_a_worker_would_become(calls):
 def test_what_goes_wrong_is_told(calls, monkeypatch, capsys, error, status, message):
     """On standard error, and by the status."""
 
-    def fail(_):
+    def fail(*_):
         raise error
 
-    monkeypatch.setattr(scratch, "load_application", fail)
+    monkeypatch.setattr(scratch, "load_application_for", fail)
     assert scratch.try_import(SETTINGS) == status
     assert capsys.readouterr().err.endswith(message)

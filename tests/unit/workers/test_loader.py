@@ -181,3 +181,26 @@ def test_logical_directory(project: Path) -> None:
     assert loader.logical_directory({"PWD": str(project / "link")}) == str(project / "link")
     for wrong in ({}, {"PWD": "/"}, {"PWD": str(project / "gone")}, {"PWD": "."}):
         assert loader.logical_directory(wrong) == str(project.resolve())
+
+
+def test_worker_class_by_module_and_by_file(project: Path) -> None:
+    """The same two ways as for applications."""
+    (project / "own.py").write_text("class Holder:\n    class Own:\n        pass\n")
+    assert isinstance(loader.load_class("own:Holder.Own"), type)
+    assert isinstance(loader.load_class("own.py:Holder"), type)
+
+
+@pytest.mark.parametrize(
+    ("specification", "message"),
+    [
+        ("gone:Own", "the module 'gone' of worker class 'gone:Own' cannot be found"),
+        ("broken2:Own", "the worker class 'broken2' cannot be imported: ZeroDivisionError"),
+        ("fine2:Owm", "the module 'fine2' has no attribute 'Owm'; did you mean 'Own'?"),
+    ],
+)
+def test_worker_class_that_cannot_be_loaded(project: Path, specification: str, message: str) -> None:
+    """The message says that it is about the worker class."""
+    (project / "broken2.py").write_text("1 / 0\n")
+    (project / "fine2.py").write_text("class Own:\n    pass\n")
+    with pytest.raises(ApplicationLoadError, match=re.escape(message)):
+        loader.load_class(specification)

@@ -6,7 +6,7 @@ import pytest
 
 from pyfork.errors import ConfigurationError
 from pyfork.workers import registry
-from pyfork.workers.registry import ALIASES, TYPES, check_type, resolve_type
+from pyfork.workers.registry import ALIASES, TYPES, check_type, find_class, is_ours, is_own, resolve_type
 
 
 def test_every_type_is_its_own_name() -> None:
@@ -49,3 +49,40 @@ def test_every_type_has_its_module(name: str) -> None:
     module, _, _ = TYPES[name].partition(":")
     if importlib.util.find_spec(module) is None:
         pytest.skip(f"{module} is not there yet")
+
+
+@pytest.mark.parametrize(
+    ("name", "worker_class"),
+    [
+        ("shop.workers:Own", "shop.workers:Own"),
+        ("shop.workers.Own", "shop.workers:Own"),
+        ("shop:Holder.Own", "shop:Holder.Own"),
+        ("path/to/workers.py:Own", "path/to/workers.py:Own"),
+    ],
+)
+def test_own_class_by_its_path(name: str, worker_class: str) -> None:
+    """With a colon, as applications are named, or with dots only, as gunicorn names classes; nothing is imported."""
+    check_type(name)
+    assert is_own(name)
+    assert find_class(name) == resolve_type(name) == worker_class
+    assert not is_ours(worker_class)
+
+
+def test_types_of_ours_are_not_own() -> None:
+    """Their module may be imported before the user's directory is entered."""
+    assert not is_own("gthread")
+    assert is_ours(find_class("sync"))
+
+
+@pytest.mark.parametrize("name", ["shop:", ":Own", ".Own", "shop.workers:Own()", "shop.1"])
+def test_path_that_names_no_class(name: str) -> None:
+    """It is refused before anything is started."""
+    with pytest.raises(ConfigurationError, match=r"does not name a worker class; write module:Class"):
+        check_type(name)
+
+
+@pytest.mark.parametrize("name", ["gunicorn.workers.gtornado.TornadoWorker", "uvicorn.workers.UvicornWorker"])
+def test_workers_of_other_servers_are_refused(name: str) -> None:
+    """They could be imported, and would not do anything here."""
+    with pytest.raises(ConfigurationError, match="a worker of another server"):
+        check_type(name)

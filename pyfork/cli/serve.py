@@ -32,6 +32,8 @@ from pyfork.workers.registry import LIBRARIES, find_class, is_ours, resolve_type
 
 SPARE_DESCRIPTORS = 100
 """What the arbiter or a worker has open beside connections: listeners, pipes, logs, the application's files."""
+PIPES_OF_A_PLACE = 4
+"""The arbiter's ends of heartbeat and lifeline, for a worker and the one that replaces it."""
 LISTEN_VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
 
 _log = logging.getLogger("pyfork.error")
@@ -148,6 +150,7 @@ def _load_generation(current: Generation, reload_configuration: Callable[[], Loa
     for warning in loaded.warnings:
         _log.warning("%s", warning)
     _warn_of_restarts(current.loaded.settings, loaded.settings)
+    _provide_descriptors(loaded.settings)
     return _make_generation(loaded, listeners)
 
 
@@ -177,10 +180,21 @@ def _announce(generation: Generation) -> None:
         _log.info("listening at %s", listener.describe().text)
     served = "" if settings.server.app is None else f" for {settings.server.app}"
     _log.info("%d worker(s) of type %s%s", settings.workers.count, settings.workers.type, served)
-    needed = settings.workers.connections + SPARE_DESCRIPTORS
-    if raise_descriptor_limit(needed) < needed:
+    _provide_descriptors(settings)
+
+
+def _provide_descriptors(settings: Settings) -> None:
+    """Raise the limit of open files, which the workers inherit, to what they and the arbiter need."""
+    workers = settings.workers
+    held = 1 if resolve_type(workers.type) == "sync" else workers.connections
+    needed = max(held, PIPES_OF_A_PLACE * workers.count) + SPARE_DESCRIPTORS
+    limit = raise_descriptor_limit(needed)
+    if limit < needed:
         _log.warning(
-            "workers.connections = %d needs %d descriptors, which the hard limit (`ulimit -Hn`) does not allow",
-            settings.workers.connections,
+            "workers.connections = %d and workers.count = %d need %d descriptors a process, and the hard limit "
+            "(`ulimit -Hn`, LimitNOFILE= of systemd) allows %d: a worker that has none left accepts nothing",
+            held,
+            workers.count,
             needed,
+            limit,
         )

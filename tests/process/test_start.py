@@ -152,3 +152,31 @@ def test_workers_drop_privileges_for_good(start: Callable[..., Server], open_dir
     entry = pwd.getpwnam("nobody")
     uid, gid = entry.pw_uid, entry.pw_gid
     assert server.get("/").body.decode() == f"({uid}, {uid}, {uid}) ({gid}, {gid}, {gid}) [{gid}]"
+
+
+def limit_of(pid: int) -> int:
+    """Return the soft limit of open files of a process."""
+    line = next(line for line in Path(f"/proc/{pid}/limits").read_text().splitlines() if line.startswith("Max open"))
+    return int(line.split()[3])
+
+
+@pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit is not installed")
+def test_descriptors_are_provided_for(start: Callable[..., Server]) -> None:
+    """The soft limit is raised to what `connections` needs, also at a reload; a hard limit in the way is named."""
+    settings = {"workers": {"type": "async", "connections": 500}}
+    server = start(settings=settings, prefix=["prlimit", "--nofile=200:2000"])
+    [worker] = server.wait_workers(1, 1)
+    assert limit_of(server.pid) == limit_of(worker) == 600
+    server.configure({"workers": {"connections": 5000}})
+    server.signal("HUP")
+    [worker] = server.wait_workers(1, 2)
+    assert limit_of(worker) == 2000
+    server.wait_log(r"workers.connections = 5000 .* need 5100 descriptors a process, and the hard limit .* allows 2000")
+
+
+@pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit is not installed")
+def test_sync_needs_few_descriptors(start: Callable[..., Server]) -> None:
+    """It holds one connection, whatever `connections` says: no reason to warn."""
+    server = start(prefix=["prlimit", "--nofile=200:200"])
+    server.wait_workers(1)
+    assert "descriptors" not in server.log

@@ -58,7 +58,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-PURE := pyfork/http1/*,pyfork/ipc/messages.py,pyfork/config/schema.py,pyfork/config/binds.py,pyfork/config/proxies.py
+PURE := pyfork/http1/*,pyfork/ipc/messages.py,pyfork/workers/balance.py,pyfork/config/schema.py,pyfork/config/binds.py,pyfork/config/proxies.py
 PURE := $(PURE),$(shell echo $(foreach m,core events actions figures headcount lifecycle pacing placement policy reports rollout roster stopping,pyfork/arbiter/$(m).py) | tr ' ' ',')
 
 ## make coverage   run the tests with branch coverage, children included: 90 % of everything, 100 % of what is pure
@@ -88,8 +88,8 @@ $(BENCH_READY): pyproject.toml benchmarks/requirements.txt benchmarks/install.py
 soak: $(READY)
 	$(BIN)/python -m pytest tests/simulation/test_simulation.py -s --hypothesis-profile=soak $(ARGS)
 
-## make bench      pyfork's types beside the other servers, half an hour (needs wrk; benchmarks/README.md has the ARGS)
-## make bench-quick   the same for hello and Falcon and the servers that a limit compares, under two minutes
+## make bench      every worker type beside eight other servers, under 40 minutes (needs wrk; see benchmarks/README.md)
+## make bench-quick  hello and Falcon, the servers that a limit compares, under two minutes
 bench bench-quick: bench-tools
 	@$(MAKE) --no-print-directory $(BENCH_READY)
 	@$(BENCH_VENV)/bin/python benchmarks/bench.py $(if $(filter bench-quick,$@),--quick) $(ARGS)

@@ -49,6 +49,7 @@ LIMITS = (
     Limit("hello", "async", "cpu", "granian-1", 0.85),
     Limit("hello", "async", "cpu", "granian-8", 1.0),
     Limit("hello", "async", "cpu", "bjoern", 1.0, is_aim=True),
+    Limit("varied", "async", "cpu", "granian-8", 1.0, is_aim=True),
     Limit("falcon", "async", "cpu", "granian-8", 1.0),
     Limit("hello", "threadpool", "cpu", "gunicorn-gthread", 0.17),
     Limit("hello", "threadpool", "cpu", "granian-8", 1.25),

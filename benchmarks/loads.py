@@ -104,6 +104,14 @@ def _holds_idle(contestant: Contestant) -> bool:
 
 LOADS = (
     Load("hello", "hello, 32 kept-alive connections, ten browser headers", "hello:app", _is_hello, _is_plain),
+    Load(
+        "varied",
+        "hello, kept-alive, no two requests alike (query, cookie)",
+        "hello:app",
+        _is_hello,
+        _is_plain,
+        script="apps/varied.lua",
+    ),
     Load("falcon", "Falcon JSON, 32 kept-alive connections", "quotes:app", _is_quote, _is_plain, path="/quote"),
     Load(
         "connect",

@@ -33,7 +33,7 @@ ERROR: Failed building wheel for bjoern
 """
 NAMES = (
     *("figures", "loads", "wrk", "contestants", "limits", "processes", "machine", "idle", "servers", "rounds"),
-    *("tables", "chart", "results", "bench", "install"),
+    *("tables", "chart", "results", "bench", "install", "stages", "hotpath"),
 )
 
 
@@ -195,3 +195,30 @@ def test_the_reason_why_a_peer_does_not_install_is_pips_own(modules):
 def test_results_name_no_ones_directories(modules):
     """They are published."""
     assert modules.machine.without_paths(f"{ROOT}/benchmarks/bench.py") == "benchmarks/bench.py"
+
+
+def test_lines_belong_to_the_stage_that_their_file_or_system_call_says(modules):
+    """A profile that calls sending parsing would send its reader the wrong way."""
+    stage_of = modules.stages.stage_of
+    assert stage_of("/x/pyfork/connection/nonblocking.py", "sent = self.sock.send(data)\n") == "send"
+    assert stage_of("/x/pyfork/connection/nonblocking.py", "self._send(data, answer)\n") == "connection"
+    assert stage_of("/x/pyfork/connection/nonblocking.py", "data = self.sock.recv(65536)\n") == "receive"
+    assert stage_of("/x/pyfork/workers/event_loop.py", "ready = self.poller.poll(1)\n") == "wait"
+    assert stage_of("/x/lib/python3.11/socket.py", "fd, addr = self._accept()\n") == "accept"
+    assert stage_of("/x/pyfork/http1/response.py", "return head\n") == "encode"
+    assert stage_of("/x/pyfork/http1/parser.py", "") == "parse"
+    assert stage_of("/x/falcon/app.py", "client.send(x)\n") == "application"
+
+
+def test_parts_of_a_profile_are_of_the_whole(modules):
+    """In the order of the stages; functions by what they took."""
+    samples = [
+        modules.stages.Sample("/x/falcon/app.py", "App.__call__", 1, 600),
+        modules.stages.Sample("/x/pyfork/http1/parser.py", "feed", 1, 300),
+        modules.stages.Sample("/x/pyfork/http1/parser.py", "feed", 2, 100),
+    ]
+    assert modules.stages.by_stage(samples) == [("parse", 0.4), ("application", 0.6)]
+    assert modules.stages.by_function(samples)[0] == ("/x/falcon/app.py", "App.__call__", 0.6)
+    assert {stage for stage, _ in modules.stages.PLACES} <= set(modules.stages.STAGES)
+    assert {stage for stage, _ in modules.stages.SYSTEM_CALLS} <= set(modules.stages.STAGES)
+    assert modules.stages.by_stage([]) == []

@@ -69,8 +69,27 @@ def parse(arguments: Sequence[str], origin: str = "command line") -> CommandLine
     Raises:
         click.UsageError: it has an unknown flag, or one without its value.
     """
-    given = _make_command().main(list(arguments), prog_name="pyfork", standalone_mode=False)
+    command = _make_command()
+    given = command.main(_split_short(command, arguments), prog_name="pyfork", standalone_mode=False)
     return _interpret(given, origin) if isinstance(given, dict) else int(given)
+
+
+def _split_short(command: click.Command, arguments: Sequence[str]) -> list[str]:
+    """Take ``-w=4`` for ``-w 4``, as gunicorn's parser does and click's does not."""
+    takes_value = {
+        flag
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and not parameter.is_flag
+        for flag in parameter.opts
+        if not flag.startswith("--")
+    }
+    split: list[str] = []
+    for index, argument in enumerate(arguments):
+        if argument == "--":
+            return [*split, *arguments[index:]]
+        flag, equals, value = argument.partition("=")
+        split += [flag, value] if equals and flag in takes_value else [argument]
+    return split
 
 
 def _make_command() -> click.Command:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from pyfork.config.gunicorn import COUNTERPARTS, LEFT_OUT, OWN, LeftOut
+from pyfork.config.gunicorn import COUNTERPARTS, LEFT_OUT, OWN, LeftOut, translate_worker_class
 from pyfork.config.proxies import as_gunicorn_means
 from pyfork.config.schema import SETTINGS, Form, Setting
 from pyfork.config.toml_text import literal, write_settings
@@ -63,6 +63,8 @@ def convert(path: str, shown: str, overrides: Mapping[str, tuple[Any, str]]) -> 
             values[name] = read_value(SETTINGS[name], raw)
         except ConfigurationError as error:
             warnings += [f"left out: {problem}" for problem in error.problems]
+    if "workers.type" in values:
+        values["workers.type"] = translate_worker_class(values["workers.type"])
     head = f"# Converted from {literal(shown)}. To see what pyfork makes of it: pyfork -c FILE --check-config\n"
     return Converted(head + write_settings(values, {}), values, tuple(warnings))
 

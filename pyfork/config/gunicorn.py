@@ -45,6 +45,26 @@ COUNTERPARTS: Mapping[str, str] = {
 """gunicorn's name of a setting -> ours. Flags: the schema lists gunicorn's spelling first."""
 
 
+WORKER_CLASSES: Mapping[str, str] = {
+    "gunicorn.workers.sync.SyncWorker": "sync",
+    "gunicorn.workers.gthread.ThreadWorker": "threadpool",
+    "gunicorn.workers.ggevent.GeventWorker": "gevent",
+    "gunicorn.workers.ggevent.GeventPyWSGIWorker": "gevent",
+    "gevent_wsgi": "gevent",
+    "gevent_pywsgi": "gevent",
+}
+"""gunicorn's worker classes and names that mean a type of ours, beside those that the types have here too."""
+
+
+def translate_worker_class(name: str) -> str:
+    """Return what ``workers.type`` calls a worker class of gunicorn's; anything else is returned as it is.
+
+    ``egg:gunicorn#sync`` is an old spelling of ``sync``, and ``module:Class`` what a class object is converted to.
+    """
+    name = name.removeprefix("egg:gunicorn#")
+    return WORKER_CLASSES.get(name.replace(":", "."), name)
+
+
 class Argument(Enum):
     """What follows a flag."""
 

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from pyfork.config.binds import parse_bind
 from pyfork.config.environment import read_environment, read_forwarded_allow_ips, read_port
+from pyfork.config.gunicorn import translate_worker_class
 from pyfork.config.schema import SETTINGS, TABLES, Form, Settings
 from pyfork.config.toml_file import read_file
 from pyfork.config.values import Raw, read_value
@@ -115,7 +116,7 @@ def examine(request: LoadRequest) -> Examined:
     if not any("proxy.trusted" in source for source in sources):
         sources.append(read_forwarded_allow_ips(request.environ))
     values, origins = _merge(sources, problems)
-    warnings += _let_threads_choose(values, origins)
+    warnings += [*_translate_type(values, origins), *_let_threads_choose(values, origins)]
     settings = _build(values, request.directory, problems)
     loaded = Loaded(settings, MappingProxyType(origins), tuple(warnings), file)
     return Examined(loaded, tuple(problems), has_application)
@@ -150,6 +151,15 @@ def _merge(sources: list[Mapping[str, Raw]], problems: list[str]) -> tuple[dict[
             values[name] = _try(partial(read_value, SETTINGS[name], raw), problems, values[name])
             origins[name] = raw.origin
     return values, origins
+
+
+def _translate_type(values: dict[str, Any], origins: dict[str, str]) -> list[str]:
+    """Take gunicorn's worker classes for the types that they mean; return what there is to warn of."""
+    name = values["workers.type"]
+    values["workers.type"] = translated = translate_worker_class(name)
+    if translated == name:
+        return []
+    return [f"{origins['workers.type']}: workers.type {name} is gunicorn's; {translated} takes its place"]
 
 
 def _let_threads_choose(values: dict[str, Any], origins: dict[str, str]) -> list[str]:

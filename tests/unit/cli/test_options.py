@@ -14,13 +14,13 @@ def given(*arguments) -> CommandLine:
 
 
 def test_a_gunicorn_line():
-    """Short flags, joined values, repeated flags, the application anywhere."""
+    """Short flags, joined values (with = too: argparse takes it), repeated flags, the application anywhere."""
     line = given("-w4", "shop:app", "-b", ":80", "-b", "unix:x", "-k=sync", "--reuse-port", "-e", "A=1", "-m", "022")
     assert line.overrides == {
         "workers.count": ("4", "command line --workers"),
         "server.app": ("shop:app", "command line APP"),
         "server.bind": ((":80", "unix:x"), "command line --bind"),
-        "workers.type": ("=sync", "command line --worker-class"),
+        "workers.type": ("sync", "command line --worker-class"),
         "server.reuse_port": (True, "command line --reuse-port"),
         "server.env": (("A=1",), "command line --env"),
         "server.umask": ("022", "command line --umask"),
@@ -106,3 +106,12 @@ def test_help_shows_everything_in_its_place(capsys):
     assert "--max-requests-jitter" in text
     assert "[127.0.0.1:8000]" in text
     assert max(map(len, text.splitlines())) <= 100
+
+
+def test_what_follows_two_dashes_is_no_flag():
+    """Nor is a switch split, or anything that only looks like a flag's value."""
+    assert given("-b=[::1]:80", "-e=A=1", "--", "-w=4").overrides == {
+        "server.bind": (("[::1]:80",), "command line --bind"),
+        "server.env": (("A=1",), "command line --env"),
+        "server.app": ("-w=4", "command line APP"),
+    }

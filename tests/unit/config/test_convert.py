@@ -104,6 +104,12 @@ def test_a_class_becomes_its_dotted_path(tmp_path):
     assert converted.values["workers.type"] == "shop.workers:W"
 
 
+@pytest.mark.parametrize("name", ["gunicorn.workers.ggevent.GeventWorker", "egg:gunicorn#gevent"])
+def test_gunicorns_worker_classes_become_our_types(tmp_path, name):
+    """What they are called there means nothing to pyfork's users."""
+    assert run(tmp_path, f"worker_class = '{name}'").values["workers.type"] == "gevent"
+
+
 def test_flags_are_stronger_than_the_file(tmp_path):
     """The command line's and GUNICORN_CMD_ARGS', as with gunicorn."""
     converted = run(tmp_path, "workers = 2", {"workers.count": ("3", "command line --workers")})

@@ -154,6 +154,26 @@ def test_sync_with_threads_is_the_threadpool_too(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "worker_type"),
+    [
+        ("egg:gunicorn#sync", "sync"),
+        ("egg:gunicorn#gthread", "gthread"),
+        ("gunicorn.workers.ggevent.GeventWorker", "gevent"),
+        ("gunicorn.workers.gthread:ThreadWorker", "threadpool"),
+        ("gevent_pywsgi", "gevent"),
+    ],
+)
+def test_gunicorns_worker_classes_stand_for_our_types(tmp_path, name, worker_type):
+    """With a warning that says so; a class of the user's own stays."""
+    loaded = ask(tmp_path, overrides={"workers.type": (name, "command line --worker-class")})
+    assert loaded.settings.workers.type == worker_type
+    assert loaded.warnings == (
+        f"command line --worker-class: workers.type {name} is gunicorn's; {worker_type} takes its place",
+    )
+    assert ask(tmp_path, overrides={"workers.type": ("shop.Own", "-")}).settings.workers.type == "shop.Own"
+
+
+@pytest.mark.parametrize(
     ("path", "result"),
     [("a", "/b/a"), ("/a", "/a"), (".", "/b"), ("./", "/b"), ("././/a/../c", "/b/a/../c"), ("..", "/b/..")],
 )

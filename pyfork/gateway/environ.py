@@ -2,9 +2,6 @@
 
 It is built by copying a dict that each listener has ready, and adding the request's own. What is text in it is
 "native strings" in PEP 3333's sense: octets decoded as latin-1, whatever they mean to the application.
-
-Names with an underscore are dropped: ``X_Forwarded_For`` would become the same variable as ``X-Forwarded-For``, and a
-proxy that removes one lets the other through (gunicorn and nginx drop them as well).
 """
 
 from typing import Any, TypeAlias
@@ -20,36 +17,6 @@ from pyfork.http1.request import Request
 Environ: TypeAlias = dict[str, Any]
 
 SERVER_SOFTWARE = f"pyfork/{__version__}"
-CACHED_NAMES = 1024
-"""Most header names that are remembered; clients choose them, so there must be an end."""
-CACHED_NAME_OCTETS = 64
-"""Longer names are translated each time."""
-
-# A name that is dropped is translated into a variable that every environ has: the loop over the headers then needs one
-# look-up for "seen before" and for "not wanted".
-_DROPPED = "SERVER_SOFTWARE"
-
-
-class _Variables(dict[bytes, str]):
-    """Header names as sent -> variables of the environ; filled as names come, and bounded."""
-
-    def __missing__(self, name: bytes) -> str:
-        variable = _variable(name)
-        if len(self) < CACHED_NAMES and len(name) <= CACHED_NAME_OCTETS:
-            self[name] = variable
-        return variable
-
-
-def _variable(name: bytes) -> str:
-    if b"_" in name:
-        return _DROPPED
-    variable = name.decode("latin-1").upper().replace("-", "_")
-    if variable in {"CONTENT_TYPE", "CONTENT_LENGTH"}:
-        return variable
-    return f"HTTP_{variable}"
-
-
-_variables = _Variables()
 
 
 def base_environ(
@@ -114,8 +81,7 @@ def build_environ(
             unix socket.
         proxies: the peers whose word on the client counts.
     """
-    environ = base.copy()
-    _add_fields(environ, request.headers)
+    environ = base | request.variables
     environ["REQUEST_METHOD"] = request.method
     if request.http_version != "1.1":
         environ["SERVER_PROTOCOL"] = "HTTP/1.0"
@@ -141,18 +107,6 @@ def build_environ(
     if not environ["SERVER_NAME"]:
         _set_server(environ)
     return environ
-
-
-def _add_fields(environ: Environ, fields: list[tuple[bytes, bytes]]) -> None:
-    variables = _variables
-    for name, value in fields:
-        variable = variables[name]
-        if variable not in environ:
-            environ[variable] = value.decode("latin-1")
-        elif variable is not _DROPPED:
-            # RFC 9110, section 5.3; RFC 6265, section 5.4 for cookies
-            separator = "; " if variable == "HTTP_COOKIE" else ","
-            environ[variable] += separator + value.decode("latin-1")
 
 
 def _set_authority(environ: Environ, request: Request) -> None:

@@ -147,11 +147,9 @@ def _apply(meant: dict[bytes, bytes], request: Request, limits: Limits) -> None:
     """Write into `request` what its fields other than Host mean."""
     connection = meant.get(b"connection")
     if connection is not None:
-        options = _read_connection(connection)
-        if b"close" in options:
-            request.keep_alive = False
-        elif b"keep-alive" in options:
-            request.keep_alive = True
+        persists = read_connection(connection.decode("latin-1"))
+        if persists is not None:
+            request.keep_alive = persists
     coding = meant.get(b"transfer-encoding")
     if coding is not None:
         _apply_transfer_encoding(coding, request)
@@ -164,9 +162,15 @@ def _apply(meant: dict[bytes, bytes], request: Request, limits: Limits) -> None:
 
 
 @lru_cache(maxsize=64)
-def _read_connection(value: bytes) -> frozenset[bytes]:
-    """Return the options of a Connection field; nearly all clients send one of a few values."""
-    return frozenset(option.strip() for option in value.lower().split(b","))
+def read_connection(value: str) -> bool | None:
+    """Return whether the connection is to persist by its Connection field; None if that does not say so.
+
+    Nearly all clients send one of a few values, so they are remembered.
+    """
+    options = [option.strip(" \t") for option in value.lower().split(",")]
+    if "close" in options:
+        return False
+    return True if "keep-alive" in options else None
 
 
 def _apply_transfer_encoding(value: bytes, request: Request) -> None:

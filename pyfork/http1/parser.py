@@ -5,11 +5,13 @@ The rules:
 - A call of `feed` never goes past the end of a message. What lies behind it is kept as it came, and not looked at
   before the next call: so nobody reads ahead of the request being served, whatever a client pipelines, and a message
   always begins at a place that is known. (That is how methods that llhttp does not know can be served.)
-- Two ways lead through a head. The short one takes a head that is whole, small and in order, at one go. Anything
-  else goes the long way, line by line, where each octet is counted and each refusal is made. The long way alone
-  decides: what fails on the short one is started anew on the long one. So the events do not depend on how the
-  network cut the octets.
-- The tokenizer sees heads only (`tokenizer.py` says why); a body is framed here or in `chunked.py`.
+- Two ways lead through a head. The short one (`short_way.py`) takes a head that is whole, small and ordinary, at one
+  go and without llhttp. Anything else goes the long way, line by line, where each octet is counted and each refusal is
+  made. The long way alone decides: what is not taken on the short one is started anew on the long one. So the events
+  do not depend on how the network cut the octets.
+- The tokenizer sees heads only (`tokenizer.py` says why), and only on the long way; a body is framed here or in
+  `chunked.py`.
+- Between messages an idle parser holds no octet of the last.
 - After a refusal, or after a request that ends the connection, nothing is parsed any more.
 """
 
@@ -21,10 +23,12 @@ from pyfork.http1.chunked import ChunkedBody
 from pyfork.http1.head import TOKEN_OCTETS, build_request, read_request_line
 from pyfork.http1.limits import MAX_EMPTY_LINES, Limits
 from pyfork.http1.request import EndOfMessage, Event, Request
+from pyfork.http1.short_way import take_head
 from pyfork.http1.tokenizer import HeadTokenizer
 
 _END_OF_MESSAGE = EndOfMessage()
 _CR = 0x0D
+_END = b"\r\n\r\n"
 _WHITESPACE = b" \t"
 
 
@@ -66,11 +70,11 @@ class RequestParser:
     )
 
     _chunked: ChunkedBody
+    _tokenizer: HeadTokenizer
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._short_head = min(limits.request_line, limits.field_size)  # no line in it can be too long
-        self._tokenizer = HeadTokenizer()
         self._phase = _START
         self._buffer = b""  # octets fed; those before _position are dealt with
         self._position = 0
@@ -123,15 +127,22 @@ class RequestParser:
         Returns:
             The events in order. An `EndOfMessage` or a `ProtocolError` is the last of its list.
         """
-        if self._position == len(self._buffer):
-            self._buffer = data
-            self._position = 0
-        elif data:
+        if self._buffer:
             self._buffer = self._buffer[self._position :] + data
             self._position = 0
+        elif self._phase is _START and not self._line and data[-4:] == _END and len(data) <= self._short_head:
+            request = take_head(data, self._limits)
+            if request is not None:  # the whole of what came, and nearly every request
+                return self._begin_short_content(request)
+            self._buffer = data
+        else:
+            self._buffer = data
         events: list[Event] = []
         if self._phase is not _START or self._line or not self._take_short_head(events):
             self._take_long_way(events)
+        if self._position == len(self._buffer):
+            self._buffer = b""
+            self._position = 0
         return events
 
     def feed_eof(self) -> list[Event]:
@@ -144,27 +155,26 @@ class RequestParser:
         return self.feed(b"")
 
     def _take_short_head(self, events: list[Event]) -> bool:
-        """Take a head that is whole, small and in order; say whether that was all there is."""
+        """Take a head that is whole, small and ordinary; say whether that was all there is."""
         start = self._position
-        end = self._buffer.find(b"\r\n\r\n", start) + 4
+        end = self._buffer.find(_END, start) + 4
         if not 4 < end - start <= self._short_head:
             return False
-        head = self._buffer[start:end]
-        try:
-            self._tokenizer.feed(head)
-            headers = self._tokenizer.take_headers()
-            request = build_request(head.partition(b"\r\n")[0], headers, self._limits)
-        except ProtocolError:
-            return False  # The long way finds it out again, and says so.
-        if len(headers) > self._limits.fields:
+        request = take_head(self._buffer[start:end], self._limits)
+        if request is None:
             return False
         self._position = end
+        events += self._begin_short_content(request)
+        return len(events) == 2
+
+    def _begin_short_content(self, request: Request) -> list[Event]:
+        """Return the events of a head that went the short way: two, if that is the whole message."""
         self._lines = 0
-        events.append(request)
         if request.keep_alive and not request.content_length and not request.is_chunked:
-            events.append(_END_OF_MESSAGE)
-            return True
-        return self._begin_content(request, events)
+            return [request, _END_OF_MESSAGE]
+        events: list[Event] = [request]
+        self._begin_content(request, events)
+        return events
 
     def _begin_content(self, request: Request, events: list[Event]) -> bool:
         """Prepare for what follows a head; say whether that is the end of the message."""
@@ -177,7 +187,6 @@ class RequestParser:
             self._phase = _Phase.LENGTH
         else:
             return self._end_message(_END_OF_MESSAGE, events)
-        self._tokenizer.restart()  # The present one waits for the content.
         return False
 
     def _end_message(self, end: EndOfMessage, events: list[Event]) -> bool:
@@ -223,7 +232,7 @@ class RequestParser:
         self._request_line = line[:-2]
         _, target, _ = read_request_line(self._request_line)
         # llhttp has a list of methods; ours is open. Which one it is makes no difference to the rest of the head.
-        self._tokenizer.restart()
+        self._tokenizer = HeadTokenizer()
         self._tokenizer.feed(b"GET " + target + b" HTTP/1.1\r\n")
         self._lines = 0
         self._phase = _Phase.FIELDS
@@ -245,7 +254,9 @@ class RequestParser:
             return False
         self._tokenizer.feed(line)
         self._lines = 0
-        request = build_request(self._request_line, self._tokenizer.take_headers(), self._limits)
+        headers = self._tokenizer.take_headers()
+        del self._tokenizer  # an idle connection needs none
+        request = build_request(self._request_line, headers, self._limits)
         events.append(request)
         return self._begin_content(request, events)
 

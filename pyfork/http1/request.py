@@ -7,12 +7,13 @@ The order of the events of one connection is always ``Request bytes* EndOfMessag
 from dataclasses import dataclass
 
 from pyfork.errors import ProtocolError
+from pyfork.http1.variables import variables_of
 
 Headers = list[tuple[bytes, bytes]]
 
 
 class Request:
-    """The head of one request, checked: whoever gets it need not doubt its framing or its Host.
+    """The head of one request, checked: whoever gets it need not doubt its framing or its Host. Nobody changes it.
 
     Attributes:
         method: as sent; any token, as methods are case-sensitive and open (RFC 9110 section 9.1).
@@ -22,6 +23,8 @@ class Request:
         host: authority of an absolute target, or else the Host field; ``b""`` if there is none (HTTP/1.0).
         http_version: ``"1.0"`` or ``"1.1"``.
         headers: names as sent, values without surrounding whitespace, in the order of their coming.
+        variables: the same by their CGI variables, as text; several requests may share it.
+        fields: the headers, or the octets of the fields as they came, ordinary, as long as nobody has asked for those.
         content_length: octets of content announced, None if not announced.
         is_chunked: whether the content comes in chunks.
         expects_continue: whether the client waits for a 100 before it sends the content.
@@ -31,7 +34,7 @@ class Request:
     __slots__ = (
         "content_length",
         "expects_continue",
-        "headers",
+        "fields",
         "host",
         "http_version",
         "is_chunked",
@@ -40,13 +43,15 @@ class Request:
         "path",
         "query",
         "target",
+        "variables",
     )
 
     def __init__(self, method: str, target: bytes, http_version: str, headers: Headers) -> None:
         self.method = method
         self.target = target
         self.http_version = http_version
-        self.headers = headers
+        self.fields: Headers | bytes = headers
+        self.variables = variables_of(headers)
         self.path = target
         self.query = b""
         self.host = b""
@@ -54,6 +59,15 @@ class Request:
         self.is_chunked = False
         self.expects_continue = False
         self.keep_alive = http_version == "1.1"
+
+    @property
+    def headers(self) -> Headers:
+        """The fields as sent; few ask for them, as `variables` has them in the form that is needed."""
+        fields = self.fields
+        if isinstance(fields, bytes):
+            lines = [line.partition(b":") for line in fields.split(b"\r\n")]
+            self.fields = fields = [(name, value.strip(b" ")) for name, _, value in lines]
+        return fields
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target!r} HTTP/{self.http_version}>"

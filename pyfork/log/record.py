@@ -13,7 +13,10 @@ class RequestLine(Protocol):
     path: bytes
     query: bytes
     http_version: str
-    headers: list[tuple[bytes, bytes]]
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Names and values as sent."""
 
 
 @dataclass(slots=True)

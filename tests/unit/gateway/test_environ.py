@@ -3,8 +3,7 @@
 import pytest
 
 from pyfork import __version__
-from pyfork.gateway import environ as environ_module
-from pyfork.gateway.environ import CACHED_NAME_OCTETS, CACHED_NAMES, base_environ, build_environ
+from pyfork.gateway.environ import base_environ, build_environ
 from pyfork.gateway.errors import ErrorStream
 from pyfork.gateway.file_wrapper import FileWrapper
 from pyfork.gateway.forwarded import TrustedProxies
@@ -106,19 +105,6 @@ def test_names_with_an_underscore_are_dropped(name):
     environ = build(make_request(headers=[(name, b"forged"), (name, b"again")]))
     assert "forged" not in environ.values()
     assert environ["SERVER_SOFTWARE"] == f"pyfork/{__version__}"
-
-
-def test_the_cache_of_names_is_bounded(monkeypatch):
-    """Clients choose the names, so neither their number nor their length may grow what is kept."""
-    variables = environ_module._Variables()
-    monkeypatch.setattr(environ_module, "_variables", variables)
-    long = b"x" * (CACHED_NAME_OCTETS + 1)
-    assert build(make_request(headers=[(long, b"1")]))["HTTP_" + "X" * (CACHED_NAME_OCTETS + 1)] == "1"
-    assert not variables
-    for number in range(CACHED_NAMES + 10):
-        environ = build(make_request(headers=[(b"x-%d" % number, b"1")]))
-        assert environ[f"HTTP_X_{number}"] == "1"
-    assert len(variables) == CACHED_NAMES
 
 
 def test_the_path_is_decoded_once():

@@ -7,6 +7,9 @@ from pyfork.http1.limits import Limits
 from pyfork.http1.parser import RequestParser
 from pyfork.http1.request import EndOfMessage, Event, Request
 
+ATTRIBUTES = (*(name for name in Request.__slots__ if name != "fields"), "headers")
+"""What a request says, whichever way it went."""
+
 
 def feed_all(parser: RequestParser, pieces: Iterable[bytes]) -> list[Event]:
     """Feed `pieces`, and after each let the parser go on with what it has left over."""
@@ -32,7 +35,7 @@ def normal(events: Iterable[Event]) -> list[object]:
             else:
                 result.append(event)
         elif isinstance(event, Request):
-            result.append({name: getattr(event, name) for name in Request.__slots__})
+            result.append({name: getattr(event, name) for name in ATTRIBUTES})
         elif isinstance(event, ProtocolError):
             result.append((event.status, event.detail))
         else:

@@ -26,7 +26,6 @@ The application's time is stopped by every wait (`sending.wait_writable`, `BodyR
 """
 
 import logging
-import os
 from enum import Enum
 from socket import socket
 from time import monotonic
@@ -66,9 +65,10 @@ class BlockingConnection(Line):
 
     Attributes:
         is_idle: a request is waited for, and not one octet of it has come.
+        is_last: the worker wants no further request to be served here, whatever the client was told.
     """
 
-    __slots__ = ("_events", "_has_answered", "_must_linger", "_must_reset", "_parser", "is_idle")
+    __slots__ = ("_events", "_has_answered", "_must_linger", "_must_reset", "_parser", "is_idle", "is_last")
 
     def __init__(self, sock: socket, peer: Any, context: ConnectionContext) -> None:
         super().__init__(sock, peer, context)
@@ -78,6 +78,7 @@ class BlockingConnection(Line):
         self._must_linger = False
         self._must_reset = False
         self.is_idle = True
+        self.is_last = False
 
     def serve(self) -> Outcome:
         """Answer the connection's requests; one, unless the context says that it may persist.
@@ -186,7 +187,7 @@ class BlockingConnection(Line):
             answer.end()
         self._has_answered = True
         is_read = receiver is None or receiver.has_ended
-        if answer.can_persist and is_read and os.getpid() == context.pid:
+        if answer.can_persist and is_read and not self.is_last:
             return True
         self._must_reset = answer.must_reset
         if not self._must_reset:

@@ -6,7 +6,8 @@ Each connection gets an object of its own, a `pyfork.connection.context.Progress
   whose call it is while it runs: if it never returns, nobody can write it afterwards.
 - `ActiveRequests.new`, where many calls run at once, in threads or greenlets (threadpool, gevent). Only the loop's
   thread may write the slot, so it publishes what the others have left in memory: the oldest stretch inside the
-  application, and what has ended.
+  application, and what has ended. Greenlets are in the loop's thread, and one that never yields leaves nobody to
+  publish: `GreenletProgress` shows itself.
 
 Both only gather what counts; `Slot.flush`, or `ActiveRequests.publish`, writes it once a turn of the loop.
 """
@@ -66,19 +67,21 @@ class ActiveRequests:
 
     Args:
         slot: the worker's.
+        kind: of the progress of each connection.
     """
 
-    __slots__ = ("_in_flight", "_inside", "_shown", "_slot")
+    __slots__ = ("_in_flight", "_inside", "_kind", "_shown", "_slot")
 
-    def __init__(self, slot: Slot) -> None:
+    def __init__(self, slot: Slot, kind: "type[ActiveProgress] | None" = None) -> None:
         self._slot = slot
+        self._kind = kind or ActiveProgress
         self._in_flight: set[ActiveProgress] = set()
         self._inside: dict[ActiveProgress, None] = {}  # those in the application, by the beginning of their stretch
         self._shown = (0.0, 0)
 
     def new(self) -> "ActiveProgress":
         """Return a connection's progress; its methods may be called from any thread, one at a time."""
-        return ActiveProgress(self._slot, self._in_flight, self._inside)
+        return self._kind(self._slot, self._in_flight, self._inside)
 
     def oldest(self) -> "ActiveProgress | None":
         """Return the object of the oldest stretch inside the application, None if no request is inside.
@@ -162,3 +165,21 @@ class ActiveProgress:
             self.leave_application()
         self._in_flight.discard(self)
         self._slot.ended.append((monotonic_ns() - self.started_ns, octets, is_error))
+
+
+class GreenletProgress(ActiveProgress):
+    """One connection among many whose greenlets share the loop's thread; `ActiveRequests` makes it if so told."""
+
+    __slots__ = ()
+
+    def enter_application(self) -> None:
+        """A stretch inside the application begins, or begins anew; the slot shows it at once if it is the oldest."""
+        inside = self._inside
+        if self.entered:
+            inside.pop(self, None)
+        now = monotonic_ns()
+        self.entered = now / 1e9
+        if not inside:
+            self._slot.show(self.started_ns, self.method, self.path)
+            self._slot.words[_IN_APPLICATION] = now
+        inside[self] = None

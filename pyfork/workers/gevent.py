@@ -26,7 +26,7 @@ from pyfork.connection.context import READABLE
 from pyfork.errors import QuitNow
 from pyfork.ipc.heartbeat import Heartbeat
 from pyfork.ipc.messages import Handoff
-from pyfork.ipc.progress import ActiveRequests
+from pyfork.ipc.progress import ActiveRequests, GreenletProgress
 from pyfork.process import lifeline, title
 from pyfork.workers.accepting import Accepted, Acceptor
 from pyfork.workers.base import Worker
@@ -41,6 +41,8 @@ monkey.patch_all()
 
 LEAST_GRACE = 1.0
 """Seconds that a retiring worker waits for a request that has not begun, at least: it may be on the way."""
+ORPHANS_TURN = 0.1
+"""Seconds between two looks for idle connections, once the arbiter has gone."""
 
 _log = logging.getLogger("pyfork.error")
 
@@ -68,7 +70,7 @@ class GeventWorker(Worker):
         self._poller = _epoll()
         self._acceptor = Acceptor(self, self._poller, is_balanced=True)
         self._lingering = LingeringSockets(self._poller)
-        self._active = ActiveRequests(self.slot)
+        self._active = ActiveRequests(self.slot, GreenletProgress)
         self._places = Places(gevent)
         self._own = Place(hub, gevent.getcurrent, self._poller.fileno())
         self._visits = Visits(gevent, self._places, self._on_end)
@@ -126,6 +128,8 @@ class GeventWorker(Worker):
         """Let the connections' greenlets run until something is due here."""
         deadlines = self._acceptor.next_deadline(), self._lingering.next_deadline(), self._stuck_at()
         self._wake_at = min(self.heartbeat.next_beat, *deadlines)
+        if self.is_orphaned:
+            self._wake_at = min(self._wake_at, monotonic() + ORPHANS_TURN)  # connections become idle without a word
         timer = self._hub.loop.timer(max(0.0, self._wake_at - monotonic()))
         timer.start(self._own.on_time, update=True)
         try:
@@ -149,7 +153,8 @@ class GeventWorker(Worker):
         if is_stuck and oldest is not None:
             self._told_of = (oldest, oldest.entered)
             stack = self._visits.stack_of(oldest)
-            _log.error("stuck in %s %s; its greenlet (most recent call first):\n%s", oldest.method, oldest.path, stack)
+            path = oldest.path.decode("latin-1").encode("unicode_escape").decode("ascii")
+            _log.error("stuck in %s %s; its greenlet (most recent call first):\n%s", oldest.method, path, stack)
         self._active.publish(now)
         in_flight = self.slot.in_flight
         title.set_title(f"{self.title} {in_flight} in flight" if in_flight else f"{self.title} idle")

@@ -80,8 +80,9 @@ class Visits:
         self._copied_in = self._gevent.getcurrent()
         self._places.abandon()
         for visit in self._visits.values():
+            shell = visit.shell
+            shell.is_last = True
             if visit.greenlet is not self._copied_in:
-                shell = visit.shell
                 shell.sock.close()
                 shell.context = replace(shell.context, access_log=None, pid=os.getpid())
 
@@ -95,8 +96,11 @@ class Visits:
             if not self._is_quitting:
                 raise  # the hub passes it on to the main greenlet
         except Exception:  # noqa: BLE001 (our fault or a log handler's: it ends this connection, not the worker)
-            with contextlib.suppress(Exception):  # the handler may raise again; our own has written the line by then
-                _log.exception("a connection ended by a fault of the server")
+            if self._copied_in is None:  # else its socket was taken from it
+                with contextlib.suppress(
+                    Exception
+                ):  # the handler may raise again; our own has written the line by then
+                    _log.exception("a connection ended by a fault of the server")
         finally:
             if self._copied_in is None:
                 self._places.close(fd)

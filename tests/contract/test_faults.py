@@ -223,7 +223,7 @@ def test_a_worker_that_dies_is_replaced_and_its_death_is_told(serve):
 @pytest.mark.slow
 def test_a_stuck_worker_shows_where_and_is_replaced(serve):
     """Loops in Python and in C, in the call, the iterable and close(), one that swallows every exception, a deadlock."""
-    server = serve(timeout=1)
+    server = serve(timeout=1, graceful_timeout=1)
     server.expect_errors("SIGKILL")
     for path, function in STUCK.items():
         (stuck,) = server.wait_workers(1)

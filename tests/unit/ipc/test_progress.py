@@ -6,7 +6,7 @@ from time import monotonic, monotonic_ns
 import pytest
 
 from pyfork.ipc import progress
-from pyfork.ipc.progress import ActiveRequests, InlineProgress
+from pyfork.ipc.progress import ActiveRequests, GreenletProgress, InlineProgress
 from pyfork.ipc.scoreboard import Scoreboard, Slot
 
 
@@ -186,3 +186,25 @@ def test_many_threads_lose_nothing() -> None:
     figures = slot.statistics()
     assert (figures.requests, figures.octets, figures.in_flight, sum(figures.latency)) == (2000, 2000, 0, 2000)
     assert figures.oldest is None
+
+
+def test_a_greenlet_shows_itself_unless_an_older_one_is_shown() -> None:
+    """One that never yields leaves nobody to publish."""
+    slot = a_slot()
+    active = ActiveRequests(slot, GreenletProgress)
+    one, two = active.new(), active.new()
+    one.begin_request("GET", b"/one")
+    one.enter_application()
+    assert shown(slot) == ("GET", "/one")
+    assert slot.in_application_since() == pytest.approx(one.entered)
+    two.begin_request("POST", b"/two")
+    two.enter_application()
+    assert shown(slot) == ("GET", "/one")
+    one.enter_application()
+    assert active.oldest() is two
+    one.end_request(5, is_error=False)
+    two.enter_application()
+    assert shown(slot) == ("POST", "/two")
+    two.leave_application()
+    active.publish(monotonic())
+    assert slot.in_application_since() is None

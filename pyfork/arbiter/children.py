@@ -103,6 +103,10 @@ class Children:
         """Return the descriptors that no new child may keep."""
         return [fd for child in self._by_pid.values() for fd in (child.heartbeat_fd, child.lifeline_fd)]
 
+    def generations(self) -> set[int]:
+        """Return the generations that have processes."""
+        return {child.generation for child in self._by_pid.values()}
+
     def in_application(self) -> dict[int, float]:
         """Return since when each child is inside the application, for those that are."""
         stretches = ((child.pid, child.slot.in_application_since()) for child in self._by_pid.values())

@@ -1,5 +1,11 @@
-"""What a generation of workers is made of: its settings and its listeners. Lives in the arbiter."""
+"""What a generation of workers is made of: its settings and its listeners. Lives in the arbiter.
 
+An address that a reload has removed is *parked*: as long as a worker drains that still holds its socket, nobody could
+bind it anew, so it is kept for a reload that wants it back. It takes no new connections meanwhile.
+"""
+
+import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from pyfork.arbiter.events import Plan
@@ -28,11 +34,15 @@ class Generation:
         )
 
 
+_log = logging.getLogger("pyfork.error")
+
+
 class Generations:
     """The generations that have workers, or may have: the current one, and a candidate during a reload."""
 
     def __init__(self, first: Generation) -> None:
         self._by_number = {1: first}
+        self._forgotten: dict[int, tuple[BoundListener, ...]] = {}  # they may have workers that drain
 
     def __getitem__(self, number: int) -> Generation:
         return self._by_number[number]
@@ -48,23 +58,46 @@ class Generations:
         return self._by_number[max(self._by_number)]
 
     def add(self, number: int, generation: Generation) -> None:
-        """Remember a candidate."""
+        """Remember a candidate; what it wants of the parked sockets takes connections again."""
+        in_use = self._in_use()
+        for listener in generation.listeners:
+            if id(listener) not in in_use and listener.is_ours_alone:
+                listener.accept_again()
         self._by_number[number] = generation
 
-    def adopt(self, number: int) -> None:
-        """Forget all but ``number`` and close the sockets that it does not use."""
+    def adopt(self, number: int, living: Collection[int]) -> None:
+        """Forget all but ``number``; see `drop`."""
         for other in [other for other in self._by_number if other != number]:
-            self.drop(other)
+            self.drop(other, living)
 
-    def drop(self, number: int) -> None:
-        """Forget ``number`` and close the sockets that only it used."""
+    def drop(self, number: int, living: Collection[int]) -> None:
+        """Forget ``number``; park or close the sockets that only it used.
+
+        Args:
+            number: of a generation.
+            living: the generations that still have processes.
+        """
         dropped = self._by_number.pop(number, None)
         if dropped is None:
             return
-        in_use = {id(listener) for generation in self._by_number.values() for listener in generation.listeners}
+        in_use = self._in_use()
         for listener in dropped.listeners:
-            if id(listener) not in in_use:
-                listener.close()
+            if id(listener) in in_use:
+                continue
+            if listener.is_ours_alone:
+                _refuse(listener)
+            else:
+                listener.close()  # a path can be bound again, and what was passed in is not bound by us
+        self._forgotten[number] = tuple(listener for listener in dropped.listeners if listener.is_ours_alone)
+        self.release(living)
+
+    def release(self, living: Collection[int]) -> None:
+        """Close the parked sockets that no process holds any more; called when one has ended."""
+        gone = [number for number in self._forgotten if number not in living]
+        released = [listener for number in gone for listener in self._forgotten.pop(number)]
+        held = self._in_use() | {id(listener) for parked in self._forgotten.values() for listener in parked}
+        for listener in {id(listener): listener for listener in released if id(listener) not in held}.values():
+            listener.close()
 
     def foreign_fds(self, number: int) -> list[int]:
         """Return the sockets that generation ``number`` does not use.
@@ -75,6 +108,16 @@ class Generations:
         return [listener.socket.fileno() for listener in self.listeners() if id(listener) not in own]
 
     def listeners(self) -> list[BoundListener]:
-        """Return every open socket, each once."""
-        unique = {id(one): one for generation in self._by_number.values() for one in generation.listeners}
-        return list(unique.values())
+        """Return every open socket, each once, those of the newest generation last."""
+        used = [generation.listeners for _, generation in sorted(self._by_number.items())]
+        return list({id(one): one for listeners in [*self._forgotten.values(), *used] for one in listeners}.values())
+
+    def _in_use(self) -> set[int]:
+        return {id(listener) for generation in self._by_number.values() for listener in generation.listeners}
+
+
+def _refuse(listener: BoundListener) -> None:
+    try:
+        listener.refuse()
+    except OSError as error:
+        _log.debug("%s: cannot refuse new connections: %s", listener.bind, error)

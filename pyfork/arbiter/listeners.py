@@ -51,6 +51,11 @@ class BoundListener:
     inode: tuple[int, int] | None
     maker: int
 
+    @property
+    def is_ours_alone(self) -> bool:
+        """Whether its address is in use as long as any process of ours holds the socket: not a path, not passed in."""
+        return not self.is_inherited and self.inode is None
+
     def describe(self) -> Listener:
         """Return what a worker has to know of it."""
         if self.socket.family == socket.AF_UNIX:

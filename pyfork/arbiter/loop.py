@@ -19,7 +19,7 @@ import os
 import select
 import signal
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 from pyfork.arbiter import actions as act
@@ -27,6 +27,7 @@ from pyfork.arbiter import events as ev
 from pyfork.arbiter.children import Child, Children, read_words
 from pyfork.arbiter.core import Core
 from pyfork.arbiter.generations import Generation, Generations
+from pyfork.arbiter.listeners import BoundListener
 from pyfork.arbiter.spawn import spawn_worker
 from pyfork.arbiter.verbs import VERBS
 from pyfork.errors import ConfigurationError
@@ -48,8 +49,8 @@ class ArbiterLoop:
     Args:
         core: decides.
         generation: the first one: its settings and listeners.
-        load_generation: reads the configuration anew, given the listeners in use, and opens what is new; raises
-            ConfigurationError and leaves everything as it was when something is wrong.
+        load_generation: reads the configuration anew, given the newest generation and all listeners that are open,
+            and opens what is new; raises ConfigurationError and leaves everything as it was when something is wrong.
         reopen_logs: opens the log files anew.
         restore: makes what `load_generation` changed in the arbiter (its logs) that of the given generation again.
     """
@@ -58,7 +59,7 @@ class ArbiterLoop:
         self,
         core: Core,
         generation: Generation,
-        load_generation: Callable[[Generation], Generation],
+        load_generation: Callable[[Generation, Sequence[BoundListener]], Generation],
         reopen_logs: Callable[[], None],
         restore: Callable[[Generation], None],
     ) -> None:
@@ -190,6 +191,7 @@ class ArbiterLoop:
             child.is_reaped = True
             self._listen_to(child)
             self._children.remove(child)
+            self._generations.release(self._children.generations())
             code = os.waitstatus_to_exitcode(status)
             ended_by = name_of(-code) if code < 0 else None
             self._handle(ev.WorkerExited(pid, None if code < 0 else code, ended_by))
@@ -268,7 +270,7 @@ class ArbiterLoop:
 
     def _load_configuration(self, action: act.LoadConfiguration) -> None:
         try:
-            candidate = self._load_generation(self._generations.newest)
+            candidate = self._load_generation(self._generations.newest, self._generations.listeners())
         except ConfigurationError as error:
             self._answer(ev.ConfigurationRefused(error.problems))
             return
@@ -276,10 +278,10 @@ class ArbiterLoop:
         self._answer(ev.ConfigurationLoaded(candidate.plan()))
 
     def _adopt_generation(self, action: act.AdoptGeneration) -> None:
-        self._generations.adopt(action.generation)
+        self._generations.adopt(action.generation, self._children.generations())
 
     def _drop_generation(self, action: act.DropGeneration) -> None:
-        self._generations.drop(action.generation)
+        self._generations.drop(action.generation, self._children.generations())
         self._restore(self._generations.newest)
 
     def _stop_accepting(self, action: act.StopAccepting) -> None:

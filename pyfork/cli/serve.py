@@ -6,7 +6,8 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from pyfork import __version__
 from pyfork.arbiter.core import Core
@@ -68,7 +69,7 @@ def serve(loaded: Loaded, reload_configuration: Callable[[], Loaded]) -> int:
     loop = ArbiterLoop(
         core,
         first,
-        load_generation=lambda current: _load_generation(current, reload_configuration),
+        load_generation=partial(_load_generation, reload_configuration),
         reopen_logs=error_log.reopen,
         restore=_restore_logs,
     )
@@ -135,15 +136,17 @@ def _make_generation(loaded: Loaded, listeners: tuple[BoundListener, ...]) -> Ge
     return Generation(loaded, listeners, worker_class)
 
 
-def _load_generation(current: Generation, reload_configuration: Callable[[], Loaded]) -> Generation:
-    """Read the configuration for a reload and open what it adds; when it raises, nothing has changed."""
+def _load_generation(
+    reload_configuration: Callable[[], Loaded], current: Generation, opened: Sequence[BoundListener]
+) -> Generation:
+    """Read the configuration for a reload and open what it adds to ``opened``; when it raises, nothing has changed."""
     loaded = reload_configuration()
     _configure_logs(loaded.settings)
     try:
         if any(listener.bind.startswith("LISTEN_FDS") for listener in current.listeners):
             listeners = current.listeners
         else:
-            listeners = open_listeners(loaded.settings.server, current.listeners)
+            listeners = open_listeners(loaded.settings.server, opened)
     except BaseException:
         _restore_logs(current)
         raise

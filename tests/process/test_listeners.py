@@ -1,5 +1,6 @@
 """Addresses: TCP on IPv4 and IPv6, unix sockets, inherited descriptors, and what can be wrong with them."""
 
+import errno
 import os
 import socket
 import stat
@@ -242,3 +243,43 @@ def test_a_pidfile_that_cannot_be_written_starts_nothing(tmp_path: Path) -> None
     result = run_pyfork("-b", f"127.0.0.1:{free_port()}", "-p", str(tmp_path / "no" / "p.pid"), "hello:app")
     assert result.returncode == 2
     assert f"server.pidfile: there is no directory {tmp_path}/no" in result.stderr
+
+
+def test_address_that_comes_back_while_an_old_worker_drains(start: Callable[..., Server], tmp_path: Path) -> None:
+    """The old worker holds the socket of an address that a reload removed: the next reload can have it again."""
+    (tmp_path / "busy.py").write_text(
+        "import os, time\n"
+        "def app(e, s):\n"
+        "    if e['PATH_INFO'] == '/busy':\n"
+        "        open('busy', 'w').close()\n"
+        "        while not os.path.exists('free'): time.sleep(0.01)\n"
+        "    s('200 OK', [])\n"
+        "    return [b'fine']\n"
+    )
+    stays, goes = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    address = ("127.0.0.1", int(goes.rpartition(":")[2]))
+    server = start("busy:app", cwd=tmp_path, bind=[stays, goes])
+    server.wait_workers(1, 1)
+    assert ask(address, socket.AF_INET) == b"fine"
+    with socket.create_connection(("127.0.0.1", int(stays.rpartition(":")[2]))) as busy:
+        busy.sendall(REQUEST.replace(b"/ ", b"/busy ", 1))
+        wait_until((tmp_path / "busy").exists, "the worker is busy")
+        server.configure({"server": {"bind": [stays]}})
+        server.signal("HUP")
+        server.wait_log("generation 2 has replaced")
+        server.configure({"server": {"bind": [stays, goes]}})
+        server.signal("HUP")
+        server.wait_log("generation 3 has replaced")
+        assert ask(address, socket.AF_INET) == b"fine"
+        server.configure({"server": {"bind": [stays]}})
+        server.signal("HUP")
+        server.wait_log("generation 4 has replaced")
+        (tmp_path / "free").touch()
+        assert parse_response(read_all(busy))[0].body == b"fine"
+    server.wait_workers(1, 4)
+
+    def is_refused() -> bool:
+        with socket.socket() as client:
+            return client.connect_ex(address) == errno.ECONNREFUSED
+
+    wait_until(is_refused, "the address is closed with the last worker that had it")

@@ -148,10 +148,15 @@ class NonblockingConnection(Line):
             _log.debug("%s: the client has gone: %s", self.remote or "a unix socket", error.strerror)
             self._finish(must_reset=False)
             return
-        if data:
-            self._proceed(self._parser.feed(data))
-        else:
+        if not data:
             self._take_end(self._parser.feed_eof())
+            return
+        events = self._parser.feed(data)
+        if len(events) == 2 and self._body is None and events[1].__class__ is EndOfMessage:  # nearly always
+            if not self._start(events[0], EMPTY_INPUT) or not self._parser.leftover:  # type: ignore[arg-type]
+                return
+            events = self._parser.feed(b"")
+        self._proceed(events)
 
     def on_deadline(self, now: float) -> None:
         """Deal with a client that took too long; ``now`` is monotonic."""
@@ -208,11 +213,10 @@ class NonblockingConnection(Line):
         """
         answer = self._answer
         assert answer is not None  # noqa: S101 (the phase)
-        for _ in range(MOST_IN_A_ROW):
-            if answer.is_finished:  # the client has gone
-                break
+        may_hold = may_hold and not self._parser.leftover
+        for _ in range(0 if answer.is_finished else MOST_IN_A_ROW):  # finished: the client has gone
             data = answer.produce()
-            if may_hold and self._can_hold(data, answer):
+            if may_hold and answer.is_finished and data.__class__ is bytes and len(data) <= MOST_HELD:
                 self._held = data
                 answer.close()
                 return True
@@ -224,9 +228,6 @@ class NonblockingConnection(Line):
         if answer.is_finished:
             answer.close()
         return False
-
-    def _can_hold(self, data: Sendable, answer: Answer) -> bool:
-        return answer.is_finished and data.__class__ is bytes and len(data) <= MOST_HELD and not self._parser.leftover
 
     def send_held(self) -> None:
         """Send what `run` has left unsent, in the loop's thread."""

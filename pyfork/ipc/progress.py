@@ -12,12 +12,17 @@ Each connection gets an object of its own, a `pyfork.connection.context.Progress
 Both only gather what counts; `Slot.flush`, or `ActiveRequests.publish`, writes it once a turn of the loop.
 """
 
-from threading import get_ident
+from _thread import allocate_lock, get_ident
 from time import monotonic, monotonic_ns
 
 from pyfork.ipc.scoreboard import Slot, Word
 
 _IN_APPLICATION = int(Word.IN_APPLICATION)
+
+slot_writing = allocate_lock()
+"""Held by whoever writes the slot of a worker with threads."""
+_LONGEST_WRITING = 1.0
+"""Seconds to wait for it: in a process that the application forked, there may be nobody left to release it."""
 
 
 class InlineProgress:
@@ -183,3 +188,28 @@ class GreenletProgress(ActiveProgress):
             self._slot.show(self.started_ns, self.method, self.path)
             self._slot.words[_IN_APPLICATION] = now
         inside[self] = None
+
+
+class ThreadProgress(ActiveProgress):
+    """One connection among many whose application runs on threads; `ActiveRequests` makes it if so told.
+
+    A call into C that keeps the interpreter's lock stops the loop as well, which can tell nothing once it has begun. So
+    a thread that enters the application while no other is inside shows its request itself. It holds `slot_writing`
+    then, as the loop must when it publishes: a slot has one writer at a time.
+    """
+
+    __slots__ = ()
+
+    def enter_application(self) -> None:
+        """A stretch inside the application begins, or begins anew, in this thread."""
+        inside = self._inside
+        if self.entered:
+            inside.pop(self, None)
+        now = monotonic_ns()
+        self.entered = now / 1e9
+        is_oldest = not inside
+        inside[self] = None
+        if is_oldest and slot_writing.acquire(timeout=_LONGEST_WRITING):
+            self._slot.show(self.started_ns, self.method, self.path)
+            self._slot.words[_IN_APPLICATION] = now
+            slot_writing.release()

@@ -6,7 +6,7 @@ from time import monotonic, monotonic_ns
 import pytest
 
 from pyfork.ipc import progress
-from pyfork.ipc.progress import ActiveRequests, GreenletProgress, InlineProgress
+from pyfork.ipc.progress import ActiveProgress, ActiveRequests, GreenletProgress, InlineProgress, ThreadProgress
 from pyfork.ipc.scoreboard import Scoreboard, Slot
 
 
@@ -188,10 +188,11 @@ def test_many_threads_lose_nothing() -> None:
     assert figures.oldest is None
 
 
-def test_a_greenlet_shows_itself_unless_an_older_one_is_shown() -> None:
-    """One that never yields leaves nobody to publish."""
+@pytest.mark.parametrize("kind", [GreenletProgress, ThreadProgress])
+def test_a_request_shows_itself_unless_an_older_one_is_shown(kind: type[ActiveProgress]) -> None:
+    """A greenlet that never yields, and a thread in C that keeps the interpreter's lock, leave nobody to publish."""
     slot = a_slot()
-    active = ActiveRequests(slot, GreenletProgress)
+    active = ActiveRequests(slot, kind)
     one, two = active.new(), active.new()
     one.begin_request("GET", b"/one")
     one.enter_application()

@@ -80,9 +80,6 @@ class LoopWorker(Worker):
         """Return whether another connection may be accepted."""
         return len(self.connections) < self.settings.workers.connections
 
-    def run_started(self) -> None:
-        """Have the application run for those that `start` has put off; called once in each turn."""
-
     def finish_batch(self, now: float) -> None:
         """Do what is left of the connections that have been dealt with; ``now`` is monotonic."""
 
@@ -130,7 +127,6 @@ class LoopWorker(Worker):
                     self._end_batch()
         if self._soon:
             self._resume()
-        self.run_started()
         self._tend()
 
     def _end_batch(self) -> None:

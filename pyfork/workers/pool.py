@@ -32,6 +32,7 @@ from time import monotonic
 from typing import Generic, TypeVar
 
 Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 LONGEST_LOAN = 0.002
 """Seconds that the loop waits for a loan."""
@@ -42,7 +43,7 @@ SHORTEST_DISTRUST = 0.01
 LONGEST_DISTRUST = 1.0
 
 
-class ThreadPool(Generic[Job]):
+class ThreadPool(Generic[Job, Result]):
     """Runs jobs on threads for one loop; its methods are called in the loop's thread.
 
     The loop calls `submit` for what comes, `dispatch` at the end of its turn, and takes what `finished` yields. It does
@@ -55,19 +56,21 @@ class ThreadPool(Generic[Job]):
 
     Attributes:
         fd: readable when a job has ended while the loop slept.
+        is_lending: the loop waits, and will hear of what ends without being woken.
     """
 
-    def __init__(self, run: Callable[[Job], object], threads: int, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, run: Callable[[Job], Result], threads: int, clock: Callable[[], float] = monotonic) -> None:
         self._run = run
         self._clock = clock
         self._jobs: deque[Job] = deque()
-        self._finished: deque[tuple[Job, BaseException | None]] = deque()
+        self._finished: deque[tuple[Job, Result | BaseException]] = deque()
         self._idle: list[LockType] = []  # what wakes each sleeping thread; the last one slept the shortest
         self._is_closed = False
         self.fd, self._bell = os.pipe()
         os.set_blocking(self.fd, False)
         os.set_blocking(self._bell, False)
         self._does_loop_sleep = False
+        self.is_lending = False
         self._borrower: LockType | None = None
         self._loan: list[bool] = []  # whoever pops decides: the borrower, that it came back; the loop, that it did not
         self._is_back = allocate_lock()
@@ -119,8 +122,8 @@ class ThreadPool(Generic[Job]):
                 for _ in range(len(self._jobs)):
                     self._idle.pop().release()
 
-    def finished(self) -> Iterator[tuple[Job, BaseException | None]]:
-        """Yield the jobs that have ended, with what they raised."""
+    def finished(self) -> Iterator[tuple[Job, Result | BaseException]]:
+        """Yield the jobs that have ended, with what they returned or raised."""
         self._does_loop_sleep = False
         finished = self._finished
         while finished:
@@ -141,6 +144,7 @@ class ThreadPool(Generic[Job]):
         self._borrower = borrower = self._idle.pop()
         before = len(self._finished)
         self._loan.append(True)
+        self.is_lending = True
         borrower.release()
         if not self._is_back.acquire(timeout=LONGEST_LOAN):
             try:
@@ -148,6 +152,7 @@ class ThreadPool(Generic[Job]):
             except IndexError:  # it is coming back in this moment
                 self._is_back.acquire()
         self._borrower = None
+        self.is_lending = False
         if self._clock() - now > MOST_EACH * (len(self._finished) - before):
             self._apart_until = self._clock() + self._distrust
             self._distrust = min(self._distrust * 2, LONGEST_DISTRUST)
@@ -165,13 +170,11 @@ class ThreadPool(Generic[Job]):
             except IndexError:
                 self._sleep(bell)
                 continue
-            error = None
             try:
-                self._run(job)
-            except BaseException as failure:  # noqa: BLE001 (it is the loop's to deal with)
-                error = failure
-            self._finished.append((job, error))
-            del job, error
+                self._finished.append((job, self._run(job)))
+            except BaseException as error:  # noqa: BLE001 (it is the loop's to deal with)
+                self._finished.append((job, error))
+            del job
             if self._does_loop_sleep:
                 self._does_loop_sleep = False
                 with contextlib.suppress(BlockingIOError):  # full: it is awake

@@ -18,7 +18,7 @@ from pyfork.connection.nonblocking import NonblockingConnection
 from pyfork.errors import BootError
 from pyfork.ipc.heartbeat import Heartbeat
 from pyfork.ipc.messages import Handoff
-from pyfork.ipc.progress import ActiveRequests
+from pyfork.ipc.progress import ActiveRequests, ThreadProgress, slot_writing
 from pyfork.workers.event_loop import LoopWorker
 from pyfork.workers.loader import Application
 from pyfork.workers.pool import ThreadPool
@@ -31,8 +31,8 @@ class ThreadpoolWorker(LoopWorker):
 
     def __init__(self, handoff: Handoff, heartbeat: Heartbeat) -> None:
         super().__init__(handoff, heartbeat)
-        self._active = ActiveRequests(self.slot)
-        self._pool: ThreadPool[NonblockingConnection] = ThreadPool(self._run, self.settings.workers.threads)
+        self._active = ActiveRequests(self.slot, ThreadProgress)
+        self._pool: ThreadPool[NonblockingConnection, bool] = ThreadPool(self._run, self.settings.workers.threads)
         self._told = 0.0  # the beginning of the last stretch that the arbiter was told of because of its length
 
     def boot(self, application: Application) -> None:
@@ -66,23 +66,26 @@ class ThreadpoolWorker(LoopWorker):
         """Return whether another connection may be accepted: a thread is free for it, or nobody waits for one."""
         return super().has_room() and (self._pool.has_free_thread or not self._pool.has_queue)
 
-    def run_started(self) -> None:
-        """Have the requests run that this turn has brought, and go on with those that have."""
+    def finish_batch(self, now: float) -> None:  # noqa: ARG002 (the loop's)
+        """Have the requests run that have come, and go on with those that have."""
         self._pool.dispatch()
-        for connection, error in self._pool.finished():
-            if error is not None:
-                self.abandon(connection, error)
+        for connection, result in self._pool.finished():
+            if isinstance(result, BaseException):
+                self.abandon(connection, result)
                 continue
             try:
-                if connection.settle():
+                if result:
+                    connection.send_held()
+                elif connection.settle():
                     connection.resume()
-            except Exception as failure:  # noqa: BLE001 (ours or a log handler's: it ends this connection, not the worker)
-                self.abandon(connection, failure)
+            except Exception as error:  # noqa: BLE001 (our fault or a log handler's: it ends this connection)
+                self.abandon(connection, error)
         self.acceptor.adjust(len(self.connections), has_room=self.has_room())
 
     def publish(self, now: float) -> None:
         """Write what has been gathered to the scoreboard; have the arbiter look when a request has become overdue."""
-        self._active.publish(now)
+        with slot_writing:
+            self._active.publish(now)
         if self._overdue_at() <= now:
             self._told = self._since()
             self.heartbeat.beat(now)
@@ -111,8 +114,9 @@ class ThreadpoolWorker(LoopWorker):
         timeout = self.settings.workers.timeout
         return since + timeout if since and timeout and since != self._told else math.inf
 
-    def _run(self, connection: NonblockingConnection) -> None:
-        """Run the application, on a thread."""
-        connection.run()
+    def _run(self, connection: NonblockingConnection) -> bool:
+        """Run the application, on a thread; return whether the response is the loop's to send, with others."""
+        is_held = connection.run(may_hold=self._pool.is_lending)
         if self.is_copy:  # it came back from the application, where it was forked
             os._exit(0)
+        return is_held

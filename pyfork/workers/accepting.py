@@ -5,7 +5,8 @@ Rules:
 - Listeners are shared by all workers and watched with EPOLLEXCLUSIVE, so that a connection wakes one sleeping worker.
   A wake-up that is declined is lost, not passed on: whatever happened since, a woken worker accepts one at least.
 - So whoever should not accept takes its listeners out of the loop *beforehand*, and the kernel wakes somebody else:
-  a worker without room until it has some, one above its fair share (`balance`) until it is not, or for `PAUSE`.
+  a worker without room until it has some, one above its fair share (`balance`) until it is not, or for `PAUSE`, and
+  one that is busy while another is not.
 - Putting listeners back looks at the queue: what waits wakes the worker at once. It also puts the worker at the end of
   the kernel's list, so that whoever has just paused is woken last.
 - Only a worker that has just accepted pauses; one that nobody visits has no timer. A pause that ends with a connection
@@ -102,8 +103,11 @@ class Acceptor:
         self._has_room = True
         self._is_unweighed = False
         """A connection came since the loads were last looked at."""
+        self._is_busy = False
+        self._is_pausing = False
+        """This worker leaves connections to the others."""
         self._pause_ends = math.inf
-        """When this worker, which is above its share, puts its listeners back in any case; else infinity."""
+        """When it puts its listeners back in any case; infinity when it does not pause, or only while it is busy."""
         self._returned_at = 0.0
         """When the last pause had lasted its time; 0.0 once that has been made use of."""
         self._spare = _open_spare()
@@ -123,8 +127,7 @@ class Acceptor:
     def unwatch(self) -> None:
         """Accept nothing until the next `watch`; the listeners are taken out of the loop, and nothing is due."""
         self._is_serving = False
-        self._pause_ends = math.inf
-        self._settle()
+        self._end_pause()
 
     def accept_from(self, fd: int) -> Iterator[Accepted]:
         """Yield what waits at the listener ``fd``: one at least if anything does, then as many as this worker may have.
@@ -142,22 +145,27 @@ class Acceptor:
             if not self._is_watching:
                 return
 
-    def adjust(self, connections: int, *, has_room: bool) -> None:
-        """Say how many connections are open and whether another may come; call it after connections came or went.
+    def adjust(self, connections: int, *, has_room: bool, is_busy: bool = False) -> None:
+        """Say how it stands; called after connections came or went, or one of the others changed. Cheap if none did.
 
-        Without room the listeners stay out of the loop until there is some, without a timer. Costs next to nothing when
-        neither has changed.
+        Args:
+            connections: how many are open.
+            has_room: whether another may come. Without room the listeners are out of the loop, without a timer.
+            is_busy: another could only wait here (no thread is free): it is left to workers that are not busy, if there
+                are any, without a timer: it would not be served before this worker is asked again.
         """
         is_fewer = connections < self._connections
         if connections != self._connections:
             self._connections = connections
             self._tell()
-        if has_room != self._has_room:
+        if has_room != self._has_room or is_busy != self._is_busy:
+            self._is_unweighed |= is_busy != self._is_busy and self._is_balanced
             self._has_room = has_room
+            self._is_busy = is_busy
             self._settle()
         if is_fewer and self._shortage_ends < math.inf and connections < self._connections_at_shortage:
             self._end_shortage(monotonic())
-        if self._is_unweighed or (is_fewer and self._pause_ends < math.inf):
+        if self._is_unweighed or (self._is_pausing and (is_fewer or is_busy)):
             self._weigh()
 
     def next_deadline(self) -> float:
@@ -167,9 +175,8 @@ class Acceptor:
     def tend(self, now: float) -> None:
         """Put the listeners back if their time has come; ``now`` is monotonic."""
         if now >= self._pause_ends:
-            self._pause_ends = math.inf
             self._returned_at = now
-            self._settle()
+            self._end_pause()
         if now >= self._shortage_ends:
             self._end_shortage(now)
 
@@ -192,7 +199,7 @@ class Acceptor:
         """Have the listeners in the loop if nothing is against it, and out of it otherwise."""
         self._is_open = self._is_serving and self._has_room and self._shortage_ends == math.inf
         self._tell()
-        is_wanted = self._is_open and self._pause_ends == math.inf
+        is_wanted = self._is_open and not self._is_pausing
         if is_wanted == self._is_watching:
             return
         self._is_watching = is_wanted
@@ -205,10 +212,12 @@ class Acceptor:
     def _tell(self) -> None:
         self._set_connections(self._connections)
         if self._is_balanced:
-            self._set_load(self._connections + 1 if self._is_open else 0)
+            self._set_load(self._connections + 1 if self._is_open and not self._is_busy else 0)
 
     def _weigh(self) -> None:
         """Pause if this worker is above its share, and no longer if it is not."""
+        if not self._is_open:
+            return
         self._is_unweighed = False
         balance = self._balance
         loads = self._scoreboard.loads()
@@ -218,14 +227,25 @@ class Acceptor:
             self._returned_at = 0.0
         is_above = balance.is_above(loads)
         if is_above:  # what waits is asked for only if it matters
-            is_above = balance.is_above(loads, sum(map(_known_queued, self._listeners.values())))
-        if is_above == (self._pause_ends < math.inf):
-            return
-        if is_above:
+            is_above = balance.is_above(loads, max(1, sum(map(_known_queued, self._listeners.values()))))
+        if not is_above:
+            if self._is_pausing:
+                self._end_pause()
+        elif self._is_busy:
+            if not self._is_pausing or self._pause_ends < math.inf:
+                self._begin_pause(math.inf)
+        elif not self._is_pausing or self._pause_ends == math.inf:
             balance.begin_pause(loads)
-            self._pause_ends = monotonic() + PAUSE
-        else:
-            self._pause_ends = math.inf
+            self._begin_pause(monotonic() + PAUSE)
+
+    def _begin_pause(self, ends: float) -> None:
+        self._is_pausing = True
+        self._pause_ends = ends
+        self._settle()
+
+    def _end_pause(self) -> None:
+        self._is_pausing = False
+        self._pause_ends = math.inf
         self._settle()
 
     # One connection.

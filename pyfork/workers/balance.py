@@ -16,6 +16,7 @@ What does not work:
 - Weighing requests in flight too: they come and go between two looks, and a worker without a free thread says so
   itself. A connection is what an accept decides on.
 - Comparing with the least loaded worker: right after a reload the newest one would get everything.
+- Waiting until one is above the share, not merely at it: of 80 requests for 4 x 20 threads one worker gets the 21st.
 """
 
 from collections.abc import Sequence
@@ -28,12 +29,15 @@ worker that is merely not scheduled misses two or three."""
 SLACK = 64
 """One connection above the share is forgiven for so many: it saves pauses where thousands come and go."""
 
+_AT_MOST_ONE = (1, 2)
+"""Loads with which nobody is above: one connection at a time, now and then, is no reason to pause."""
+
 
 class Balance:
     """What one worker makes of the loads of all.
 
     The loads are the words of `pyfork.ipc.scoreboard.Scoreboard.loads`: for each slot the connections and one, or 0 for
-    a slot that does not count (nobody has it, its worker boots, drains, or takes nothing for want of room).
+    a slot that does not count: nobody has it, or its worker boots, drains, has no room, or has no thread that is free.
 
     Args:
         slot: the worker's own.
@@ -47,15 +51,17 @@ class Balance:
         self._missed: dict[int, int] = {}
         self._absent: dict[int, int] = {}
 
-    def is_above(self, loads: Sequence[int], waiting: int = 0) -> bool:
-        """Return whether this worker has more than its share.
+    def is_above(self, loads: Sequence[int], waiting: int = 1) -> bool:
+        """Return whether this worker would have more than its share with one more connection.
 
         Args:
-            loads: of all slots, its own among them.
-            waiting: how many connections are known to wait in the queue.
+            loads: of all slots, its own among them; 0 for its own, if all that it could do is let a connection wait.
+            waiting: how many connections wait in the queue, as far as that is known: the one more is one of them.
         """
+        own = loads[self._slot]
+        needed = 2 if own else 1
         counted = len(loads) - loads.count(0)
-        if counted < 2:
+        if counted < needed or own in _AT_MOST_ONE:
             return False
         total = sum(loads) - counted + waiting
         if self._absent:
@@ -65,10 +71,10 @@ class Balance:
                     total -= load - 1
                 else:
                     del self._absent[slot]
-            if counted < 2:
+            if counted < needed:
                 return False
         share = -(-total // counted)
-        return loads[self._slot] - 1 > share + share // SLACK
+        return not own or own > share + share // SLACK
 
     def begin_pause(self, loads: Sequence[int]) -> None:
         """Remember who had what when this worker paused."""

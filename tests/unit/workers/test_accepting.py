@@ -190,7 +190,7 @@ def test_above_its_share_a_worker_leaves_the_loop_for_five_milliseconds(scene):
 def test_its_part_of_a_burst_is_taken_in_one_go(scene):
     """Of 80 at once one of four workers takes 20, and the next finds that it may have 20 too."""
     one = scene(0, 0, 0).watch()
-    assert len(one.accept(*[f"c{number}" for number in range(80)])) == 21
+    assert len(one.accept(*[f"c{number}" for number in range(80)])) == 20
     assert not one.is_watching
 
 
@@ -252,6 +252,66 @@ def test_without_room_there_is_no_timer(scene):
     assert not one.is_watching
     one.acceptor.adjust(1, has_room=True)
     assert (one.is_watching, one.load) == (True, 2)
+
+
+def test_a_pause_is_not_begun_without_room(scene):
+    """It would last beyond the moment when there is room again."""
+    one = scene(0, 0).watch(5)
+    one.listeners[0].queue += ["a"]
+    for _ in one.acceptor.accept_from(100):
+        one.acceptor.adjust(6, has_room=False)
+    assert (one.is_watching, one.acceptor.next_deadline()) == (False, math.inf)
+    one.slots[1].set_load(50)
+    one.acceptor.adjust(6, has_room=True)
+    assert one.is_watching
+
+
+def test_a_busy_worker_leaves_connections_to_others_that_are_not(scene):
+    """They would not be served before it has a thread again, so there is no timer; nobody counts it meanwhile."""
+    one = scene(9, 9).watch(3)
+    one.acceptor.adjust(3, has_room=True, is_busy=True)
+    assert (one.is_watching, one.load, one.acceptor.next_deadline()) == (False, 0, math.inf)
+    one.pass_time(60)
+    assert not one.is_watching
+    one.acceptor.adjust(3, has_room=True, is_busy=False)
+    assert (one.is_watching, one.load) == (True, 4)
+
+
+def test_a_worker_that_is_as_busy_as_all_others_stays(scene):
+    """What waits here is not worse off than in the queue; nor with a worker alone."""
+    one = scene(9).watch(3)
+    one.acceptor.adjust(3, has_room=True, is_busy=True)
+    assert not one.is_watching
+    one.slots[1].set_load(0)
+    one.acceptor.adjust(3, has_room=True, is_busy=True)
+    assert one.is_watching
+    assert one.accept("a") == ["a"]
+    assert one.is_watching
+    alone = scene().watch(3)
+    alone.acceptor.adjust(3, has_room=True, is_busy=True)
+    assert alone.is_watching
+    assert alone.poller.times == 1
+
+
+def test_a_pause_may_become_one_without_a_timer_and_the_other_way_round(scene):
+    """Above the share first, then busy, then neither busy nor below the share."""
+    one = scene(0).watch(9)
+    one.accept("a")
+    assert one.acceptor.next_deadline() == one.now + PAUSE
+    one.acceptor.adjust(10, has_room=True, is_busy=True)
+    assert (one.is_watching, one.acceptor.next_deadline()) == (False, math.inf)
+    one.acceptor.adjust(10, has_room=True, is_busy=True)
+    one.acceptor.adjust(10, has_room=True, is_busy=False)
+    assert (one.is_watching, one.acceptor.next_deadline()) == (False, one.now + PAUSE)
+    one.pass_time(PAUSE)
+    assert one.is_watching
+
+
+def test_a_busy_type_that_is_not_balanced_goes_on(scene):
+    """It does not look at the others."""
+    one = scene(0, is_balanced=False).watch(3)
+    one.acceptor.adjust(3, has_room=True, is_busy=True)
+    assert one.is_watching
 
 
 def test_room_that_ends_in_between_ends_the_accepting(scene):

@@ -17,15 +17,17 @@ def loads_of(*connections: int | None) -> list[int]:
         ((5, None, None), False),
         ((1, 0, 0, 0), False),
         ((2, 0, 0, 0), True),
-        ((2, 1, 1, 1), False),
-        ((3, 1, 1, 1), True),
+        ((2, 1, 1, 1), True),
+        ((2, 2, 2, 1), True),
+        ((2, 2, 2, 2), False),
+        ((2, 3, 3, 3), False),
         ((0, 9, 9, 9), False),
-        ((29, None, None, 28), False),
-        ((30, None, None, 28), True),
+        ((28, None, None, 28), False),
+        ((29, None, None, 28), True),
     ],
 )
-def test_a_share_is_the_mean_rounded_up(connections, is_above):
-    """Less than one more than the mean is no reason to pause; who boots, drains or has no room does not count."""
+def test_the_next_connection_is_for_whoever_has_fewest(connections, is_above):
+    """One more must not lift a worker above the mean, rounded up; who boots, drains or has no room does not count."""
     assert Balance(0).is_above(loads_of(*connections)) is is_above
 
 
@@ -37,9 +39,20 @@ def test_every_worker_looks_with_its_own_eyes():
 
 def test_what_waits_is_everybodys():
     """Of 80 that arrive at once whoever looks first takes a quarter, and the last takes what is left."""
-    assert not Balance(0).is_above(loads_of(20, 0, 0, 0), waiting=60)
-    assert Balance(0).is_above(loads_of(21, 0, 0, 0), waiting=59)
-    assert not Balance(3).is_above(loads_of(20, 20, 20, 20))
+    assert not Balance(0).is_above(loads_of(19, 0, 0, 0), waiting=61)
+    assert Balance(0).is_above(loads_of(20, 0, 0, 0), waiting=60)
+    assert not Balance(3).is_above(loads_of(20, 20, 20, 19))
+    assert Balance(2).is_above(loads_of(20, 20, 20, 19))
+
+
+def test_who_is_busy_leaves_it_to_anybody_who_is_not():
+    """However few connections it has; if all are busy, any may let one wait."""
+    assert Balance(0).is_above(loads_of(None, 500, None))
+    assert not Balance(0).is_above(loads_of(None, None, None))
+    balance = Balance(0)
+    miss(balance, loads_of(9, 3), loads_of(9, 3), MOST_MISSED)
+    assert not balance.is_above(loads_of(None, 3))
+    assert balance.is_above(loads_of(None, 4))
 
 
 def test_thousands_are_weighed_less_finely():

@@ -8,6 +8,7 @@ interval. README.md tells how to run it and how to read it.
 
 import argparse
 import os
+import shlex
 import statistics
 import sys
 import time
@@ -22,6 +23,7 @@ from contestants import CONTESTANTS, Contestant, reason_to_leave_out
 from limits import LIMITS, Verdict, judge
 from loads import LOADS, Load
 from rounds import Bench, Outcome
+from servers import fill_in
 
 QUICK_SERVERS = {
     "hello": ("async", "granian-1", "granian-8", "threadpool", "gunicorn-gthread", "gunicorn-gevent", "gevent"),
@@ -48,7 +50,8 @@ def main() -> int:
     outcomes: dict[str, Outcome] = {}
     try:
         for load, contestants in plan:
-            outcomes[load.name] = bench.run(load, contestants)
+            outcomes[load.name] = Outcome(load)
+            bench.run(outcomes[load.name], contestants)
             progress.clear()
             print(tables.load_table(outcomes[load.name]) + "\n", flush=True)
     except KeyboardInterrupt:
@@ -152,7 +155,15 @@ def print_opening(facts: dict[str, Any], cores: machine.Cores, plan: Plan, optio
     else:
         print(f"- servers on core {cores.server}, client on core {cores.client}")
     minutes = expected_seconds(plan, options) / 60
-    print(f"- loads: {', '.join(load.name for load, _ in plan)}; about {minutes:.1f} minutes\n", flush=True)
+    print(f"- loads: {', '.join(load.name for load, _ in plan)}; about {minutes:.1f} minutes")
+    print("\nCommand lines (the results have them as they ran; T is 8, and 100 for the sleeping application):\n")
+    for each in {each.name: each for _, contestants in plan for each in contestants}.values():
+        line = fill_in(each.arguments, cores.server_prefix, port="PORT", app="APP", threads="T", log="FILE")
+        print(f"    {each.name:17} {machine.without_paths(shlex.join(line))}")
+    for load, _ in plan:
+        if client_command(load):
+            print(f"    {f'({load.name})':17} {machine.without_paths(shlex.join(client_command(load)))}")
+    print(flush=True)
 
 
 def full_text(facts: dict[str, Any], outcomes: dict[str, Outcome], verdicts: Sequence[Verdict]) -> str:

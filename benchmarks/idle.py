@@ -53,7 +53,7 @@ def read_response(client: socket.socket) -> bytes:
     while b"\r\n\r\n" not in received:
         received += _receive(client)
     head, _, body = received.partition(b"\r\n\r\n")
-    length = next(int(value) for name, value in _fields(head) if name == b"content-length")
+    length = int(dict(_fields(head)).get(b"content-length", b"0"))
     while len(body) < length:
         body += _receive(client)
     return body

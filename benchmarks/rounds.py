@@ -5,6 +5,7 @@ while no other server shares pages with it. It then runs with the others, which 
 round goes backwards, so that whoever was first is last.
 """
 
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -99,12 +100,11 @@ class Bench:
     options: Options
     progress: Callable[[str, int, int], None]
 
-    def run(self, load: Load, contestants: Sequence[Contestant]) -> Outcome:
-        """Measure all of them under one load."""
-        outcome = Outcome(load)
-        if load.name == "idle":
+    def run(self, outcome: Outcome, contestants: Sequence[Contestant]) -> None:
+        """Measure all of them under one load; ``outcome`` grows, so that an interrupted run has what was measured."""
+        if outcome.load.name == "idle":
             self._take_turns(outcome, contestants, lambda one, number: self._measure_idle(outcome, one, number))
-            return outcome
+            return
         if self.options.has_memory:
             contestants = [
                 each for each in contestants if self._try(outcome, each, partial(self._probe, outcome, each))
@@ -119,7 +119,6 @@ class Bench:
         finally:
             for server in servers.values():
                 server.stop()
-        return outcome
 
     def _start(self, outcome: Outcome, contestant: Contestant) -> RunningServer:
         """Start a server; it answers right, and is warm."""
@@ -170,7 +169,7 @@ class Bench:
         """Do something with a server; when that fails, note why, and it is left out from then on."""
         try:
             step()
-        except (ServerError, ValueError, OSError) as error:
+        except (ServerError, ValueError, OSError, subprocess.SubprocessError) as error:
             outcome.failures[contestant.name] = str(error)
             return False
         return True

@@ -42,7 +42,15 @@ class RunningServer:
         self.port = find_free_port()
         self._log = tempfile.NamedTemporaryFile(prefix="bench-access-")  # noqa: SIM115 (stop() closes it)
         self._output = tempfile.TemporaryFile("w+b")  # noqa: SIM115 (stop() closes it)
-        self.command = fill_in(contestant, load, prefix, self.port, self._log.name)
+        extra = contestant.idle_arguments or () if load.name == "idle" else ()
+        self.command = fill_in(
+            (*contestant.arguments, *extra),
+            prefix,
+            port=str(self.port),
+            app=load.app,
+            threads=str(load.threads),
+            log=self._log.name,
+        )
         self._process = subprocess.Popen(
             self.command, cwd=load.folder, stdout=self._output, stderr=self._output, start_new_session=True
         )
@@ -80,8 +88,14 @@ class RunningServer:
             raise ServerError(f"does not answer: {error!r}; {self.last_words()}") from error
         finally:
             connection.close()
-        if response.status != 200 or not self.load.is_right(body):
+        if response.status != 200 or not self._is_right(body):
             raise ServerError(f"gives a wrong answer: {response.status} {body[:60]!r}")
+
+    def _is_right(self, body: bytes) -> bool:
+        try:
+            return self.load.is_right(body)
+        except (ValueError, KeyError, TypeError):  # no JSON, or another one
+            return False
 
     def last_words(self) -> str:
         """Return the last error that it printed, or its last line."""
@@ -107,19 +121,11 @@ class RunningServer:
         self._log.close()
 
 
-def fill_in(contestant: Contestant, load: Load, prefix: Sequence[str], port: int, log: str) -> list[str]:
-    """Return the whole command line."""
-    values = {
-        "port": str(port),
-        "app": load.app,
-        "threads": str(load.threads),
-        "scripts": str(Path(sys.executable).parent),
-        "venv": sys.prefix,
-        "here": str(HERE),
-        "log": log,
-    }
-    extra = contestant.idle_arguments or () if load.name == "idle" else ()
-    return [*prefix, *(argument.format_map(values) for argument in (*contestant.arguments, *extra))]
+def fill_in(arguments: Sequence[str], prefix: Sequence[str], **values: str) -> list[str]:
+    """Return a whole command line; ``values`` are its port, app, threads and log."""
+    scripts = str(Path(sys.executable).parent)
+    places = {"scripts": scripts, "venv": sys.prefix, "here": str(HERE), **values}
+    return [*prefix, *(argument.format_map(places) for argument in arguments)]
 
 
 def find_free_port() -> int:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 SYSTEM_CALLS = (
     ("receive", re.compile(r"\brecv(_into|msg)?\(")),
     ("send", re.compile(r"\b(send|sendmsg|sendall|sendfile)\(")),
-    ("wait", re.compile(r"\.(e?poll|select)\(|\.loop\.run\(|switch\(")),
+    ("wait", re.compile(r"\.(e?poll|select)\(|\bloop\.run\(|switch\(")),
     ("accept", re.compile(r"\b_?accept4?\(|socket\.socket\(|\.close\(\)|_ss\.close\(")),
 )
 """By what the line of Python calls: the time is mostly the kernel's."""

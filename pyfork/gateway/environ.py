@@ -88,8 +88,8 @@ def build_environ(
     environ["RAW_URI"] = environ["REQUEST_URI"] = request.target.decode("latin-1")
     if request.query:
         environ["QUERY_STRING"] = request.query.decode("latin-1")
-    path = request.path
-    environ["PATH_INFO"] = (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1")
+    path = request.path.decode("latin-1")
+    environ["PATH_INFO"] = unquote_to_bytes(request.path).decode("latin-1") if "%" in path else path
     environ["wsgi.input"] = body
     if peer.__class__ is tuple:
         environ["REMOTE_ADDR"] = peer[0]

@@ -99,6 +99,12 @@ class Exchange:
         """
         iterable: Any = self._application(self._environ, self._start_response)
         kind = type(iterable)
+        if kind is list and len(iterable) == 1 and self.status:  # nearly every response
+            data = iterable[0]
+            if type(data) is bytes and len(data) <= MOST_JOINED:
+                self._octets += len(data)
+                self.is_finished = True
+                return self._encoder.encode_whole(data)
         if kind is list or kind is tuple:
             return self._take_sequence(iterable)
         self._iterable = iterable
@@ -184,17 +190,11 @@ class Exchange:
     def _take_sequence(self, blocks: Sequence[bytes]) -> Sendable:
         """Send a list or a tuple whole; its length is known."""
         self._require_start()
-        if len(blocks) == 1 and type(blocks[0]) is bytes:  # nearly every response
-            data = blocks[0]
-            length = len(data)
-        else:
-            for block in blocks:
-                if not isinstance(block, bytes):
-                    raise ApplicationError(
-                        f"the application returned a {type(blocks).__name__} with {_describe(block)}"
-                    )
-            length = sum(map(len, blocks))
-            data = b"".join(blocks) if length <= MOST_JOINED else b""
+        for block in blocks:
+            if not isinstance(block, bytes):
+                raise ApplicationError(f"the application returned a {type(blocks).__name__} with {_describe(block)}")
+        length = sum(map(len, blocks))
+        data = b"".join(blocks) if length <= MOST_JOINED else b""
         encoder = self._encoder
         if not encoder.head_sent:
             encoder.set_length(length)

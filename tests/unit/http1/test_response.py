@@ -406,3 +406,34 @@ def test_what_is_encoded_reads_as_what_was_given(
     wanted = [(name.encode(), value.strip(" ").encode("latin-1")) for name, value in headers]
     assert [(name, value.strip(b" ")) for name, value in read.headers][: len(wanted)] == wanted
     assert response.keep_alive == keep_alive
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("keep_alive", [True, False])
+@pytest.mark.parametrize("status", ["200 OK", "204 No Content"])
+@pytest.mark.parametrize("length", [None, "0", "2", "5"])
+@pytest.mark.parametrize("data", [b"", b"abc"])
+def test_a_whole_response_is_the_sum_of_its_steps(
+    method: str, version: str, keep_alive: bool, status: str, length: str | None, data: bytes
+) -> None:
+    """One call encodes what `set_length`, `encode` and `finish` encode."""
+    headers = [("A", "b"), *([("Content-Length", length)] if length else [])]
+    whole = ResponseEncoder(method, version, keep_alive, b"now")
+    whole.start(status, headers)
+    steps = ResponseEncoder(method, version, keep_alive, b"now")
+    steps.start(status, headers)
+    steps.set_length(len(data))
+    assert whole.encode_whole(data) == steps.encode(data) + steps.finish()
+    for name in ("head_sent", "has_body", "keep_alive", "remaining", "excess", "missing", "dropped"):
+        assert getattr(whole, name) == getattr(steps, name)
+
+
+def test_a_whole_response_behind_a_head_that_was_sent() -> None:
+    """What is left is one block, and the end."""
+    encoder = ResponseEncoder("GET", "1.1", True, b"now")
+    with pytest.raises(ApplicationError, match="before it called start_response"):
+        encoder.encode_whole(b"a")
+    encoder.start("200 OK", [])
+    encoder.encode(b"a")
+    assert encoder.encode_whole(b"b") == b"1\r\nb\r\n0\r\n\r\n"

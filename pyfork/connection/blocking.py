@@ -26,7 +26,9 @@ The application's time is stopped by every wait (`sending.wait_writable`, `BodyR
 """
 
 import logging
+from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from socket import socket
 from time import monotonic
 from typing import Any
@@ -65,10 +67,20 @@ class BlockingConnection(Line):
 
     Attributes:
         is_idle: a request is waited for, and not one octet of it has come.
+        wait_for_head: waits for octets until a deadline; a worker may put a quicker way here than the context's.
         is_last: the worker wants no further request to be served here, whatever the client was told.
     """
 
-    __slots__ = ("_events", "_has_answered", "_must_linger", "_must_reset", "_parser", "is_idle", "is_last")
+    __slots__ = (
+        "_events",
+        "_has_answered",
+        "_must_linger",
+        "_must_reset",
+        "_parser",
+        "is_idle",
+        "is_last",
+        "wait_for_head",
+    )
 
     def __init__(self, sock: socket, peer: Any, context: ConnectionContext) -> None:
         super().__init__(sock, peer, context)
@@ -79,6 +91,7 @@ class BlockingConnection(Line):
         self._must_reset = False
         self.is_idle = True
         self.is_last = False
+        self.wait_for_head: Callable[[float], bool] = partial(context.wait, sock, READABLE)
 
     def serve(self) -> Outcome:
         """Answer the connection's requests; one, unless the context says that it may persist.
@@ -112,9 +125,11 @@ class BlockingConnection(Line):
         Raises:
             DisconnectedError: the client has gone.
         """
-        events = (self._parser.leftover and self._parser.feed(b"")) or self._await_head()
+        events = self._parser.feed(b"") if self._parser.leftover else None
         if not events:
-            return None
+            events = self._await_head(is_idle=events is None)
+            if not events:
+                return None
         first = events.pop(0)
         if isinstance(first, Request):
             self._events = events
@@ -123,18 +138,18 @@ class BlockingConnection(Line):
         self._refuse(first)
         return None
 
-    def _await_head(self) -> list[Event]:
+    def _await_head(self, *, is_idle: bool) -> list[Event]:
         """Wait for a head; return what the parser makes of it, nothing when none comes."""
-        sock, parser, context = self.sock, self._parser, self.context
-        self.is_idle = is_idle = parser.is_idle
+        parser, http = self._parser, self.context.http
+        self.is_idle = is_idle
         must_wait = self._has_answered
-        deadline = monotonic() + (context.http.keep_alive if must_wait and is_idle else context.http.header_timeout)
         is_in_time = True
+        deadline = monotonic() + (http.keep_alive if must_wait and is_idle else http.header_timeout)
         while True:
             if must_wait:
-                is_in_time = context.wait(sock, READABLE, deadline)
+                is_in_time = self.wait_for_head(deadline)
             try:
-                data = sock.recv(MAX_FEED)
+                data = self.sock.recv(MAX_FEED)
             except BlockingIOError:
                 if is_in_time:
                     must_wait = True
@@ -149,7 +164,7 @@ class BlockingConnection(Line):
             if is_idle and not parser.is_idle:
                 self.is_idle = is_idle = False
                 if self._has_answered:
-                    deadline = monotonic() + context.http.header_timeout
+                    deadline = monotonic() + http.header_timeout
             elif not is_in_time:
                 return self._give_up_waiting()
 

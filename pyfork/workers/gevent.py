@@ -72,7 +72,7 @@ class GeventWorker(Worker):
         self._lingering = LingeringSockets(self._poller)
         self._active = ActiveRequests(self.slot, GreenletProgress)
         self._places = Places(gevent)
-        self._own = Place(hub, gevent.getcurrent, self._poller.fileno())
+        self._own = Place(self._places, self._poller.fileno())
         self._visits = Visits(gevent, self._places, self._on_end)
         self._publisher = hub.loop.prepare()
         self._wake_at = math.inf

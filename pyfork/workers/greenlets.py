@@ -10,7 +10,6 @@ Everything that is called `on_...` runs in the hub, which must not wait.
 """
 
 import math
-from collections.abc import Callable
 from socket import socket
 from time import monotonic
 from typing import Any
@@ -28,30 +27,32 @@ class Place:
     """Where a greenlet waits for one descriptor to become readable.
 
     Args:
-        hub: gevent's.
-        get_current: gevent's ``getcurrent``.
+        places: all of them; they end the waits whose deadlines pass.
         fd: to be watched; `close` the place before it, or right behind it.
 
     Attributes:
-        deadline: when the wait ends at the latest (monotonic seconds).
+        deadline: when the wait that is under way ends at the latest (monotonic seconds); infinity otherwise.
         greenlet: who waits; None when nobody does.
     """
 
-    __slots__ = ("_get_current", "_is_watching", "_switch_to_hub", "_watcher", "deadline", "greenlet")
+    __slots__ = ("_get_current", "_is_watching", "_places", "_switch_to_hub", "_watcher", "deadline", "greenlet")
 
-    def __init__(self, hub: Any, get_current: Callable[[], Any], fd: int) -> None:
-        self._switch_to_hub = hub.switch
-        self._get_current = get_current
-        self._watcher = hub.loop.io(fd, _READ)
+    def __init__(self, places: "Places", fd: int) -> None:
+        self._places = places
+        self._get_current = places.gevent.getcurrent
+        self._switch_to_hub = places.hub.switch
+        self._watcher = places.hub.loop.io(fd, _READ)
         self._is_watching = False
         self.deadline = math.inf
         self.greenlet: Any = None
 
     def wait(self, deadline: float) -> bool:
-        """Let others run until the descriptor is readable (True), or somebody says `on_time` (False)."""
+        """Let others run until the descriptor is readable (True), or until ``deadline`` or `on_time` (False)."""
         if not self._is_watching:
             self._is_watching = True
             self._watcher.start(self.on_readable)
+        if deadline < self._places.sweep_at:
+            self._places.sweep_by(deadline)
         self.deadline = deadline
         self.greenlet = self._get_current()
         try:
@@ -59,6 +60,13 @@ class Place:
         finally:
             self.greenlet = None
             self.deadline = math.inf
+
+    def limit(self, deadline: float) -> None:
+        """End the wait that is under way no later than ``deadline``."""
+        if deadline < self.deadline:
+            self.deadline = deadline
+            if deadline < self._places.sweep_at:
+                self._places.sweep_by(deadline)
 
     def on_readable(self) -> None:
         """Wake who waits."""
@@ -85,19 +93,24 @@ class Places:
 
     Args:
         gevent: the module; this one can be imported without it.
+
+    Attributes:
+        gevent: the module.
+        hub: its hub, in the worker's one thread.
+        sweep_at: when deadlines are looked at next (monotonic seconds).
     """
 
     def __init__(self, gevent: Any) -> None:
-        self._gevent = gevent
-        self._hub = gevent.get_hub()
+        self.gevent = gevent
+        self.hub = gevent.get_hub()
+        self.sweep_at = math.inf
         self._places: dict[int, Place] = {}
         self._timer: Any = None
-        self._sweep_at = math.inf
         self._turn_ends = 0.0
 
     def open(self, fd: int) -> Place:
-        """Make the place of a descriptor."""
-        place = self._places[fd] = Place(self._hub, self._gevent.getcurrent, fd)
+        """Make the place of a connection's descriptor."""
+        place = self._places[fd] = Place(self, fd)
         return place
 
     def close(self, fd: int) -> None:
@@ -107,24 +120,16 @@ class Places:
     def wait(self, connection: socket, events: int, deadline: float) -> bool:
         """Be the `pyfork.connection.context.Wait` of a worker whose connections have greenlets."""
         place = self._places.get(connection.fileno())
-        if events != READABLE or place is None or place.greenlet is not None:  # rare enough to be slow
-            return self._wait_apart(connection.fileno(), events, deadline)
-        if deadline < self._sweep_at:
-            self._sweep_by(deadline)
-        return place.wait(deadline)
+        if events == READABLE and place is not None and place.greenlet is None:
+            return place.wait(deadline)
+        return self._wait_apart(connection.fileno(), events, deadline)
 
     def give_way(self) -> None:
         """Let others run if this greenlet has run for long; the heartbeat is one of them."""
         now = monotonic()
         if now >= self._turn_ends:
-            self._gevent.sleep(0)
+            self.gevent.sleep(0)
             self._turn_ends = monotonic() + TURN
-
-    def limit(self, place: Place, deadline: float) -> None:
-        """End the wait that is under way no later than ``deadline``."""
-        place.deadline = min(place.deadline, deadline)
-        if deadline < self._sweep_at:
-            self._sweep_by(deadline)
 
     def abandon(self) -> None:
         """Wake nobody any more: this process is a copy."""
@@ -132,6 +137,14 @@ class Places:
             place.close()
         if self._timer is not None:
             self._timer.close()
+
+    def sweep_by(self, moment: float) -> None:
+        """Look at the deadlines at ``moment`` (monotonic), in place of the time that was set before."""
+        if self._timer is not None:
+            self._timer.close()
+        self.sweep_at = moment
+        self._timer = self.hub.loop.timer(max(0.0, moment - monotonic()))
+        self._timer.start(self.on_sweep, update=True)
 
     def on_sweep(self) -> None:
         """End the waits whose time is up, and set the next sweep."""
@@ -141,24 +154,17 @@ class Places:
             if place.deadline <= now:
                 place.on_time()
             earliest = min(earliest, place.deadline)
-        self._sweep_at = math.inf
+        self.sweep_at = math.inf
         if earliest < math.inf:
-            self._sweep_by(max(earliest, now + SWEEP_INTERVAL))
-
-    def _sweep_by(self, moment: float) -> None:
-        if self._timer is not None:
-            self._timer.close()
-        self._sweep_at = moment
-        self._timer = self._hub.loop.timer(max(0.0, moment - monotonic()))
-        self._timer.start(self.on_sweep, update=True)
+            self.sweep_by(max(earliest, now + SWEEP_INTERVAL))
 
     def _wait_apart(self, fd: int, events: int, deadline: float) -> bool:
         """Wait to write, or beside another greenlet of the application that waits at the connection's place."""
-        watcher = self._hub.loop.io(fd, _READ if events == READABLE else _WRITE)
-        patience = self._gevent.Timeout.start_new(max(0.0, deadline - monotonic()))
+        watcher = self.hub.loop.io(fd, _READ if events == READABLE else _WRITE)
+        patience = self.gevent.Timeout.start_new(max(0.0, deadline - monotonic()))
         try:
-            self._hub.wait(watcher)
-        except self._gevent.Timeout as timeout:
+            self.hub.wait(watcher)
+        except self.gevent.Timeout as timeout:
             if timeout is not patience:
                 raise
             return False

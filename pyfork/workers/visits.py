@@ -52,13 +52,14 @@ class Visits:
         """Serve a connection that was just accepted."""
         fd = shell.sock.fileno()
         visit = self._visits[fd] = _Visit(shell, self._places.open(fd))
+        shell.wait_for_head = visit.place.wait
         visit.greenlet = self._gevent.spawn(self._serve, fd, visit)
 
     def limit_idle(self, deadline: float) -> None:
         """Wait no longer than until ``deadline`` (monotonic) for a request that has not begun."""
         for visit in self._visits.values():
             if visit.shell.is_idle:
-                self._places.limit(visit.place, deadline)
+                visit.place.limit(deadline)
 
     def quit(self) -> None:
         """End them all at once; ``finally`` blocks run."""

@@ -3,7 +3,8 @@
 Applications repeat themselves: most answers of a site have one of a few heads. So what was understood is remembered,
 with status and fields as the key: a head that is found has been checked when it was learnt. One is kept from its
 second coming on, so that heads with a cookie or an ETag of their own do not fill the memory; it is bounded, and emptied
-when it is full. Text that compares equal is the same text, whatever subclass of ``str`` it is of: its characters are sent.
+when it is full. Text that compares equal is the same text, whatever subclass of ``str`` it is of: its characters are
+sent.
 """
 
 from pyfork.errors import ApplicationError

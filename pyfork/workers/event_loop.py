@@ -80,6 +80,14 @@ class LoopWorker(Worker):
         """Return whether another connection may be accepted."""
         return len(self.connections) < self.settings.workers.connections
 
+    def is_busy(self) -> bool:
+        """Return whether another connection could only wait here, for a thread."""
+        return False
+
+    def adjust(self) -> None:
+        """Tell the acceptor how it stands."""
+        self.acceptor.adjust(len(self.connections), has_room=self.has_room(), is_busy=self.is_busy())
+
     def finish_batch(self, now: float) -> None:
         """Do what is left of the connections that have been dealt with; ``now`` is monotonic."""
 
@@ -166,7 +174,7 @@ class LoopWorker(Worker):
             self.connections[sock.fileno()] = connection
             self.poller.register(sock.fileno(), READABLE)
             self._sweep_at = min(self._sweep_at, monotonic() + self._shortest)
-            self.acceptor.adjust(len(self.connections), has_room=self.has_room())
+            self.adjust()
 
     def _resume(self) -> None:
         """Go on with those who have had their turn and want more."""
@@ -191,7 +199,7 @@ class LoopWorker(Worker):
             self._lingering.sweep(now)
         if self._has_changed:
             self._has_changed = False
-            self.acceptor.adjust(len(self.connections), has_room=self.has_room())
+            self.adjust()
         self.acceptor.tend(now)
         self.publish(now)
 

@@ -56,6 +56,8 @@ class ThreadPool(Generic[Job, Result]):
 
     Attributes:
         fd: readable when a job has ended while the loop slept.
+        under_way: how many jobs were submitted and not yet taken from `finished`; how many threads sleep says less, as
+            one that was woken needs a while.
         is_lending: the loop waits, and will hear of what ends without being woken.
     """
 
@@ -70,6 +72,7 @@ class ThreadPool(Generic[Job, Result]):
         os.set_blocking(self.fd, False)
         os.set_blocking(self._bell, False)
         self._does_loop_sleep = False
+        self.under_way = 0
         self.is_lending = False
         self._borrower: LockType | None = None
         self._loan: list[bool] = []  # whoever pops decides: the borrower, that it came back; the loop, that it did not
@@ -98,18 +101,9 @@ class ThreadPool(Generic[Job, Result]):
             while True:
                 self._idle.pop().release()
 
-    @property
-    def has_free_thread(self) -> bool:
-        """Whether a thread sleeps."""
-        return bool(self._idle)
-
-    @property
-    def has_queue(self) -> bool:
-        """Whether a job waits for a thread."""
-        return bool(self._jobs)
-
     def submit(self, job: Job) -> None:
         """Take a job; `dispatch` sees that a thread takes it."""
+        self.under_way += 1
         self._jobs.append(job)
 
     def dispatch(self) -> None:
@@ -127,6 +121,7 @@ class ThreadPool(Generic[Job, Result]):
         self._does_loop_sleep = False
         finished = self._finished
         while finished:
+            self.under_way -= 1
             yield finished.popleft()
 
     def may_sleep(self) -> bool:

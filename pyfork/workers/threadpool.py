@@ -64,7 +64,11 @@ class ThreadpoolWorker(LoopWorker):
 
     def has_room(self) -> bool:
         """Return whether another connection may be accepted: a thread is free for it, or nobody waits for one."""
-        return super().has_room() and (self._pool.has_free_thread or not self._pool.has_queue)
+        return super().has_room() and self._pool.under_way <= self.settings.workers.threads
+
+    def is_busy(self) -> bool:
+        """Return whether every thread is taken: a connection is then left to workers that have a free one."""
+        return self._pool.under_way >= self.settings.workers.threads
 
     def finish_batch(self, now: float) -> None:  # noqa: ARG002 (the loop's)
         """Have the requests run that have come, and go on with those that have."""
@@ -80,7 +84,7 @@ class ThreadpoolWorker(LoopWorker):
                     connection.resume()
             except Exception as error:  # noqa: BLE001 (our fault or a log handler's: it ends this connection)
                 self.abandon(connection, error)
-        self.acceptor.adjust(len(self.connections), has_room=self.has_room())
+        self.adjust()
 
     def publish(self, now: float) -> None:
         """Write what has been gathered to the scoreboard; have the arbiter look when a request has become overdue."""

@@ -56,6 +56,7 @@ def main() -> int:
             print(tables.load_table(outcomes[load.name]) + "\n", flush=True)
     except KeyboardInterrupt:
         print("\nInterrupted: what was measured so far follows.\n")
+        print(tables.load_table(list(outcomes.values())[-1]) + "\n")
     verdicts = judge(LIMITS, outcomes)
     print(tables.limits_table(verdicts))
     text = full_text(facts, outcomes, verdicts)

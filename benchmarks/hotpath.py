@@ -38,11 +38,12 @@ PERF_FREQUENCY = 1999
 
 @dataclass(frozen=True)
 class Cost:
-    """What a request takes, in microseconds of CPU."""
+    """What a request takes, in microseconds of CPU; ``threads`` has each thread's part, the dearest first."""
 
     total: float
     kernel: float
     rate: float
+    threads: list[float]
 
 
 def main() -> int:
@@ -65,9 +66,14 @@ def main() -> int:
         sys.exit(f"make profile: {options.server} {error}")
     print(f"{options.server}, {load.title}: {cost.total:.1f} µs of CPU a request, {cost.rate:,.0f} requests/s")
     print(f"the kernel's part {cost.kernel:.1f} µs, Python's and C's {cost.total - cost.kernel:.1f} µs")
+    if len(cost.threads) > 2:
+        print(f"its threads: {', '.join(f'{share:.1f}' for share in cost.threads if share >= 0.05)} µs")
     sampled_seconds = sum(each.spent for each in samples) / 1e9
     print(f"(while it samples itself {sampled_cost.total:.1f} µs; {sampled_seconds:.1f} s of CPU time were sampled)\n")
-    print_samples(samples, cost, options.top, is_pool=contestant.name.startswith("threadpool"))
+    is_pool = contestant.name.startswith("threadpool")
+    if is_pool:
+        print("Only the loop's thread can be sampled: what follows is that thread's, the first above.\n")
+    print_samples(samples, cost.threads[0] if is_pool else cost.total, options.top)
     print(below)
     return 0
 
@@ -101,12 +107,16 @@ def measure(server: RunningServer, seconds: float) -> Cost:
     """Return what a request costs."""
     pids = server.pids()
     cpu, (user, system) = processes.cpu_seconds(pids), processes.split_seconds(pids)
+    before = processes.thread_seconds(pids)
     report = wrk.run(server.load, server.url, seconds, is_closing=False)
     used = processes.cpu_seconds(pids) - cpu
     user_after, system_after = processes.split_seconds(pids)
     ticks = user_after - user + system_after - system
-    each = used / max(1, report.requests) * 1e6
-    return Cost(each, each * (system_after - system) / (ticks or 1), report.requests / report.seconds)
+    threads = [spent - before.get(thread, 0.0) for thread, spent in processes.thread_seconds(pids).items()]
+    scale = 1e6 / max(1, report.requests)
+    kernel = used * scale * (system_after - system) / (ticks or 1)
+    shares = sorted((spent * scale for spent in threads), reverse=True)
+    return Cost(used * scale, kernel, report.requests / report.seconds, shares)
 
 
 def sample(
@@ -123,19 +133,14 @@ def sample(
         return cost, [stages.Sample(*row) for row in json.loads(file.read_text())]
 
 
-def print_samples(samples: list[stages.Sample], cost: Cost, top: int, *, is_pool: bool) -> None:
-    """Print the stages, the dearest functions and the dearest lines."""
-    if is_pool:
-        print(
-            "Only the loop's thread is sampled: the parts are of its time, the microseconds are not to be relied on.\n"
-        )
+def print_samples(samples: list[stages.Sample], cost: float, top: int) -> None:
+    """Print the stages, the dearest functions and the dearest lines; ``cost`` is that of all of them together."""
     rows = [
-        [stage, f"{part * cost.total:.2f}", f"{part:.1%}", stages.STAGES[stage]]
-        for stage, part in stages.by_stage(samples)
+        [stage, f"{part * cost:.2f}", f"{part:.1%}", stages.STAGES[stage]] for stage, part in stages.by_stage(samples)
     ]
     print("\n".join(align(["stage", "µs", "part", "what"], rows, last_is_text=True)), "\n")
     rows = [
-        [f"{function} ({short(file)})", f"{part * cost.total:.2f}", f"{part:.1%}"]
+        [f"{function} ({short(file)})", f"{part * cost:.2f}", f"{part:.1%}"]
         for file, function, part in stages.by_function(samples)[:top]
     ]
     print("\n".join(align(["function, without those it calls", "µs", "part"], rows)), "\n")
@@ -143,7 +148,7 @@ def print_samples(samples: list[stages.Sample], cost: Cost, top: int, *, is_pool
     rows = [
         [
             f"{short(each.file)}:{each.line}",
-            f"{each.spent / total * cost.total:.2f}",
+            f"{each.spent / total * cost:.2f}",
             each.stage,
             linecache.getline(each.file, each.line).strip()[:90].replace("|", "¦"),
         ]

@@ -5,6 +5,7 @@ from the processes' CPU clocks (nanoseconds, every thread, ended ones too); the 
 waited for is in /proc only, in ticks of 10 ms.
 """
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -42,6 +43,16 @@ def _own_seconds(pid: int) -> float:
 
 def _ended_children_seconds(pid: int) -> float:
     return sum(map(int, read_stat(pid)[13:15])) / TICKS
+
+
+def thread_seconds(pids: list[int]) -> dict[int, float]:
+    """Return the CPU time of each thread that lives, by its number."""
+    spent = {}
+    for pid in pids:
+        for file in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+            with contextlib.suppress(OSError):  # it has gone
+                spent[int(file.parent.name)] = int(file.read_text().split()[0]) / 1e9
+    return spent
 
 
 def split_seconds(pids: list[int]) -> tuple[float, float]:

@@ -38,6 +38,7 @@ from pyfork.arbiter.lifecycle import (
 )
 from pyfork.arbiter.pacing import Pacing
 from pyfork.arbiter.placement import Aim, find_surplus, find_vacancies, is_reached
+from pyfork.arbiter.policy import SETTLED
 from pyfork.arbiter.reports import (
     describe_boot_failure,
     describe_exit,
@@ -183,7 +184,7 @@ class Core:
         else:
             self._actions.append(report_exit(worker, event.code, event.signal))
         if worker.is_ready:
-            self._pacing.lose(worker.number)
+            self._lost(worker)
         self._roster.remove(worker, WorkerMove.EXITED)
 
     def _on_time_passed(self, event: ev.TimePassed) -> None:
@@ -224,6 +225,13 @@ class Core:
             self._fail_reload(ReloadMove.FAILED)
         else:
             self._back_off(worker.generation, why)
+
+    def _lost(self, worker: WorkerHandle) -> None:
+        """Have a ready worker that died replaced: at once, unless it died so soon that its successor may die too."""
+        if worker.has_settled(self._now) or worker.generation not in {self._rollout.target, self._rollout.trial}:
+            self._pacing.lose(worker.number)
+        else:
+            self._back_off(worker.generation, f"{worker} died within {SETTLED:g} s of getting ready")
 
     def _back_off(self, generation: int, why: str) -> None:
         if generation not in {self._rollout.target, self._rollout.trial}:

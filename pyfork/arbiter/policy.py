@@ -12,6 +12,8 @@ QUIT_GRACE = 2.0
 """Seconds from QUIT, which ends a worker without its requests, to KILL."""
 DUMP_GRACE = 1.0
 """Seconds that a stuck worker has for writing its stacks before it is killed."""
+SETTLED = 1.0
+"""Seconds after which a ready worker has shown that it can serve; to die sooner is as good as a failed boot."""
 MAXIMUM_COUNT = 512
 """Workers: the scoreboard's 1 024 slots hold two generations of them."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pyfork.arbiter.actions import Action, DumpStacks, Order, SignalWorker
 from pyfork.arbiter.events import Plan
 from pyfork.arbiter.lifecycle import WORKER_TRANSITIONS, IllegalMoveError, WorkerMove, WorkerState, advance
-from pyfork.arbiter.policy import DUMP_GRACE, QUIT_GRACE, Silence
+from pyfork.arbiter.policy import DUMP_GRACE, QUIT_GRACE, SETTLED, Silence
 
 ACTIVE = frozenset({WorkerState.SPAWNING, WorkerState.BOOTING, WorkerState.READY})
 """A worker in these states serves or is going to; in all others it is on its way out and its place is empty."""
@@ -29,6 +29,7 @@ class WorkerHandle:
         deadline: when to do something about it: its boot is overdue, its time for draining or dumping is over.
         silence: while it is READY.
         order: the last one it was given to end.
+        ready_since: the moment when it became ready.
         has_old_logs: the logs were reopened while it booted, when it could not be told yet.
     """
 
@@ -40,6 +41,7 @@ class WorkerHandle:
     deadline: float | None = None
     silence: Silence | None = None
     order: Order | None = None
+    ready_since: float = 0.0
     has_old_logs: bool = False
 
     def __str__(self) -> str:
@@ -55,6 +57,10 @@ class WorkerHandle:
         """Whether it serves."""
         return self.state is WorkerState.READY
 
+    def has_settled(self, now: float) -> bool:
+        """Whether it has served for long enough not to die for the reasons for which boots fail."""
+        return now - self.ready_since >= SETTLED
+
     def spawned(self, pid: int, now: float) -> None:
         """Note that the process exists: its boot is overdue after ``boot_timeout``."""
         self._move(WorkerMove.SPAWNED)
@@ -66,6 +72,7 @@ class WorkerHandle:
         self._move(WorkerMove.GOT_READY)
         self.deadline = None
         self.silence = Silence(self.plan, heard=now)
+        self.ready_since = now
         return self.reopen_logs() if self.has_old_logs else []
 
     def gave_up(self, now: float) -> None:
@@ -134,6 +141,7 @@ class WorkerHandle:
 
     def shift(self, seconds: float, now: float) -> None:
         """Move its deadlines by a stall of the arbiter that ended ``now``."""
+        self.ready_since += seconds
         if self.deadline is not None:
             self.deadline += seconds
         if self.silence is not None:

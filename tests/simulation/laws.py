@@ -14,7 +14,7 @@ from pyfork.arbiter import events as ev
 from pyfork.arbiter.actions import Order
 from pyfork.arbiter.events import Verb
 from pyfork.arbiter.lifecycle import ArbiterState, ReloadState, WorkerState
-from pyfork.arbiter.policy import DUMP_GRACE, QUIT_GRACE, surge
+from pyfork.arbiter.policy import DUMP_GRACE, QUIT_GRACE, SETTLED, surge
 from pyfork.ipc.exits import ExitStatus
 from pyfork.ipc.messages import FailureKind
 from tests.simulation.processes import EPSILON
@@ -42,6 +42,8 @@ class Laws:
         self.stops_accepting = 0
         self.failures: dict[int, tuple[int, float]] = {}
         self.lost: list[int] = []  # the places, a place twice when two workers of it were lost
+        self.hasty: set[int] = set()  # those of them that had only just become ready
+        self.ready_since: dict[int, float] = {}
         self.gained = 0
         self.is_spawn_refused = False
         self.before: Statistics = world.core.statistics()
@@ -61,12 +63,14 @@ class Laws:
             self.is_spawn_refused |= isinstance(event, ev.SpawnFailed)
         else:
             self.lost.clear()
+            self.hasty.clear()
             self.is_spawn_refused = False
         self.gained = 0
         match event:
             case ev.VerbReceived(verb):
                 self._verb(verb)
             case ev.WorkerReady(pid):
+                self.ready_since.setdefault(pid, self.world.now)
                 self._ready(self._worker(pid))
             case ev.BootFailed(pid, kind):
                 self._boot_failed(self._worker(pid), kind)
@@ -77,12 +81,21 @@ class Laws:
                 kind = FailureKind.APPLICATION if code == ExitStatus.APPLICATION else FailureKind.BOOT
                 self._boot_failed(worker, kind)
                 if worker is not None and worker.state is WorkerState.READY:
-                    self.lost.append(worker.number)
+                    self._died(worker, pid)
             case ev.ConfigurationLoaded():
                 self.candidate = max(self.world.generations)
                 self.is_proved = False
             case ev.Stalled(seconds):
                 self.failures = {g: (n, since + seconds) for g, (n, since) in self.failures.items()}
+                self.ready_since = {one: since + seconds for one, since in self.ready_since.items()}
+
+    def _died(self, worker: WorkerStatistics, pid: int) -> None:
+        self.lost.append(worker.number)
+        if self.world.now - self.ready_since[pid] >= SETTLED:
+            return
+        if worker.generation in {self.target, self.candidate} and not self.is_stopping:
+            self.hasty.add(worker.number)
+            self._failed(worker.generation, FailureKind.BOOT, is_boot=False)
 
     def _worker(self, pid: int) -> WorkerStatistics | None:
         return next((worker for worker in self.before.workers if worker.pid == pid), None)
@@ -217,7 +230,7 @@ class Laws:
         assert not self.is_drained, "a worker is spawned while drained"
         assert number < self.wanted, "a worker is spawned beyond the count"
         assert generation in {self.target, self.candidate}, "a worker of a generation is spawned that is not wanted"
-        if generation in self.failures and number not in self.lost:
+        if generation in self.failures and (number not in self.lost or number in self.hasty):
             count, since = self.failures[generation]
             wait = 0.8 * min(30.0, 1.5 ** (count - 1))
             assert now >= since + wait - EPSILON, "a failed boot is tried again too soon"
@@ -300,7 +313,8 @@ class Laws:
         assert not (self.is_stopping and not after.workers), "nobody is left and the arbiter does not exit"
         if not self.is_stopping and not self.is_drained and not self.is_spawn_refused:
             filled = {one.number for one in _active(after)}
-            assert set(self.lost) & set(range(self.wanted)) <= filled, "a lost worker is not replaced at once"
+            lost = set(self.lost) - self.hasty
+            assert lost & set(range(self.wanted)) <= filled, "a lost worker is not replaced at once"
         if isinstance(event, ev.TimePassed):
             deadline = core.next_deadline()
             assert deadline is None or deadline > now, "the deadline is dealt with and still there"
@@ -314,7 +328,9 @@ class Laws:
             process = self.world.processes[worker.pid]
             timeout = process.configuration.timeout
             if timeout:
-                limit = process.progress + timeout + process.late
+                limit = timeout + process.progress + process.late
+                if process.lives and process.entered is not None:  # the stretch may have begun after the last beat
+                    limit = max(limit, timeout + process.entered + process.entered_late)
                 assert self.world.now < limit + EPSILON, "a stuck worker is overlooked"
             if timeout and process.is_stuck_alive:
                 limit = (process.entered or 0.0) + timeout + process.entered_late + process.beat_interval

@@ -143,6 +143,11 @@ def storm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Pacing, "fail", lambda self, generation, now: 0.0)
 
 
+def storm_of_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that die as soon as they are ready are replaced at once, again and again."""
+    monkeypatch.setattr(WorkerHandle, "has_settled", lambda self, now: True)
+
+
 def wait_after_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lost worker waits for the delay of somebody else's failed boot."""
     monkeypatch.setattr(Pacing, "lose", lambda self, number: None)
@@ -216,6 +221,7 @@ BUGS = (
     kill_living,
     judge_living_through_stalls,
     storm,
+    storm_of_ready,
     wait_after_loss,
     replace_all_at_once,
     wait_for_stubborn,

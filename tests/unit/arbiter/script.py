@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pyfork.arbiter import events as ev
 from pyfork.arbiter.actions import Action, Level, Log, Order, SignalWorker, SpawnWorker
 from pyfork.arbiter.core import Core
+from pyfork.arbiter.policy import SETTLED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,11 +44,14 @@ class Script:
 
     @classmethod
     def serving(cls, first: ev.Plan | None = None) -> Script:
-        """Begin with all workers of generation 1 ready."""
+        """Begin with all workers of generation 1 ready for a while; the last beats are of this moment."""
         script = cls(first)
+        script.now = -SETTLED
         script.tell(ev.Started())
-        for worker in script.core.statistics().workers:
-            script.ready(worker.pid)
+        pids = [worker.pid or 0 for worker in script.core.statistics().workers]
+        script.ready(*pids)
+        script.now = 0.0
+        script.beat(*pids)
         script.log.clear()
         return script
 

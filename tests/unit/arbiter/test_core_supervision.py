@@ -147,11 +147,44 @@ def test_boot_failures_are_tried_again_with_growing_delays() -> None:
     assert delays == [pytest.approx(1, rel=0.2), pytest.approx(1.5, rel=0.2), pytest.approx(2.25, rel=0.2)]
     assert script.says(Level.ERROR, "could not boot: no module named shop\nthe next try is in ")
     script.ready(pid)
-    script.killed(pid)
+    script.at(script.now + 1).killed(pid)
     script.exits(pid + 1000, 1)
     deadline = script.core.next_deadline()
     assert deadline is not None
     assert deadline - script.now == pytest.approx(1, rel=0.2)
+
+
+def test_worker_that_dies_as_soon_as_it_is_ready_is_replaced_after_a_delay() -> None:
+    """An application that cannot serve must not be started a hundred times a second."""
+    script = Script.serving(plan(count=2))
+    script.killed(101)
+    script.ready(1101)
+    assert script.at(0.9).exits(1101, 1) == []
+    assert script.says(Level.ERROR, "worker 1 gen 1 (pid 1101) died within 1 s of getting ready\nthe next try is in ")
+    deadline = script.core.next_deadline()
+    assert deadline is not None
+    assert deadline - script.now == pytest.approx(1, rel=0.2)
+    assert script.killed(100) == [SpawnWorker(0, 1)]
+    assert script.time(deadline) == [SpawnWorker(1, 1)]
+
+
+def test_stall_is_no_time_in_which_a_worker_has_served() -> None:
+    """It was frozen with everything else."""
+    script = Script.serving(plan(count=1))
+    script.killed(100)
+    script.ready(1100)
+    script.stalled(40)
+    assert script.exits(1100, 1) == []
+
+
+def test_worker_of_an_old_generation_that_dies_early_makes_nobody_wait() -> None:
+    """Its place is for the new generation, which it says nothing about."""
+    script = Script.serving(plan(count=2))
+    script.killed(101)
+    script.reloading()
+    script.ready(200, 1101)
+    assert script.killed(1101) == []  # its successor boots already
+    assert not script.says(Level.ERROR, "the next try is in")
 
 
 def test_lost_worker_does_not_wait_for_the_delay_of_another() -> None:

@@ -4,9 +4,12 @@ Many processes append to one log, so each line is one ``write`` to a descriptor 
 keeps the lines whole and nobody needs a lock. Opening anew, after a log was rotated away, moves the new file *onto
 the old number*, so that whoever was given the number, such as `faulthandler`, keeps writing to the right place.
 A log that cannot be written (a full disk, a reader that has gone) loses lines and never harms the server: there is
-nowhere left to complain.
+nowhere left to complain. A pipe whose reader stands still would block whoever writes, the arbiter first of all; so
+anything but a file is asked whether it has room. A line waits for that a moment, the following not at all, and when
+there is room again, a line says how many are missing.
 """
 
+import contextlib
 import errno
 import os
 import select
@@ -16,7 +19,7 @@ STDOUT_FD = 1
 STDERR_FD = 2
 _STREAMS = {"/dev/stdout": STDOUT_FD, "/dev/stderr": STDERR_FD}
 _STUFFED_PATIENCE = 100
-"""Milliseconds that a line waits for a full pipe which somebody else made non-blocking."""
+"""Milliseconds that a line waits for a full pipe."""
 
 
 class Sink:
@@ -40,6 +43,8 @@ class Sink:
         self.stream = stream
         self.owner = owner
         self.fd = _open(self.path, stream, owner)
+        self._may_block = not _is_file(self.fd)
+        self._lost = 0
 
     def __repr__(self) -> str:
         return f"Sink({self.path!r}, fd={self.fd})"
@@ -47,20 +52,33 @@ class Sink:
     def write(self, data: bytes) -> None:
         """Append ``data``, whole lines; what cannot be written is lost."""
         try:
-            while (written := self._write_once(data)) < len(data):
+            if self._may_block:
+                self._write_patiently(data)
+                return
+            while (written := os.write(self.fd, data)) < len(data):
                 data = data[written:]
         except OSError:  # a full disk, a reader that has gone: see the head of this module
             pass
 
-    def _write_once(self, data: bytes) -> int:
-        try:
-            return os.write(self.fd, data)
-        except BlockingIOError:
-            poll = select.poll()
-            poll.register(self.fd, select.POLLOUT)
-            if not poll.poll(_STUFFED_PATIENCE):
-                raise
-            return 0
+    def _write_patiently(self, data: bytes) -> None:
+        """Write to a pipe, a socket or a terminal, never more than there is room for at the moment."""
+        patience = 0 if self._lost else _STUFFED_PATIENCE
+        while data:
+            if not self._has_room(patience):
+                self._lost += 1
+                return
+            if self._lost:
+                data = b"pyfork: lines of this log are lost, as nobody read them: %d\n%b" % (self._lost, data)
+                self._lost = 0
+            patience = _STUFFED_PATIENCE
+            with contextlib.suppress(BlockingIOError):  # somebody made it non-blocking, and somebody else was faster
+                data = data[os.write(self.fd, data[: select.PIPE_BUF]) :]
+
+    def _has_room(self, patience: int) -> bool:
+        """Whether `select.PIPE_BUF` octets can be written without waiting, within ``patience`` milliseconds."""
+        poll = select.poll()
+        poll.register(self.fd, select.POLLOUT)
+        return bool(poll.poll(patience))
 
     def reopen(self) -> None:
         """Open the path anew; a stream stays as it is.
@@ -73,10 +91,15 @@ class Sink:
         fd = _open(self.path, self.stream, self.owner)
         os.dup2(fd, self.fd, inheritable=False)
         os.close(fd)
+        self._may_block = not _is_file(self.fd)
 
     def close(self) -> None:
         """Give the descriptor back."""
         os.close(self.fd)
+
+
+def _is_file(fd: int) -> bool:
+    return stat.S_ISREG(os.fstat(fd).st_mode)
 
 
 def _open(path: str, stream: int, owner: tuple[int, int]) -> int:

@@ -143,6 +143,28 @@ def test_a_line_that_goes_out_in_parts_is_completed(path, monkeypatch):
     assert read(path) == b"abcdefgh\n"
 
 
+def test_a_full_pipe_does_not_block_and_the_log_says_what_is_missing(monkeypatch):
+    """A container's log driver that stands still must not stop the arbiter; O_NONBLOCK would be everybody's."""
+    monkeypatch.setattr("pyfork.log.sink._STUFFED_PATIENCE", 1)
+    reader, writer = os.pipe()
+    sink = Sink("-", writer)
+    for number in range(100):
+        sink.write(b"%04d" % number * 1000 + b"\n")
+    sink.write(bytes(200_000))  # more than the pipe takes, in pieces
+    received = os.read(reader, 1_000_000)
+    assert received.startswith(b"0000" * 1000 + b"\n0001")
+    sink.write(b"again\n")
+    kept = received.count(b"\n")
+    assert os.read(reader, 1_000_000) == b"pyfork: lines of this log are lost, as nobody read them: %d\nagain\n" % (
+        101 - kept
+    )
+    sink.write(b"and again\n")
+    assert os.read(reader, 1_000_000) == b"and again\n"
+    assert os.get_blocking(writer)
+    for fd in (reader, writer, sink.fd):
+        os.close(fd)
+
+
 def test_a_full_pipe_that_is_non_blocking_delays_a_line_only_so_long(monkeypatch):
     """A neighbour on the terminal may have made it non-blocking; the arbiter must not wait for its reader for ever."""
     monkeypatch.setattr("pyfork.log.sink._STUFFED_PATIENCE", 1)
@@ -153,7 +175,7 @@ def test_a_full_pipe_that_is_non_blocking_delays_a_line_only_so_long(monkeypatch
         while True:
             os.write(writer, bytes(65536))
     sink.write(b"lost\n")
-    os.read(reader, 65536)
+    os.read(reader, 1_000_000)
     sink.write(b"kept\n")
     attempts = iter([BlockingIOError(), 5])
 

@@ -63,7 +63,7 @@ def serve(loaded: Loaded, reload_configuration: Callable[[], Loaded]) -> int:
         first, pidfile = _open(loaded)
     except QuitNow:
         return ExitStatus.OK
-    title.set_title(f"pyfork: arbiter [{settings.label}]")
+    _show_title(settings)
     _announce(first)
     core = Core(first.plan(), random=random.Random())  # noqa: S311 - jitter, not a secret
     loop = ArbiterLoop(
@@ -71,7 +71,7 @@ def serve(loaded: Loaded, reload_configuration: Callable[[], Loaded]) -> int:
         first,
         load_generation=partial(_load_generation, reload_configuration),
         reopen_logs=error_log.reopen,
-        restore=_restore_logs,
+        restore=_restore,
     )
     status = _supervise(loop, pidfile)
     if isinstance(status, Handoff):  # this process is a worker now
@@ -154,12 +154,23 @@ def _load_generation(
         _log.warning("%s", warning)
     _warn_of_restarts(current.loaded.settings, loaded.settings)
     _provide_descriptors(loaded.settings)
+    _show_title(loaded.settings)
     return _make_generation(loaded, listeners)
 
 
 def _configure_logs(settings: Settings) -> None:
     """Write to the logs that ``settings`` name from now on; their files belong to the workers' user."""
     error_log.configure(settings.log, find_owner(settings.server.user, settings.server.group))
+
+
+def _restore(generation: Generation) -> None:
+    """Be again what `_load_generation` has changed, as the candidate has failed."""
+    _restore_logs(generation)
+    _show_title(generation.loaded.settings)
+
+
+def _show_title(settings: Settings) -> None:
+    title.set_title(f"pyfork: arbiter [{settings.label}]")
 
 
 def _restore_logs(generation: Generation) -> None:

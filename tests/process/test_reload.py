@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Server, wait_until
+from tests.harness import Server, title_of, wait_until
 
 GOOD = """
 import os
@@ -242,3 +242,19 @@ def test_hup_during_a_reload_that_hangs_starts_afresh(start: Callable[..., Serve
     server.signal("HUP")
     wait_until(lambda: server.get("/").body == b"two", "the new code serves")
     server.wait_workers(1, 3)
+
+
+def test_arbiters_title_follows_the_name(start: Callable[..., Server], site: Path) -> None:
+    """Who looks at `ps` after a reload sees what serves; a reload that failed has changed nothing."""
+    server = start("site1:app", cwd=site)
+    server.wait_workers(1, 1)
+    server.configure({"server": {"proc_name": "shop"}})
+    server.signal("HUP")
+    server.wait_workers(1, 2)
+    assert title_of(server.pid) == "pyfork: arbiter [shop]"
+    (site / "site1.py").write_text(BROKEN["has no app"])
+    server.configure({"server": {"proc_name": "broken"}})
+    server.expect_errors("could not boot", "reload failed")
+    server.signal("HUP")
+    server.wait_log("generation 3 is ended")
+    wait_until(lambda: title_of(server.pid) == "pyfork: arbiter [shop]", "the title is the old one")

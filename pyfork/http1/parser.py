@@ -50,6 +50,10 @@ class RequestParser:
 
     Args:
         limits: what a request may weigh.
+
+    Attributes:
+        is_idle: the parser is between messages and has not one octet of the next.
+        leftover: octets that were fed and that no event speaks of: yet or, once closed, ever.
     """
 
     __slots__ = (
@@ -67,6 +71,8 @@ class RequestParser:
         "_request_line",
         "_short_head",
         "_tokenizer",
+        "is_idle",
+        "leftover",
     )
 
     _chunked: ChunkedBody
@@ -85,11 +91,8 @@ class RequestParser:
         self._remaining = 0  # octets of content still to come
         self._ignored = 0  # octets fed after the end
         self._is_at_eof = False
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether the parser is between messages and has not one octet of the next."""
-        return self._phase is _START and not self._line and self._position == len(self._buffer)
+        self.is_idle = True
+        self.leftover = 0
 
     @property
     def is_closed(self) -> bool:
@@ -110,11 +113,6 @@ class RequestParser:
         line = self._request_line or self._line + self._buffer[self._position :]
         method, space, _ = line.partition(b" ")
         return method.decode("latin-1") if space else ""
-
-    @property
-    def leftover(self) -> int:
-        """Octets that were fed and that no event speaks of: yet or, once closed, ever."""
-        return self._ignored + len(self._line) + len(self._buffer) - self._position
 
     def feed(self, data: bytes) -> list[Event]:
         """Take octets from the client and return what they mean, up to the end of one message at most.
@@ -143,7 +141,13 @@ class RequestParser:
         if self._position == len(self._buffer):
             self._buffer = b""
             self._position = 0
+        self._take_stock()
         return events
+
+    def _take_stock(self) -> None:
+        """Keep what is asked for with each request where it is found fastest."""
+        self.leftover = self._ignored + len(self._line) + len(self._buffer) - self._position
+        self.is_idle = self._phase is _START and not self.leftover
 
     def feed_eof(self) -> list[Event]:
         """Say that the client sends no more, and return what that means.
@@ -174,6 +178,7 @@ class RequestParser:
             return [request, _END_OF_MESSAGE]
         events: list[Event] = [request]
         self._begin_content(request, events)
+        self.is_idle = self._phase is _START
         return events
 
     def _begin_content(self, request: Request, events: list[Event]) -> bool:
@@ -208,7 +213,7 @@ class RequestParser:
             events.append(ProtocolError(error.status, error.detail))
 
     def _take_eof(self) -> None:
-        if self._phase is not _Phase.CLOSED and not self.is_idle:
+        if self._phase is not _Phase.CLOSED and (self._phase is not _START or self._line):
             raise ProtocolError(400, "The request is not complete")
         self._phase = _Phase.CLOSED
 

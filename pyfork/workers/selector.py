@@ -6,7 +6,9 @@ clients are; whoever waits for a database holds up everybody.
 The responses of one turn are sent together at its end, as Redis does: a response that is sent wakes its client, and to
 wake a sleeping client on another core costs as much as half a request; one that is awake is given the next for nothing.
 None is held for longer than `event_loop.LONGEST_BATCH` of other requests' work. Where few requests fill that time,
-holding gains nothing and the next request may be slower still: then each response is sent at once.
+holding gains nothing and the next request may be slower still: then each response is sent at once, at first for
+`SHORTEST_PAUSE` (the machine may just have been busy), each further time for twice as long; a turn that went well
+halves that.
 """
 
 import os
@@ -20,8 +22,10 @@ from pyfork.workers.event_loop import LoopWorker
 
 FEWEST_HELD = 4
 """Responses that must have been ready in that time, or none is held for a while."""
-PAUSE = 1.0
-"""Seconds of that while."""
+SHORTEST_PAUSE = 0.01
+"""Seconds of that while, the first time."""
+LONGEST_PAUSE = 1.0
+"""Seconds of it at most."""
 
 
 class AsyncWorker(LoopWorker):
@@ -31,6 +35,7 @@ class AsyncWorker(LoopWorker):
         super().__init__(handoff, heartbeat)
         self._held: list[NonblockingConnection] = []
         self._hold_again_at = 0.0
+        self._pause = SHORTEST_PAUSE
         self._may_hold = True
 
     def make_progress(self) -> Progress:
@@ -53,7 +58,10 @@ class AsyncWorker(LoopWorker):
         if held:
             self._held = []
             if now >= self.batch_until and len(held) < FEWEST_HELD:
-                self._hold_again_at = now + PAUSE
+                self._hold_again_at = now + self._pause
+                self._pause = min(self._pause * 2, LONGEST_PAUSE)
+            elif self._pause > SHORTEST_PAUSE:
+                self._pause /= 2
             for connection in held:
                 try:
                     connection.send_held()

@@ -9,6 +9,8 @@ Rules:
   one that is busy while another is not.
 - Putting listeners back looks at the queue: what waits wakes the worker at once. It also puts the worker at the end of
   the kernel's list, so that whoever has just paused is woken last.
+- Where a connection wakes everybody (no EPOLLEXCLUSIVE, or a poller that another one watches, as gevent's hub does),
+  nothing is lost when one declines: a worker above its share pauses first, and accepts what still waits afterwards.
 - Only a worker that has just accepted pauses; one that nobody visits has no timer. A pause that ends with a connection
   still waiting is a hint that the others do not accept, see `balance`.
 - A worker that has no descriptor left was woken too, and nobody else will be for that client. It gives up a descriptor
@@ -40,6 +42,8 @@ Accepted = tuple[socket.socket, object, int]
 OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 DESCRIPTOR_PAUSE = 0.5
 """Seconds without accepting after the kernel had no descriptor left, unless connections have ended before."""
+STILL_WAITING = 0.001
+"""Seconds after a pause within which a connection is taken for one that waited all the time."""
 LAST_ACCEPTS = 1
 """Connections of a listener that a retiring worker still takes, if others go on serving: the one wake-up it may owe."""
 GONE_MEANWHILE = {
@@ -85,15 +89,17 @@ class Acceptor:
         worker: whose listeners and slot they are.
         poller: where the listeners are watched; for gevent an epoll of their own.
         is_balanced: whether to leave connections to workers that have fewer.
+        is_nested: whether another poller watches ``poller``: a connection then wakes all workers.
     """
 
-    def __init__(self, worker: Worker, poller: Poller, *, is_balanced: bool) -> None:
+    def __init__(self, worker: Worker, poller: Poller, *, is_balanced: bool, is_nested: bool = False) -> None:
         self._set_connections = worker.slot.set_connections
         self._set_load = worker.slot.set_load
         self._scoreboard = worker.handoff.scoreboard
         self._poller = poller
         self._listeners = {listener.fileno(): listener for listener, _ in worker.sockets}
         self._is_balanced = is_balanced
+        self._wakes_all = is_nested or not _EXCLUSIVE
         self._balance = Balance(worker.handoff.slot)
         self._connections = 0
         self._is_serving = False
@@ -130,10 +136,12 @@ class Acceptor:
         self._end_pause()
 
     def accept_from(self, fd: int) -> Iterator[Accepted]:
-        """Yield what waits at the listener ``fd``: one at least if anything does, then as many as this worker may have.
+        """Yield what waits at the listener ``fd``: one if it is this worker's to take, then as many as it may have.
 
         The caller may stop early, after the first one: what is left is reported again.
         """
+        if self._wakes_all and self._is_balanced and self._leaves_it():
+            return
         listener = self._listeners[fd]
         while (accepted := self._accept(listener)) is not None:
             self._connections += 1
@@ -237,6 +245,13 @@ class Acceptor:
         elif not self._is_pausing or self._pause_ends == math.inf:
             balance.begin_pause(loads)
             self._begin_pause(monotonic() + PAUSE)
+
+    def _leaves_it(self) -> bool:
+        """Return whether a connection that has woken everybody is left to the others, for a pause."""
+        if not self._is_pausing and monotonic() - self._returned_at > STILL_WAITING:
+            self._returned_at = 0.0
+            self._weigh()
+        return self._is_pausing
 
     def _begin_pause(self, ends: float) -> None:
         self._is_pausing = True

@@ -26,7 +26,7 @@ PAUSE = 0.005
 MOST_MISSED = 10
 """Pauses in a row that ended with a connection waiting, though this worker should have taken it. On two busy cores a
 worker that is merely not scheduled misses two or three."""
-SLACK = 64
+SLACK = 128
 """One connection above the share is forgiven for so many: it saves pauses where thousands come and go."""
 
 _AT_MOST_ONE = (1, 2)

@@ -68,7 +68,7 @@ class GeventWorker(Worker):
         hub.SYSTEM_ERROR = (*hub.SYSTEM_ERROR, QuitNow)  # wherever it is raised, the main greenlet gets it,
         hub.NOT_ERROR = (*hub.NOT_ERROR, QuitNow)  # and nobody prints a traceback
         self._poller = _epoll()
-        self._acceptor = Acceptor(self, self._poller, is_balanced=True)
+        self._acceptor = Acceptor(self, self._poller, is_balanced=True, is_nested=True)
         self._lingering = LingeringSockets(self._poller)
         self._active = ActiveRequests(self.slot, GreenletProgress)
         self._places = Places(gevent)

@@ -58,7 +58,7 @@ class FakePoller:
 class Scene:
     """Worker 0 of as many as there are loads, with listeners 100, 101 ..., at a time that the test moves."""
 
-    def __init__(self, *others, listeners=1, is_balanced=True):
+    def __init__(self, *others, listeners=1, **keywords):
         self.now = 1000.0
         self.scoreboard = Scoreboard()
         self.scoreboard.reserve(len(others))
@@ -72,7 +72,7 @@ class Scene:
             handoff=SimpleNamespace(slot=0, scoreboard=self.scoreboard),
             sockets=[(listener, None) for listener in self.listeners],
         )
-        self.acceptor = Acceptor(worker, self.poller, is_balanced=is_balanced)
+        self.acceptor = Acceptor(worker, self.poller, **{"is_balanced": True, **keywords})
 
     def watch(self, connections=0):
         self.acceptor.watch()
@@ -136,10 +136,36 @@ def test_without_epoll_listeners_are_watched_plainly(scene, monkeypatch):
     one = scene(0).watch()
     assert one.poller.registered == {100: 1}
     assert one.accept("a", "b") == ["a", "b"]
-    one.accept("c")
     assert not one.is_watching
     one.pass_time(PAUSE)
     assert one.poller.registered == {100: 1}
+    assert one.acceptor._wakes_all
+
+
+def test_what_has_woken_everybody_is_left_to_those_with_fewer(scene):
+    """A worker above its share pauses, and accepts what still waits after that; below it, it accepts at once."""
+    one = scene(0, is_nested=True).watch()
+    assert one.accept("a", "b") == ["a", "b"]
+    assert one.accept("c") == [], "it was woken before it paused"
+    one.pass_time(PAUSE)
+    assert one.accept() == ["c"], "nobody else has taken it"
+    assert not one.is_watching
+    one.pass_time(PAUSE)
+    one.pass_time(1)
+    assert one.is_watching
+    assert one.accept("d") == []
+    assert not one.is_watching
+    one.slots[1].set_load(9)
+    one.pass_time(PAUSE)
+    one.pass_time(1)
+    assert one.accept() == ["d"]
+    assert one.is_watching
+
+
+def test_a_type_that_is_not_balanced_takes_what_wakes_everybody(scene):
+    """Sync, where there is no epoll."""
+    one = scene(0, 0, is_balanced=False, is_nested=True).watch(5)
+    assert one.accept("a", "b") == ["a", "b"]
 
 
 def test_all_that_waits_is_accepted_by_a_worker_alone(scene):

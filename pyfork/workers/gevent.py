@@ -10,13 +10,11 @@ that never yields silences the beat, and the arbiter ends the worker. A request 
 lives is told here, with the stack of its greenlet: the arbiter's signal could show no more than the hub.
 """
 
-import logging
 import math
 import select
 from collections.abc import Iterator
-from socket import socket as native_socket
 from time import monotonic
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import gevent
 from gevent import monkey
@@ -31,28 +29,13 @@ from pyfork.process import lifeline, title
 from pyfork.workers.accepting import Accepted, Acceptor
 from pyfork.workers.base import Worker
 from pyfork.workers.contexts import make_contexts
-from pyfork.workers.greenlets import Place, Places
+from pyfork.workers.greenlets import Listener, Place, Places
 from pyfork.workers.lingering import LingeringSockets
 from pyfork.workers.loader import Application
-from pyfork.workers.visits import Visits
+from pyfork.workers.visits import OverdueRequests, Visits
 
 _epoll = select.epoll  # gevent takes it out of the module
 monkey.patch_all()
-
-LEAST_GRACE = 1.0
-"""Seconds that a retiring worker waits for a request that has not begun, at least: it may be on the way."""
-ORPHANS_TURN = 0.1
-"""Seconds between two looks for idle connections, once the arbiter has gone."""
-
-_log = logging.getLogger("pyfork.error")
-
-
-class _Listener(native_socket):
-    """Accepts sockets of the kernel's; the standard library's ``accept`` makes gevent's."""
-
-    def accept(self) -> tuple[native_socket, Any]:
-        fd, peer = self._accept()  # type: ignore[attr-defined]
-        return native_socket(self.family, self.type, self.proto, fd), peer
 
 
 class GeventWorker(Worker):
@@ -63,8 +46,8 @@ class GeventWorker(Worker):
 
     def __init__(self, handoff: Handoff, heartbeat: Heartbeat) -> None:
         super().__init__(handoff, heartbeat)
-        self.sockets = [(_Listener(fileno=listener.detach()), told) for listener, told in self.sockets]
-        self._hub = hub = gevent.get_hub()
+        self.sockets = [(Listener(fileno=listener.detach()), told) for listener, told in self.sockets]
+        hub = gevent.get_hub()
         hub.SYSTEM_ERROR = (*hub.SYSTEM_ERROR, QuitNow)  # wherever it is raised, the main greenlet gets it,
         hub.NOT_ERROR = (*hub.NOT_ERROR, QuitNow)  # and nobody prints a traceback
         self._poller = _epoll()
@@ -76,7 +59,7 @@ class GeventWorker(Worker):
         self._visits = Visits(gevent, self._places, self._on_end)
         self._publisher = hub.loop.prepare()
         self._wake_at = math.inf
-        self._told_of: tuple[object, float] = (None, 0.0)  # the stuck request that the log has
+        self._overdue = OverdueRequests(self._active, self._visits, self.settings.workers.timeout)
 
     def boot(self, application: Application) -> None:
         """Make the contexts in which connections run; one for each listener, as the environ differs."""
@@ -96,7 +79,7 @@ class GeventWorker(Worker):
             self._retire()
             while self._visits or self._lingering:
                 if self.is_orphaned:
-                    self._visits.limit_idle(0.0)
+                    self._visits.close_idle()
                 self._turn()
         except QuitNow:
             self._visits.quit()
@@ -114,7 +97,9 @@ class GeventWorker(Worker):
             if fd == self.signals.fd:
                 self.take_signals()
             elif fd == self.handoff.lifeline_fd:
-                self._look_at_lifeline()
+                self.is_orphaned = lifeline.is_cut(fd)
+                if self.is_orphaned:
+                    self._poller.unregister(fd)
             elif fd not in self._acceptor:
                 self._lingering.read(fd)
             elif not self.is_draining:
@@ -122,48 +107,21 @@ class GeventWorker(Worker):
         now = monotonic()
         self._lingering.sweep(now)
         self._acceptor.tend(now)
-        self._tell(now)
+        self._beat(now)
 
     def _pause(self) -> None:
         """Let the connections' greenlets run until something is due here."""
-        deadlines = self._acceptor.next_deadline(), self._lingering.next_deadline(), self._stuck_at()
+        deadlines = self._acceptor.next_deadline(), self._lingering.next_deadline(), self._overdue.next_deadline()
         self._wake_at = min(self.heartbeat.next_beat, *deadlines)
-        if self.is_orphaned:
-            self._wake_at = min(self._wake_at, monotonic() + ORPHANS_TURN)  # connections become idle without a word
-        timer = self._hub.loop.timer(max(0.0, self._wake_at - monotonic()))
-        timer.start(self._own.on_time, update=True)
-        try:
-            self._own.wait(math.inf)
-        finally:
-            timer.close()
+        self._own.wait_until(self._wake_at)
 
-    def _stuck_at(self) -> float:
-        """Return when the oldest request in the application outlasts ``timeout``, if that has not been told."""
-        oldest, timeout = self._active.oldest(), self.settings.workers.timeout
-        if oldest is None or not oldest.entered or not timeout or self._told_of == (oldest, oldest.entered):
-            return math.inf
-        return oldest.entered + timeout
-
-    def _tell(self, now: float) -> None:
-        """Beat if it is time; at once, and with the stack in the log, when a request has outlasted ``timeout``."""
-        is_stuck = now >= self._stuck_at()
-        if not is_stuck and now < self.heartbeat.next_beat:
-            return
-        oldest = self._active.oldest()
-        if is_stuck and oldest is not None:
-            self._told_of = (oldest, oldest.entered)
-            stack = self._visits.stack_of(oldest)
-            path = oldest.path.decode("latin-1").encode("unicode_escape").decode("ascii")
-            _log.error("stuck in %s %s; its greenlet (most recent call first):\n%s", oldest.method, path, stack)
-        self._active.publish(now)
-        in_flight = self.slot.in_flight
-        title.set_title(f"{self.title} {in_flight} in flight" if in_flight else f"{self.title} idle")
-        self.heartbeat.beat(now)
-
-    def _look_at_lifeline(self) -> None:
-        if lifeline.is_cut(self.handoff.lifeline_fd):
-            self.is_orphaned = True
-            self._poller.unregister(self.handoff.lifeline_fd)
+    def _beat(self, now: float) -> None:
+        """Beat if it is time, and at once when a request has become overdue, for the arbiter to look."""
+        if self._overdue.tell(now) or now >= self.heartbeat.next_beat:
+            self._active.publish(now)
+            in_flight = self.slot.in_flight
+            title.set_title(f"{self.title} {in_flight} in flight" if in_flight else f"{self.title} idle")
+            self.heartbeat.beat(now)
 
     def _accept(self, accepted: Iterator[Accepted]) -> None:
         for sock, peer, listener_fd in accepted:
@@ -180,7 +138,7 @@ class GeventWorker(Worker):
         self._adjust()
         deadline = min(self._acceptor.next_deadline(), self._lingering.next_deadline())
         if deadline < self._wake_at or self.is_draining or self.is_orphaned:
-            self._hub.loop.run_callback(self._own.on_time)
+            self._own.wake()
 
     def _retire(self) -> None:
         """Accept what is owed, and nobody else; see that the connections end."""
@@ -188,7 +146,8 @@ class GeventWorker(Worker):
             context.persistence.is_allowed = False
         self._accept(self._acceptor.owed())
         gevent.sleep(0)  # the last ones begin
-        self._visits.limit_idle(monotonic() + max(self.settings.http.keep_alive, LEAST_GRACE))
+        if self.settings.http.keep_alive:  # 0 says nothing about those who have not been answered
+            self._visits.limit_idle(monotonic() + self.settings.http.keep_alive)
         self._lingering.hurry()
 
     def _on_copied(self) -> None:

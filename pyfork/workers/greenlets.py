@@ -23,6 +23,15 @@ TURN = 0.05
 _READ, _WRITE = 1, 2  # libev's
 
 
+class Listener(socket):
+    """Accepts sockets of the kernel's, wherever gevent has patched the class that ``accept`` would return."""
+
+    def accept(self) -> tuple[socket, Any]:
+        """See ``socket.accept``; the connection blocks."""
+        fd, peer = self._accept()  # type: ignore[attr-defined]
+        return socket(self.family, self.type, self.proto, fd), peer
+
+
 class Place:
     """Where a greenlet waits for one descriptor to become readable.
 
@@ -60,6 +69,20 @@ class Place:
         finally:
             self.greenlet = None
             self.deadline = math.inf
+
+    def wait_until(self, deadline: float) -> None:
+        """Wait as `wait` does, with a timer of its own: for the loop, whose deadlines are many and to the point."""
+        loop = self._places.hub.loop
+        timer = loop.timer(max(0.0, deadline - monotonic()))
+        timer.start(self.on_time, update=True)
+        try:
+            self.wait(math.inf)
+        finally:
+            timer.close()
+
+    def wake(self) -> None:
+        """End the wait, if there is one, in the hub's next turn."""
+        self._places.hub.loop.run_callback(self.on_time)
 
     def limit(self, deadline: float) -> None:
         """End the wait that is under way no later than ``deadline``."""

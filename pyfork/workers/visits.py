@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from typing import Any
 from pyfork.connection.blocking import BlockingConnection, Outcome
 from pyfork.connection.context import Progress
 from pyfork.errors import QuitNow
+from pyfork.ipc.progress import ActiveRequests
 from pyfork.workers.greenlets import Place, Places
 
 LAST_WORDS = 1.0
@@ -61,6 +63,12 @@ class Visits:
             if visit.shell.is_idle:
                 visit.place.limit(deadline)
 
+    def close_idle(self) -> None:
+        """Serve what is in flight, and no further request."""
+        for visit in self._visits.values():
+            visit.shell.is_last = True
+        self.limit_idle(0.0)
+
     def quit(self) -> None:
         """End them all at once; ``finally`` blocks run."""
         self._is_quitting = True
@@ -110,6 +118,42 @@ class Visits:
                 os._exit(0)
         if self._copied_in is None:
             self._on_end(shell, outcome)
+
+
+class OverdueRequests:
+    """Tells of the requests that outlast ``timeout`` inside the application while the hub lives.
+
+    The arbiter's signal could show no more than the hub, so the stack of the request's greenlet is logged here.
+
+    Args:
+        active: the requests.
+        visits: the connections.
+        timeout: ``workers.timeout`` in seconds; 0 is none.
+    """
+
+    def __init__(self, active: ActiveRequests, visits: Visits, timeout: float) -> None:
+        self._active = active
+        self._visits = visits
+        self._timeout = timeout
+        self._told = 0.0  # the beginning of the last stretch that was told of
+
+    def next_deadline(self) -> float:
+        """Return when the oldest request will be overdue (monotonic seconds); infinity when it has been told of."""
+        oldest = self._active.oldest()
+        if oldest is None or not self._timeout or oldest.entered in {0.0, self._told}:
+            return math.inf
+        return oldest.entered + self._timeout
+
+    def tell(self, now: float) -> bool:
+        """Log the stack of the oldest request if it has become overdue; return whether it has."""
+        oldest = self._active.oldest()
+        if oldest is None or now < self.next_deadline():
+            return False
+        self._told = oldest.entered
+        path = oldest.path.decode("latin-1").encode("unicode_escape").decode("ascii")
+        stack = self._visits.stack_of(oldest)
+        _log.error("stuck in %s %s; its greenlet (most recent call first):\n%s", oldest.method, path, stack)
+        return True
 
 
 def format_stack(frame: FrameType | None) -> str:

@@ -1,0 +1,160 @@
+"""Several workers share what comes; one that cannot accept holds nobody up.
+
+The bounds are moderate: what is measured exactly, in many runs, is benchmarks/balance.py's.
+"""
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Server, parse_response, wait_until
+
+SITE = """
+import os, pathlib, time
+
+def app(environ, start_response):
+    here = pathlib.Path(__file__).parent
+    if environ["PATH_INFO"] == "/hold":
+        with (here / "held").open("a") as file:
+            file.write(f"{os.getpid()}\\n")
+        while not (here / "go").exists():
+            time.sleep(0.01)
+    body = b"%d" % os.getpid()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+"""
+BALANCED = ["async", "threadpool", "gevent"]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A directory with an application that says who it is, at once or when it may."""
+    directory = tmp_path / "site"
+    directory.mkdir()
+    (directory / "balanced1.py").write_text(SITE)
+    return directory
+
+
+@pytest.fixture
+def stack() -> Iterator[contextlib.ExitStack]:
+    """What keeps connections open until the end of the test."""
+    with contextlib.ExitStack() as opened:
+        yield opened
+
+
+def ask(connection: socket.socket, path: str = "/") -> None:
+    """Send a request on a connection that is to stay open."""
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+
+
+def answer_of(connection: socket.socket) -> int:
+    """Return the pid in the answer."""
+    octets = b""
+    while b"\r\n\r\n" not in octets:
+        received = connection.recv(4096)
+        assert received, "closed without an answer"
+        octets += received
+    return int(parse_response(octets)[0].body)
+
+
+def hold_open(server: Server, count: int, stack: contextlib.ExitStack) -> Counter[int]:
+    """Open connections one after the other; each has a request answered and stays. Return who has how many."""
+    held: Counter[int] = Counter()
+    for _ in range(count):
+        connection = stack.enter_context(server.connect())
+        ask(connection)
+        held[answer_of(connection)] += 1
+    return held
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("worker_type", BALANCED)
+def test_kept_alive_connections_are_shared(
+    start: Callable[..., Server], site: Path, stack: contextlib.ExitStack, worker_type: str
+) -> None:
+    """Each of three workers has about a third; after a reload, when all are new, it is the same again."""
+    workers = {"type": worker_type, "count": 3, "threads": 4}
+    server = start("balanced1:app", cwd=site, settings={"workers": workers, "http": {"keep_alive": 60}})
+    server.wait_workers(3)
+    held = hold_open(server, 90, stack)
+    assert len(held) == 3
+    assert all(20 <= count <= 40 for count in held.values()), held
+    stack.close()
+    server.signal("HUP")
+    server.wait_workers(3, generation=2)
+    held = hold_open(server, 90, stack)
+    assert all(20 <= count <= 40 for count in held.values()), held
+    stack.close()
+
+
+@pytest.mark.slow
+def test_no_request_waits_while_a_thread_is_free(
+    start: Callable[..., Server], site: Path, stack: contextlib.ExitStack
+) -> None:
+    """As many requests as there are threads in all workers are under way at the same time."""
+    workers = {"type": "threadpool", "count": 3, "threads": 4}
+    server = start("balanced1:app", cwd=site, settings={"workers": workers})
+    server.wait_workers(3)
+    connections = [stack.enter_context(server.connect()) for _ in range(12)]
+    for connection in connections:
+        ask(connection, "/hold")
+    held = site / "held"
+    wait_until(lambda: held.exists() and len(held.read_text().split()) == 12, "all requests are under way")
+    (site / "go").touch()
+    assert set(Counter(answer_of(connection) for connection in connections).values()) == {4}
+    stack.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("worker_type", BALANCED)
+def test_nobody_waits_for_a_stopped_worker(
+    start: Callable[..., Server], site: Path, stack: contextlib.ExitStack, worker_type: str
+) -> None:
+    """It has fewer connections than the other, which accepts all the same; then it gets more until they are even."""
+    workers = {"type": worker_type, "count": 2, "threads": 4}
+    server = start("balanced1:app", cwd=site, settings={"workers": workers, "http": {"keep_alive": 60}})
+    stopped, other = server.wait_workers(2)
+    assert len(hold_open(server, 10, stack)) == 2
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        wait_until(lambda: state_of(stopped) == "T", "the worker is stopped")
+        assert set(hold_open(server, 100, stack)) == {other}
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    assert hold_open(server, 60, stack)[stopped] > 30
+    stack.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("worker_type", BALANCED)
+def test_a_worker_without_descriptors_serves_whom_it_was_woken_for(
+    start: Callable[..., Server], site: Path, stack: contextlib.ExitStack, worker_type: str
+) -> None:
+    """Nobody is stranded: the next ones are the other worker's, until this one has descriptors again."""
+    workers = {"type": worker_type, "count": 2, "threads": 4}
+    server = start("balanced1:app", cwd=site, settings={"workers": workers, "http": {"keep_alive": 60}})
+    server.expect_errors(r"cannot accept: Too many open files; trying again in 0.5 s")
+    poor, rich = server.wait_workers(2)
+    hold_open(server, 20, stack)  # whatever is opened on the first occasion is open
+    _, hard = resource.prlimit(poor, resource.RLIMIT_NOFILE)
+    most = max(int(name) for name in os.listdir(f"/proc/{poor}/fd")) + 1
+    resource.prlimit(poor, resource.RLIMIT_NOFILE, (most + 3, hard))
+    held = hold_open(server, 40, stack)
+    assert held[rich] >= 30, held
+    assert 1 <= held[poor] <= 10, held
+    server.wait_log("cannot accept")
+    resource.prlimit(poor, resource.RLIMIT_NOFILE, (hard, hard))
+    wait_until(lambda: hold_open(server, 1, stack)[poor], "the worker accepts again")
+    stack.close()
+
+
+def state_of(pid: int) -> str:
+    """Return the state of a process: "S" sleeps, "T" is stopped."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]

@@ -1,5 +1,6 @@
 """A request's body that is read whole before the application runs: in memory, and beyond a size in a temporary file."""
 
+import contextlib
 import tempfile
 from typing import IO
 
@@ -59,5 +60,6 @@ class IncomingBody:
     def close(self) -> None:
         """Remove the temporary file, if there is one."""
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # the disk is full: close() tries once more to write what it holds
+                self._file.close()
             self._file = None

@@ -25,14 +25,14 @@ import contextlib
 import logging
 import math
 import tempfile
-from enum import Enum
 from socket import socket
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 from pyfork.connection.answer import Answer, log_refusal, refuse
 from pyfork.connection.context import READABLE, WRITABLE, ConnectionContext, Line
 from pyfork.connection.ending import may_close_destroy, reset, shut_down
+from pyfork.connection.host import Host, Phase
 from pyfork.connection.incoming import IncomingBody
 from pyfork.connection.outgoing import Outgoing
 from pyfork.connection.sending import octets_unsent
@@ -55,36 +55,7 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _log = logging.getLogger("pyfork.error")
 
 
-class Phase(Enum):
-    """What the connection is at; see the head of the module."""
-
-    READING = "a head is awaited"
-    BODY = "a body is awaited"
-    RUNNING = "the application has it"
-    SENDING = "the client does not take what is there"
-    ENDED = "it is not ours any more"
-
-
 _READING, _BODY, _RUNNING, _SENDING = Phase.READING, Phase.BODY, Phase.RUNNING, Phase.SENDING
-
-
-class Host(Protocol):
-    """The worker, as its connections see it; all of it is called in the loop's thread."""
-
-    def watch(self, connection: "NonblockingConnection", events: int) -> None:
-        """Report these events of the connection from now on, none at all when 0; set its ``watched``."""
-
-    def start(self, connection: "NonblockingConnection") -> bool:
-        """Have ``connection.run()`` called. In line: return what ``connection.settle()`` returns then; else False."""
-
-    def soon(self, connection: "NonblockingConnection") -> None:
-        """Call ``connection.resume()`` in the loop's next turn."""
-
-    def forget(self, connection: "NonblockingConnection") -> None:
-        """The connection has ended; its socket is still open."""
-
-    def linger(self, sock: socket) -> None:
-        """Read and forget what comes, and close the socket at its end; its writing side is shut down."""
 
 
 class NonblockingConnection(Line):
@@ -161,20 +132,18 @@ class NonblockingConnection(Line):
     def on_deadline(self, now: float) -> None:
         """Deal with a client that took too long; ``now`` is monotonic."""
         http = self.context.http
-        if self.phase is _READING:
-            if self._parser.is_idle:
-                self._finish(must_reset=False)
-            else:
-                self._refuse(ProtocolError(408, "The request did not come in time"))
-        elif self.phase is _BODY:
-            self._refuse(ProtocolError(408, f"The request's body stopped for {http.body_timeout:g} s"))
+        if self.phase is _READING or self.phase is _BODY:
+            deadline = self.deadline
+            self.on_event(READABLE)  # what came in time counts, however long the loop has been busy
+            if self.deadline == deadline:
+                self._give_up_reading()
         elif self.phase is _SENDING:
             unsent = octets_unsent(self.sock)
             if unsent < self._unsent:  # it takes little; the kernel calls it writable when much is free
                 self._unsent = unsent
                 self.deadline = now + http.write_timeout
             else:
-                self._give_up(DisconnectedError(f"the client took nothing for {http.write_timeout:g} s"))
+                self._give_up_sending(DisconnectedError(f"the client took nothing for {http.write_timeout:g} s"))
 
     def resume(self) -> None:
         """Go on, after `Host.soon`, or after the application ran elsewhere and `settle` returned True."""
@@ -187,14 +156,28 @@ class NonblockingConnection(Line):
             self._proceed(self._parser.feed(b""))
 
     def retire(self, now: float) -> None:
-        """Wait no longer than ``keep_alive`` for a request that has not begun: the worker is to end."""
-        if self.phase is _READING and self._parser.is_idle:
-            self.deadline = min(self.deadline, now + self.context.http.keep_alive)
+        """Wait no longer than ``keep_alive`` for a request that has not begun: the worker is to end.
+
+        Where that is 0, a client that waits has just come, and has the time of its head.
+        """
+        keep_alive = self.context.http.keep_alive
+        if keep_alive and self.phase is _READING and self._parser.is_idle:
+            self.deadline = min(self.deadline, now + keep_alive)
 
     def close_if_idle(self) -> None:
         """Wait for no further request: the arbiter is gone."""
         if self.phase is _READING and self._parser.is_idle:
             self._finish(must_reset=False)
+
+    def abandon(self) -> None:
+        """Let go of all that is left, after a fault of the server over this connection; its host has forgotten it."""
+        answer, self._answer = self._answer, None
+        if self.phase is _RUNNING or answer is not None:
+            self.progress.end_request(0, is_error=True)
+        if answer is not None and not answer.is_closed:
+            answer.close()
+        self._release()
+        self.sock.close()
 
     # What the worker calls where the application is to run.
 
@@ -298,7 +281,9 @@ class NonblockingConnection(Line):
                 self._host.soon(self)
                 return
             events = parser.feed(b"")
-        if self._is_idle and not parser.is_idle:
+        if self.phase is _BODY:  # the frame of a chunk
+            self.deadline = monotonic() + self.context.http.body_timeout
+        elif self._is_idle and not parser.is_idle:
             self._is_idle = False
             self.deadline = monotonic() + self.context.http.header_timeout
 
@@ -308,6 +293,7 @@ class NonblockingConnection(Line):
         if isinstance(first, Request):
             self._request = first
             self._body = IncomingBody()
+            self._is_idle = False
             self.phase = _BODY
             del events[0]
             if not events and first.expects_continue:
@@ -317,12 +303,13 @@ class NonblockingConnection(Line):
     def _take_body(self, events: list[Event]) -> bool:
         """Keep what has come of a body; start the application when it is whole."""
         body, request = self._body, self._request
+        stream = None
         try:
             for event in events:
                 if isinstance(event, bytes) and body is not None:
                     body.add(event)
-                elif isinstance(event, EndOfMessage) and body is not None and request is not None:
-                    return self._start(request, body.open())
+                elif isinstance(event, EndOfMessage) and body is not None:
+                    stream = body.open()
                 elif isinstance(event, ProtocolError):
                     self._refuse(event)
                     return False
@@ -330,6 +317,8 @@ class NonblockingConnection(Line):
             _log.error("cannot keep a request's body: %s (the directory is %s)", error, tempfile.gettempdir())
             self._refuse(ProtocolError(500, "There is no room for the request's body"))
             return False
+        if stream is not None and request is not None:
+            return self._start(request, stream)
         self.deadline = monotonic() + self.context.http.body_timeout
         return False
 
@@ -359,20 +348,21 @@ class NonblockingConnection(Line):
                 sent = self.sock.send(data)
                 if sent == len(data):
                     return
-                data = data[sent:]
+                data = memoryview(data)[sent:]
         except BlockingIOError:
             pass
         except OSError as error:
             answer.fail(DisconnectedError(f"the client has gone: {error.strerror}"))
             return
-        outgoing = self._outgoing or Outgoing()
-        outgoing.put(data)
-        self._outgoing = outgoing
-        self._flush(outgoing, answer)
+        if self._outgoing is None:
+            self._outgoing = Outgoing()
+        self._flush(self._outgoing, answer, data)
 
-    def _flush(self, outgoing: Outgoing, answer: Answer) -> int:
-        """Send what the client takes now; return how many octets that were."""
+    def _flush(self, outgoing: Outgoing, answer: Answer, data: Sendable = b"") -> int:
+        """Send what the client takes now, ``data`` last of all; return how many octets that were."""
         try:
+            if data:
+                outgoing.put(data)
             sent = outgoing.send_to(self.sock)
         except (ApplicationError, OSError) as error:
             answer.fail(error)
@@ -399,7 +389,12 @@ class NonblockingConnection(Line):
                 return
             data = data[sent:]
             self._outgoing = outgoing = Outgoing()
-        outgoing.put_written(data)
+        try:
+            outgoing.put_written(data)
+        except OSError as error:
+            _log.error("cannot keep a response: %s (the directory is %s)", error, tempfile.gettempdir())
+            shut_down(self.sock)  # nothing may follow the gap, though the application may catch this and go on
+            raise
 
     def _await_client(self) -> None:
         """Go on when the client takes what is there."""
@@ -433,7 +428,17 @@ class NonblockingConnection(Line):
 
     # The end.
 
-    def _give_up(self, error: DisconnectedError) -> None:
+    def _give_up_reading(self) -> None:
+        """Wait for no more of a request."""
+        if self.phase is _BODY:
+            stop = self.context.http.body_timeout
+            self._refuse(ProtocolError(408, f"The request's body stopped for {stop:g} s"))
+        elif self._parser.is_idle:
+            self._finish(must_reset=False)
+        else:
+            self._refuse(ProtocolError(408, "The request did not come in time"))
+
+    def _give_up_sending(self, error: DisconnectedError) -> None:
         """Forget what the client does not take."""
         if self._outgoing is not None:
             self._outgoing.close()
@@ -480,9 +485,12 @@ class NonblockingConnection(Line):
 
     def _leave(self) -> None:
         """Be nobody's connection any more."""
+        self._host.forget(self)
+        self._release()
+
+    def _release(self) -> None:
         self.phase = Phase.ENDED
         self.deadline = math.inf
-        self._host.forget(self)
         if self._body is not None:
             self._body.close()
             self._body = None

@@ -9,7 +9,7 @@ import os
 import socket
 import tempfile
 from collections import deque
-from typing import IO
+from io import FileIO
 
 from pyfork.connection.sending import CANNOT_SENDFILE, FILE_TROUBLE, MSG_MORE, READ_SIZE
 from pyfork.errors import ApplicationError, DisconnectedError
@@ -40,11 +40,12 @@ class Outgoing:
         octets: those that are in memory.
     """
 
-    __slots__ = ("_items", "_spilled", "_spilled_octets", "octets")
+    __slots__ = ("_items", "_spilled", "_spilled_octets", "_spilled_region", "octets")
 
     def __init__(self) -> None:
         self._items: deque[memoryview | _OpenRegion] = deque()
-        self._spilled: IO[bytes] | None = None
+        self._spilled: FileIO | None = None
+        self._spilled_region: _OpenRegion | None = None
         self._spilled_octets = 0
         self.octets = 0
 
@@ -70,10 +71,16 @@ class Outgoing:
             self._keep(data)
             return
         if self._spilled is None:
-            self._spilled = tempfile.TemporaryFile()  # noqa: SIM115 (close() closes it)
-        self._spilled.write(data)
-        self._spilled.flush()
-        self._items.append(_OpenRegion(self._spilled.fileno(), self._spilled_octets, len(data)))
+            self._spilled = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (close() closes it)
+        left = memoryview(data)
+        while left:
+            left = left[self._spilled.write(left) :]
+        last = self._items[-1] if self._items else None
+        if last is self._spilled_region and isinstance(last, _OpenRegion):  # one descriptor for all of it
+            last.count += len(data)
+        else:
+            self._spilled_region = _OpenRegion(self._spilled.fileno(), self._spilled_octets, len(data))
+            self._items.append(self._spilled_region)
         self._spilled_octets += len(data)
 
     def send_to(self, sock: socket.socket) -> int:
@@ -103,6 +110,7 @@ class Outgoing:
         if self._spilled is not None:
             self._spilled.close()
             self._spilled = None
+            self._spilled_region = None
 
     def _keep(self, data: bytes | memoryview) -> None:
         self._items.append(memoryview(data))

@@ -19,7 +19,8 @@ from time import monotonic
 from typing import ClassVar
 
 from pyfork.connection.context import READABLE, Progress
-from pyfork.connection.nonblocking import NonblockingConnection, Phase
+from pyfork.connection.host import Phase
+from pyfork.connection.nonblocking import NonblockingConnection
 from pyfork.ipc.heartbeat import Heartbeat
 from pyfork.ipc.messages import Handoff
 from pyfork.process import lifeline, title
@@ -67,6 +68,7 @@ class LoopWorker(Worker):
     def boot(self, application: Application) -> None:
         """Make the contexts in which connections run; one for each listener, as the environ differs."""
         self._contexts = make_contexts(self, application, self.make_progress)
+        self._access_log = next(context.access_log for context in self._contexts.values())  # they share it
 
     def make_progress(self) -> Progress:
         """Return where a new connection tells what it does."""
@@ -140,10 +142,22 @@ class LoopWorker(Worker):
     def _end_batch(self) -> None:
         """Do what may not wait for all that the poller has reported."""
         now = monotonic()
-        self.finish_batch(now)
+        self._finish(now)
         self.batch_until = now + LONGEST_BATCH
         if now >= self._look_at:
             self._look_around()
+
+    def _finish(self, now: float) -> None:
+        """Finish the batch; the access log's lines for all of it are written together, and at once."""
+        access_log = self._access_log
+        if access_log is None:
+            self.finish_batch(now)
+            return
+        access_log.gather()
+        try:
+            self.finish_batch(now)
+        finally:
+            access_log.flush()
 
     def patience(self) -> float:
         """Return how long the poller may wait, in seconds."""
@@ -190,11 +204,11 @@ class LoopWorker(Worker):
     def _tend(self) -> None:
         """Do what the clock asks for."""
         now = monotonic()
-        self.finish_batch(now)
-        if now >= self._look_at:
-            self._look_around()
         if now >= self._sweep_at:
             self._sweep(now)
+        self._finish(now)
+        if now >= self._look_at:
+            self._look_around()
         if self._lingering:
             self._lingering.sweep(now)
         if self._has_changed:
@@ -234,12 +248,9 @@ class LoopWorker(Worker):
         """Close a connection over which the server itself has failed, by ``error``."""
         with contextlib.suppress(Exception):  # the handler may raise again; our own has written the line by then
             _log.error("a connection ended by a fault of the server", exc_info=error)
-        if connection.phase is Phase.RUNNING:
-            connection.progress.end_request(0, is_error=True)
         if self.connections.get(connection.sock.fileno()) is connection:
             self.forget(connection)
-        connection.phase = Phase.ENDED
-        connection.sock.close()
+        connection.abandon()
 
     # Draining.
 

@@ -12,9 +12,12 @@ halves that.
 """
 
 import os
+from collections import deque
+from time import monotonic
 
 from pyfork.connection.context import Progress
 from pyfork.connection.nonblocking import NonblockingConnection
+from pyfork.errors import QuitNow
 from pyfork.ipc.heartbeat import Heartbeat
 from pyfork.ipc.messages import Handoff
 from pyfork.ipc.progress import InlineProgress
@@ -33,7 +36,7 @@ class AsyncWorker(LoopWorker):
 
     def __init__(self, handoff: Handoff, heartbeat: Heartbeat) -> None:
         super().__init__(handoff, heartbeat)
-        self._held: list[NonblockingConnection] = []
+        self._held: deque[NonblockingConnection] = deque()
         self._hold_again_at = 0.0
         self._pause = SHORTEST_PAUSE
         self._may_hold = True
@@ -41,6 +44,14 @@ class AsyncWorker(LoopWorker):
     def make_progress(self) -> Progress:
         """Return what shows whose application call it is: one runs at a time."""
         return InlineProgress(self.slot)
+
+    def run(self) -> None:
+        """Serve; when SIGQUIT ends that, what is finished is sent nevertheless."""
+        try:
+            super().run()
+        except QuitNow:
+            self.finish_batch(monotonic())
+            raise
 
     def start(self, connection: NonblockingConnection) -> bool:
         """Run the application here and now."""
@@ -56,13 +67,13 @@ class AsyncWorker(LoopWorker):
         """Send what is held."""
         held = self._held
         if held:
-            self._held = []
             if now >= self.batch_until and len(held) < FEWEST_HELD:
                 self._hold_again_at = now + self._pause
                 self._pause = min(self._pause * 2, LONGEST_PAUSE)
             elif self._pause > SHORTEST_PAUSE:
                 self._pause /= 2
-            for connection in held:
+            while held:  # one by one: SIGQUIT may come in between
+                connection = held.popleft()
                 try:
                     connection.send_held()
                 except Exception as error:  # noqa: BLE001 (our fault or a log handler's: it ends this connection)

@@ -1,24 +1,45 @@
 """What the tests of the connection shells share."""
 
+import gc
 import logging
 
 import pytest
 
-from tests.contract.visits import Visit
+from tests.contract.visits import LoopVisit, Visit, open_descriptors
 
 
 @pytest.fixture
-def prepare():
+def shell():
+    """The blocking shell, unless a module says otherwise."""
+    return Visit
+
+
+@pytest.fixture(params=LoopVisit.WAYS)
+def way(request):
+    """The non-blocking shell, with the application run in each way."""
+
+    class Way(LoopVisit):
+        way = request.param
+
+    return Way
+
+
+@pytest.fixture
+def prepare(shell):
     """Open one connection that is not yet served: application, then the client's moves."""
     visits = []
+    before = open_descriptors()
 
     def open_connection(application, *moves, **context):
-        visits.append(Visit(application, *moves, **context))
+        visits.append(shell(application, *moves, **context))
         return visits[-1]
 
     yield open_connection
     for each in visits:
         each.close()
+    visits.clear()
+    gc.collect()  # files of applications that have no close()
+    assert open_descriptors() <= before, "a descriptor is still open"
 
 
 @pytest.fixture

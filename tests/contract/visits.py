@@ -1,13 +1,18 @@
-"""A connection whose client follows a script: the blocking shell on one side of a real socket pair.
+"""A connection whose client follows a script: one of the shells on one side of a real socket pair.
 
 The client's next move is made whenever the shell waits. So nothing here depends on time.
 """
 
+import contextlib
+import os
+import select
 import socket
 
 from pyfork.config.schema import HttpSettings
-from pyfork.connection.blocking import BlockingConnection
+from pyfork.connection.blocking import BlockingConnection, Outcome
 from pyfork.connection.context import ConnectionContext, WallClock
+from pyfork.connection.host import Phase
+from pyfork.connection.nonblocking import NonblockingConnection
 from pyfork.gateway.environ import base_environ
 from pyfork.gateway.errors import ErrorStream
 from pyfork.http1.limits import Limits
@@ -48,7 +53,7 @@ class AccessLog(list):
 class Visit:
     """One connection: the shell on one side, a scripted client on the other."""
 
-    def __init__(self, application, *moves, family=socket.AF_UNIX, limits=None, **context):
+    def __init__(self, application, *moves, family=socket.AF_UNIX, limits=None, keep_alive=5, **context):
         self.server, self.client = self._connect(family)
         self.client.setblocking(False)
         self.moves = list(moves)
@@ -60,7 +65,7 @@ class Visit:
         self.outcome = None
         self.context = ConnectionContext(
             application=application,
-            http=HttpSettings(header_timeout=7, body_timeout=8, write_timeout=9),
+            http=HttpSettings(keep_alive=keep_alive, header_timeout=7, body_timeout=8, write_timeout=9),
             limits=limits or Limits(),
             base_environ=base_environ(
                 server_name="127.0.0.1",
@@ -135,6 +140,109 @@ class Visit:
     @property
     def body(self):
         return self.received.partition(b"\r\n\r\n")[2]
+
+
+class LoopVisit(Visit):
+    """The same with the non-blocking shell: the visit is its host, and a loop with one connection in it.
+
+    A client's move is due when nothing is readable or writable, and nothing is left to do.
+    """
+
+    WAYS = ("at once", "held", "on a thread")
+    """How the application runs: in line, in line with its response held to the end of the turn, or apart."""
+    way = "at once"
+
+    def __init__(self, application, *moves, **context):
+        super().__init__(application, *moves, **context)
+        self.turns = 0
+        self.started = []
+        self.sooner = []
+        self.is_forgotten = False
+        self.registrations = []
+        self.connection = NonblockingConnection(self.server, PEER, self.context, self)
+
+    # What a worker does for its connections.
+
+    def watch(self, connection, events):
+        assert connection is self.connection
+        assert events != connection.watched, "a system call for nothing"
+        connection.watched = events
+        self.registrations.append(events)
+
+    def start(self, connection):
+        if self.way == "at once":
+            connection.run()
+            return connection.settle()
+        if self.way == "held":
+            if not connection.run(may_hold=True):
+                return connection.settle()
+            self.started.append(connection.send_held)
+        else:
+            self.started.append(self._run)
+        return False
+
+    def _run(self):
+        self.connection.run()
+        if self.connection.settle():
+            self.connection.resume()
+
+    def soon(self, connection):
+        self.sooner.append(connection)
+
+    def forget(self, connection):
+        assert not self.is_forgotten
+        self.is_forgotten = True
+        self.outcome = Outcome.CLOSED
+
+    def linger(self, sock):
+        assert self.is_forgotten
+        self.outcome = Outcome.LINGER
+
+    # The loop.
+
+    def serve(self):
+        while not self.is_forgotten:
+            self.turn()
+        self.client.settimeout(30)
+        self.take()
+        assert self.connection.phase is Phase.ENDED
+        assert (self.outcome is Outcome.CLOSED) == (self.server.fileno() == -1)
+        return self
+
+    def turn(self):
+        """Deal with what has come, and with what was put off; if there is neither, let the client move."""
+        self.turns += 1
+        assert self.turns < 10_000, "the loop spins"
+        sooner, self.sooner = self.sooner, []
+        events = self.reported()
+        if events:
+            self.connection.on_event(events)
+        started, self.started = self.started, []
+        for go_on in started:
+            go_on()
+        for connection in sooner:
+            connection.resume()
+        if not (events or started or sooner or self.is_forgotten) and not self.wait(
+            self.server, self.connection.watched, self.connection.deadline
+        ):
+            self.connection.on_deadline(self.connection.deadline)
+
+    def reported(self):
+        """Return what the kernel reports now."""
+        if not self.connection.watched:
+            return 0
+        poll = select.poll()
+        poll.register(self.server, self.connection.watched)
+        return dict(poll.poll(0)).get(self.server.fileno(), 0)
+
+
+def open_descriptors():
+    """Return what this process has open: descriptors with what they are of."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # the listing's own
+            found.add((name, os.readlink(f"/proc/self/fd/{name}")))
+    return found
 
 
 def get(target="/", headers="", method="GET", version="1.1"):

@@ -1,0 +1,37 @@
+"""What the non-blocking shell and the worker know of each other: the phases of a connection, and what it asks for."""
+
+from enum import Enum
+from socket import socket
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:  # the other half of the circle
+    from pyfork.connection.nonblocking import NonblockingConnection
+
+
+class Phase(Enum):
+    """What the connection is at; see the head of `pyfork.connection.nonblocking`."""
+
+    READING = "a head is awaited"
+    BODY = "a body is awaited"
+    RUNNING = "the application has it"
+    SENDING = "the client does not take what is there"
+    ENDED = "it is not ours any more"
+
+
+class Host(Protocol):
+    """The worker, as its connections see it; all of it is called in the loop's thread."""
+
+    def watch(self, connection: "NonblockingConnection", events: int) -> None:
+        """Report these events of the connection from now on, none at all when 0; set its ``watched``."""
+
+    def start(self, connection: "NonblockingConnection") -> bool:
+        """Have ``connection.run()`` called. In line: return what ``connection.settle()`` returns then; else False."""
+
+    def soon(self, connection: "NonblockingConnection") -> None:
+        """Call ``connection.resume()`` in the loop's next turn."""
+
+    def forget(self, connection: "NonblockingConnection") -> None:
+        """The connection has ended; its socket is still open."""
+
+    def linger(self, sock: socket) -> None:
+        """Read and forget what comes, and close the socket at its end; its writing side is shut down."""

@@ -1,6 +1,7 @@
 """The WSGI environ: PEP 3333, "environ Variables"; the CGI names are those of RFC 3875, section 4.1.
 
-It is built by copying a dict that each listener has ready, and adding the request's own. What is text in it is
+It is built by copying a dict that each listener has ready, and adding the request's own; a request whose octets have
+come before (`pyfork.http1.short_way`) has all that in one dict to be copied. What is text in it is
 "native strings" in PEP 3333's sense: octets decoded as latin-1, whatever they mean to the application.
 """
 
@@ -17,6 +18,8 @@ from pyfork.http1.request import Request
 Environ: TypeAlias = dict[str, Any]
 
 SERVER_SOFTWARE = f"pyfork/{__version__}"
+_ONCE: tuple[None, Environ] = (None, {})
+"""Marks a request that has come once: most do not come again."""
 
 
 def base_environ(
@@ -81,16 +84,13 @@ def build_environ(
             unix socket.
         proxies: the peers whose word on the client counts.
     """
-    environ = base | request.variables
-    environ["REQUEST_METHOD"] = request.method
-    if request.http_version != "1.1":
-        environ["SERVER_PROTOCOL"] = "HTTP/1.0"
-    environ["RAW_URI"] = environ["REQUEST_URI"] = request.target.decode("latin-1")
-    if request.query:
-        environ["QUERY_STRING"] = request.query.decode("latin-1")
-    path = request.path.decode("latin-1")
-    environ["PATH_INFO"] = unquote_to_bytes(request.path).decode("latin-1") if "%" in path else path
-    environ["wsgi.input"] = body
+    prepared = request.prepared
+    if prepared is not None and prepared[0] is base:
+        environ: Environ = prepared[1].copy()
+    else:
+        environ = _prepare(base, request)
+    if body is not EMPTY_INPUT:
+        environ["wsgi.input"] = body
     if peer.__class__ is tuple:
         environ["REMOTE_ADDR"] = peer[0]
         environ["REMOTE_PORT"] = str(peer[1])
@@ -100,12 +100,27 @@ def build_environ(
         or "HTTP_X_FORWARDED_PROTOCOL" in environ
     ):
         environ["wsgi.url_scheme"] = proxies.scheme_of(request.headers, peer)
+    if not environ["SERVER_NAME"]:
+        _set_server(environ)
+    return environ
+
+
+def _prepare(base: Environ, request: Request) -> Environ:
+    """Return what the environ has of the request itself; keep a copy when the request has come for the second time."""
+    environ = base | request.variables
+    environ["REQUEST_METHOD"] = request.method
+    if request.http_version != "1.1":
+        environ["SERVER_PROTOCOL"] = "HTTP/1.0"
+    environ["RAW_URI"] = environ["REQUEST_URI"] = request.target.decode("latin-1")
+    if request.query:
+        environ["QUERY_STRING"] = request.query.decode("latin-1")
+    path = request.path.decode("latin-1")
+    environ["PATH_INFO"] = unquote_to_bytes(request.path).decode("latin-1") if "%" in path else path
     if request.target[:1] != b"/":
         _set_authority(environ, request)
     if environ["SCRIPT_NAME"]:
         _mount(environ)
-    if not environ["SERVER_NAME"]:
-        _set_server(environ)
+    request.prepared = _ONCE if request.prepared is None else (base, environ.copy())
     return environ
 
 

@@ -11,13 +11,17 @@ _log = logging.getLogger("pyfork.error")
 
 
 class ErrorStream:
-    """Collects what is written until it makes whole lines; one for each worker, shared by its requests and threads."""
+    """Collects what is written until it makes whole lines; one for each worker, shared by its requests and threads.
 
-    __slots__ = ("_lock", "_pending")
+    Attributes:
+        pending: an unfinished line; whoever would `flush` can see that there is none.
+    """
+
+    __slots__ = ("_lock", "pending")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pending = ""
+        self.pending = ""
 
     def write(self, text: str) -> int:
         """Add ``text``; log the lines that are whole, several of them as one record.
@@ -28,10 +32,10 @@ class ErrorStream:
         if not isinstance(text, str):
             raise TypeError(f"wsgi.errors.write() takes a str, not {type(text).__name__}")
         with self._lock:
-            lines, newline, rest = (self._pending + text).rpartition("\n")
+            lines, newline, rest = (self.pending + text).rpartition("\n")
             if len(rest) > MOST_PENDING:
                 lines, newline, rest = lines + newline + rest, "\n", ""
-            self._pending = rest
+            self.pending = rest
         if newline:
             self._emit(lines)
         return len(text)
@@ -42,10 +46,10 @@ class ErrorStream:
 
     def flush(self) -> None:
         """Log an unfinished line too; called at the end of each request as well."""
-        if not self._pending:
+        if not self.pending:
             return
         with self._lock:
-            text, self._pending = self._pending, ""
+            text, self.pending = self.pending, ""
         self._emit(text)
 
     @staticmethod

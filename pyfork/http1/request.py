@@ -5,6 +5,7 @@ The order of the events of one connection is always ``Request bytes* EndOfMessag
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from pyfork.errors import ProtocolError
 from pyfork.http1.variables import variables_of
@@ -13,7 +14,9 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class Request:
-    """The head of one request, checked: whoever gets it need not doubt its framing or its Host. Nobody changes it.
+    """The head of one request, checked: whoever gets it need not doubt its framing or its Host.
+
+    Nobody changes it: requests of the same octets may be one object.
 
     Attributes:
         method: as sent; any token, as methods are case-sensitive and open (RFC 9110 section 9.1).
@@ -24,6 +27,7 @@ class Request:
         http_version: ``"1.0"`` or ``"1.1"``.
         headers: names as sent, values without surrounding whitespace, in the order of their coming.
         variables: the same by their CGI variables, as text; several requests may share it.
+        prepared: what the gateway has made of it before; None in the beginning.
         fields: the headers, or the octets of the fields as they came, ordinary, as long as nobody has asked for those.
         content_length: octets of content announced, None if not announced.
         is_chunked: whether the content comes in chunks.
@@ -41,6 +45,7 @@ class Request:
         "keep_alive",
         "method",
         "path",
+        "prepared",
         "query",
         "target",
         "variables",
@@ -52,6 +57,7 @@ class Request:
         self.http_version = http_version
         self.fields: Headers | bytes = headers
         self.variables = variables_of(headers)
+        self.prepared: tuple[object, Any] | None = None
         self.path = target
         self.query = b""
         self.host = b""

@@ -118,8 +118,11 @@ class ResponseEncoder:
         head, octets = self._head, len(data)
         if head is None or self.head_sent or not self.has_body or self._http_version != "1.1" or not self.keep_alive:
             return self._encode_any_whole(data)
-        length = head.length
-        if length is not None and length != octets:
+        if head.length == octets:
+            self.head_sent = True
+            self.remaining = 0
+            return head.encode_whole(self._date, self._server) + data
+        if head.length is not None:
             return self._encode_any_whole(data)
         self.head_sent = True
         self.remaining = 0

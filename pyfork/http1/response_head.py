@@ -81,7 +81,7 @@ class ResponseHead:
             self.length = None  # RFC 9110 section 8.6
         elif self.code == 205:
             self.length = 0  # RFC 9110 section 15.3.6
-        self._dated = (b"", b"", b"")
+        self._dated = (b"", b"", b"", b"")
 
     def _obey(self, meaning: str, value: str) -> None:
         """Take note of a field that concerns the encoder."""
@@ -105,15 +105,22 @@ class ResponseHead:
             date: the Date field's value; the same object for a second, in which the answer is the same too.
             server: the Server field's value.
         """
-        for_date, for_server, octets = self._dated  # one look: another thread may write it
-        if for_date is not date or for_server is not server:
-            octets = self.octets
-            if not self._has_date:
-                octets += b"Date: %b\r\n" % date
-            if not self._has_server:
-                octets += b"Server: %b\r\n" % server
-            self._dated = (date, server, octets)
-        return octets
+        dated = self._dated  # one look: another thread may write it
+        return dated[2] if dated[0] is date and dated[1] is server else self._encode(date, server)[2]
+
+    def encode_whole(self, date: bytes, server: bytes) -> bytes:
+        """Return the head of a response of `length` octets, on a connection that persists; see `encode`."""
+        dated = self._dated
+        return dated[3] if dated[0] is date and dated[1] is server else self._encode(date, server)[3]
+
+    def _encode(self, date: bytes, server: bytes) -> tuple[bytes, bytes, bytes, bytes]:
+        octets = self.octets
+        if not self._has_date:
+            octets += b"Date: %b\r\n" % date
+        if not self._has_server:
+            octets += b"Server: %b\r\n" % server
+        self._dated = dated = (date, server, octets, b"%bContent-Length: %d\r\n\r\n" % (octets, self.length or 0))
+        return dated
 
 
 _heads: dict[tuple[object, ...], ResponseHead] = {}

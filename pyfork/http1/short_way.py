@@ -5,7 +5,8 @@ fields from request to request, and from one client to the next (HTTP/2 compress
 once is remembered by its exact octets, which mean the same whenever they come again, and is checked by finding it:
 
 - the request line (`_lines`), and each field line (`_fields`);
-- all the fields of a head together (`_blocks`), from the second time on: an ordinary request then is two look-ups.
+- all the fields of a head together (`_blocks`), from the second time on, and with them the requests that came with
+  them last (`_Block.requests`): a head that has come before is two look-ups.
 
 The rule that makes this safe: whatever is unusual in the slightest is *not taken*, and goes the long way, which alone
 knows how to refuse. What is taken here means exactly what the long way makes of it: the corpus and hypothesis compare
@@ -34,6 +35,8 @@ MOST_BLOCKS = 256
 """Blocks of fields that are remembered; with what is made of them each takes about four times its octets."""
 MOST_BLOCK_OCTETS = 2048
 """Larger ones are not."""
+MOST_REQUESTS = 4
+"""Requests that are remembered with each block."""
 MOST_SEEN = 1024
 """Blocks of which nothing is remembered but that they came once."""
 
@@ -44,8 +47,37 @@ _UNUSUAL = ValueError("the long way is to look at it")
 
 _Line = tuple[str, bytes, str, bytes, bytes]
 """Method, target, version, path and query."""
-_Block = tuple[bytes, dict[str, str], bytes | None, int | None, bool, bool | None, int]
-"""The octets; the variables; Host; Content-Length; whether in chunks; what Connection says; how many fields."""
+
+
+_NONE: dict[bytes, Request] = {}
+"""Stays empty."""
+
+
+class _Block:
+    """What the fields of a head say.
+
+    Attributes:
+        octets: as they came.
+        variables: the fields by their variables.
+        host: the Host field, None if there is none.
+        length: the Content-Length, None if there is none.
+        is_chunked: whether the content comes in chunks.
+        persists: what Connection says, None if nothing.
+        count: the number of fields.
+        requests: those that came with these fields last, by their request lines, if the block is remembered.
+    """
+
+    __slots__ = ("count", "host", "is_chunked", "length", "octets", "persists", "requests", "variables")
+
+    def __init__(self, octets: bytes, variables: dict[str, str], count: int) -> None:
+        self.octets = octets
+        self.variables = variables
+        self.count = count
+        self.host: bytes | None = None
+        self.length: int | None = None
+        self.is_chunked = False
+        self.persists: bool | None = None
+        self.requests = _NONE
 
 
 class _Lines(dict[bytes, _Line]):
@@ -97,30 +129,46 @@ def take_head(head: bytes, limits: Limits) -> Request | None:
         limits: of which `fields` and `body` count here.
     """
     end = head.find(b"\r\n")
+    line = head[:end]
     octets = head[end + 2 : -4]
     try:
-        line = _lines[head[:end]]
         block = _blocks.get(octets) or _read_block(octets)
+        request = block.requests.get(line) or _make_request(line, block)
     except (ProtocolError, ValueError):
         return None
-    request = _new(Request)
-    request.method, request.target, version, request.path, request.query = line
-    request.fields, request.variables, host, length, is_chunked, persists, count = block
-    request.http_version = version
-    request.content_length = length
-    request.is_chunked = is_chunked
-    request.expects_continue = False
-    if version == "1.1":
-        if host is None:
-            return None
-        request.keep_alive = persists is not False
-    else:
-        if is_chunked:
-            return None
-        request.keep_alive = persists is True
-    request.host = host or b""
-    if count > limits.fields or (length is not None and limits.body is not None and length > limits.body):
+    if block.count > limits.fields or (limits.body is not None and (block.length or 0) > limits.body):
         return None
+    return request
+
+
+def _make_request(octets: bytes, block: _Block) -> Request:
+    """Put a request together, and keep it with its fields.
+
+    Raises:
+        ProtocolError, ValueError: there is something unusual about it.
+    """
+    request = _new(Request)
+    request.method, request.target, version, request.path, request.query = _lines[octets]
+    request.http_version = version
+    request.fields = block.octets
+    request.variables = block.variables
+    request.host = block.host or b""
+    request.content_length = block.length
+    request.is_chunked = block.is_chunked
+    request.expects_continue = False
+    request.prepared = None
+    if version == "1.1":
+        if block.host is None:
+            raise _UNUSUAL
+        request.keep_alive = block.persists is not False
+    else:
+        if block.is_chunked:
+            raise _UNUSUAL
+        request.keep_alive = block.persists is True
+    if block.requests is not _NONE and len(octets) <= MOST_LINE_OCTETS:
+        if len(block.requests) >= MOST_REQUESTS:
+            block.requests.clear()
+        block.requests[octets] = request
     return request
 
 
@@ -134,22 +182,21 @@ def _read_block(octets: bytes) -> _Block:
     variables = dict(map(_fields.__getitem__, lines))
     if len(variables) < len(lines) or DROPPED in variables:
         variables = _combine_lines(lines)
-    length = None
+    block = _Block(octets, variables, len(lines))
     if "CONTENT_LENGTH" in variables:
-        length = _read_length(variables["CONTENT_LENGTH"])
-    is_chunked = "HTTP_TRANSFER_ENCODING" in variables
-    if is_chunked and (length is not None or variables["HTTP_TRANSFER_ENCODING"].lower() != "chunked"):
-        raise _UNUSUAL
+        block.length = _read_length(variables["CONTENT_LENGTH"])
+    if "HTTP_TRANSFER_ENCODING" in variables:
+        block.is_chunked = True
+        if block.length is not None or variables["HTTP_TRANSFER_ENCODING"].lower() != "chunked":
+            raise _UNUSUAL
     if "HTTP_EXPECT" in variables:
         raise _UNUSUAL
-    host, persists = None, None
     if "HTTP_HOST" in variables:
-        host = variables["HTTP_HOST"].encode("latin-1")
-        if not is_valid_host(host):
+        block.host = variables["HTTP_HOST"].encode("latin-1")
+        if not is_valid_host(block.host):
             raise _UNUSUAL
     if "HTTP_CONNECTION" in variables:
-        persists = read_connection(variables["HTTP_CONNECTION"])
-    block = (octets, variables, host, length, is_chunked, persists, len(lines))
+        block.persists = read_connection(variables["HTTP_CONNECTION"])
     _remember(octets, block)
     return block
 
@@ -183,4 +230,5 @@ def _remember(octets: bytes, block: _Block) -> None:
     elif len(octets) <= MOST_BLOCK_OCTETS:
         if len(_blocks) >= MOST_BLOCKS:
             _blocks.clear()
+        block.requests = {}
         _blocks[octets] = block

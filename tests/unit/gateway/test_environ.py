@@ -107,6 +107,35 @@ def test_names_with_an_underscore_are_dropped(name):
     assert environ["SERVER_SOFTWARE"] == f"pyfork/{__version__}"
 
 
+def test_what_was_prepared_is_copied():
+    """A request that comes again has an environ of its own each time, with its own peer, body and scheme."""
+    base = make_base()
+    request = make_request(b"/a%20b?c", [(b"Host", b"a"), (b"X-Forwarded-Proto", b"https")])
+    trusted = TrustedProxies(["10.0.0.1"])
+    for _ in range(4):
+        stream = InputStream(lambda: b"")
+        first = build_environ(base, request, stream, ("10.0.0.1", 1), trusted)
+        second = build_environ(base, request, EMPTY_INPUT, ("10.0.0.2", 2), trusted)
+        assert (first["wsgi.input"], first["REMOTE_PORT"], first["wsgi.url_scheme"]) == (stream, "1", "https")
+        assert (second["wsgi.input"], second["REMOTE_PORT"], second["wsgi.url_scheme"]) == (EMPTY_INPUT, "2", "http")
+        for environ in (first, second):
+            assert (environ["PATH_INFO"], environ["QUERY_STRING"], environ["HTTP_HOST"]) == ("/a b", "c", "a")
+            assert "mine" not in environ
+            environ["PATH_INFO"] = environ["mine"] = "changed"
+    unix = build_environ(base, request, EMPTY_INPUT, "")
+    assert unix["REMOTE_ADDR"] == ""
+    assert "mine" not in base
+
+
+def test_what_was_prepared_is_of_one_listener():
+    """Another listener's environ is another one."""
+    request = make_request(headers=[(b"Host", b"a")])
+    one, two = make_base(server_port="8000"), make_base(server_port="9000", script_name="/x")
+    for _ in range(3):
+        assert build_environ(one, request, EMPTY_INPUT, "")["SERVER_PORT"] == "8000"
+        assert build_environ(two, request, EMPTY_INPUT, "")["SERVER_PORT"] == "9000"
+
+
 def test_the_path_is_decoded_once():
     """As latin-1, whatever encoding the application finds in it; the raw one is kept beside it."""
     environ = build(make_request(b"/%C3%A9%2Fb%252F%zz?q=%20"))

@@ -7,7 +7,7 @@ from pyfork.http1.limits import Limits
 from pyfork.http1.parser import RequestParser
 from pyfork.http1.request import EndOfMessage, Event, Request
 
-ATTRIBUTES = (*(name for name in Request.__slots__ if name != "fields"), "headers")
+ATTRIBUTES = (*(name for name in Request.__slots__ if name not in {"fields", "prepared"}), "headers")
 """What a request says, whichever way it went."""
 
 

@@ -24,8 +24,9 @@ HOW_TO_GET_WRK = """make bench: needs wrk to make the load, and it is not instal
 
 def check_tools() -> None:
     """End the program with advice when the system lacks what the benchmark cannot do without."""
-    if not Path("/proc/self/smaps_rollup").exists():
-        sys.exit("make bench: reads CPU times and memory from /proc, which this system does not have: run it on Linux")
+    rollup = Path("/proc/self/smaps_rollup")
+    if not rollup.exists() or "Pss_Anon" not in rollup.read_text():
+        sys.exit("make bench: reads CPU times and memory from /proc: run it on Linux, 5.4 or newer")
     if not shutil.which("wrk"):
         sys.exit(HOW_TO_GET_WRK)
     if not shutil.which("taskset"):

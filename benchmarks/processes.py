@@ -63,15 +63,20 @@ def split_seconds(pids: list[int]) -> tuple[float, float]:
 
 def pss_octets(pids: list[int]) -> int:
     """Return the proportional set size of these processes together; what they share counts once."""
-    return sum(_pss_kilobytes(pid) for pid in pids) * 1024
+    return sum(_smaps_octets(pid, "Pss") for pid in pids)
 
 
-def _pss_kilobytes(pid: int) -> int:
+def anonymous_octets(pids: list[int]) -> int:
+    """Return that part of it which is no file's: it does not move when another Python starts that shares libraries."""
+    return sum(_smaps_octets(pid, "Pss_Anon") for pid in pids)
+
+
+def _smaps_octets(pid: int, name: str) -> int:
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
         return 0  # it has gone
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
 
 def busy_seconds(core: int) -> float:

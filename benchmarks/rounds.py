@@ -202,9 +202,10 @@ class Bench:
         connections = IdleConnections(server.port)
         try:
             alone = fresh_latency(server.port)
-            before = processes.pss_octets(server.pids())
+            before = processes.anonymous_octets(server.pids())
             connections.open(IDLE_CONNECTIONS)
-            after = processes.pss_octets(server.pids())
+            after = processes.anonymous_octets(server.pids())
+            outcome.memory[server.name] = processes.pss_octets(server.pids())
             held = connections.count_open()
             if held < IDLE_CONNECTIONS * HELD_AT_LEAST:
                 raise ServerError(f"holds {held} of {IDLE_CONNECTIONS} idle connections")
@@ -213,7 +214,6 @@ class Bench:
         finally:
             connections.close()
             server.stop()
-        outcome.memory[server.name] = after
         figures = {"octets": (after - before) / held, "alone": alone, "crowded": crowded}
         figures |= {"growth": crowded / alone, "held": float(held)}
         return Measurement(server.name, number, held, IDLE_CONNECTIONS - held, figures)

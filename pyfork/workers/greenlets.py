@@ -102,6 +102,7 @@ class Place:
     def on_time(self) -> None:
         """End the wait, if there is one."""
         if self.greenlet is not None:
+            self.deadline = math.inf
             self.greenlet.switch(False)
 
     def close(self) -> None:

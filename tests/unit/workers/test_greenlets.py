@@ -1,0 +1,189 @@
+"""Places to wait, with a hub that the test plays: no gevent, no kernel, no time."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pyfork.workers import greenlets
+from pyfork.workers.greenlets import SWEEP_INTERVAL, TURN, Places
+
+
+class Watcher:
+    """An io or timer watcher; `fire` is the loop's."""
+
+    def __init__(self, **told: Any) -> None:
+        self.told = told
+        self.callback: Callable[[], None] | None = None
+        self.is_closed = False
+
+    def start(self, callback: Callable[[], None], update: bool = False) -> None:
+        self.callback = callback
+
+    def stop(self) -> None:
+        self.callback = None
+
+    def close(self) -> None:
+        self.callback = None
+        self.is_closed = True
+
+    def fire(self) -> None:
+        assert self.callback is not None
+        self.callback()
+
+
+class Waiter:
+    """A greenlet that only notes what it is switched to with."""
+
+    def __init__(self) -> None:
+        self.values: list[object] = []
+
+    def switch(self, value: object) -> None:
+        self.values.append(value)
+
+
+class FakeGevent:
+    """The module, its hub and its loop in one; `on_switch` plays what happens while a greenlet waits."""
+
+    def __init__(self) -> None:
+        self.hub = self.loop = self
+        self.watchers: list[Watcher] = []
+        self.current = Waiter()
+        self.on_switch: Callable[[], None] = lambda: None
+        self.slept = 0
+
+    def get_hub(self) -> "FakeGevent":
+        return self
+
+    def getcurrent(self) -> Waiter:
+        return self.current
+
+    def io(self, fd: int, events: int) -> Watcher:
+        self.watchers.append(Watcher(fd=fd, events=events))
+        return self.watchers[-1]
+
+    def timer(self, after: float) -> Watcher:
+        self.watchers.append(Watcher(after=after))
+        return self.watchers[-1]
+
+    def run_callback(self, callback: Callable[[], None]) -> None:
+        callback()
+
+    def switch(self) -> object:
+        before = len(self.current.values)
+        self.on_switch()
+        return self.current.values[before]
+
+    def sleep(self, _seconds: float) -> None:
+        self.slept += 1
+
+
+class Clock:
+    """What `monotonic` says."""
+
+    now = 1000.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """A clock in place of the machine's."""
+    fake = Clock()
+    monkeypatch.setattr(greenlets, "monotonic", lambda: fake.now)
+    return fake
+
+
+@pytest.fixture
+def gevent(clock: Clock) -> FakeGevent:
+    return FakeGevent()
+
+
+def test_a_wait_ends_when_octets_come(gevent: FakeGevent) -> None:
+    """The watcher stays started: the next wait is two switches."""
+    places = Places(gevent)
+    place = places.open(7)
+    (watcher,) = gevent.watchers
+    assert watcher.told == {"fd": 7, "events": 1}
+    gevent.on_switch = watcher.fire
+    assert place.wait(math.inf)
+    assert place.greenlet is None
+    callback = watcher.callback
+    assert place.wait(math.inf)
+    assert watcher.callback == callback
+    assert gevent.watchers == [watcher]
+
+
+def test_what_nobody_waits_for_is_not_watched(gevent: FakeGevent) -> None:
+    """It would be reported over and over; the next wait watches again."""
+    place = Places(gevent).open(7)
+    (watcher,) = gevent.watchers
+    gevent.on_switch = watcher.fire
+    place.wait(math.inf)
+    watcher.fire()
+    assert watcher.callback is None
+    assert place.wait(math.inf)
+
+
+def test_a_sweep_ends_the_waits_whose_time_is_up(gevent: FakeGevent, clock: Clock) -> None:
+    """One timer for all, set to the first deadline."""
+    places = Places(gevent)
+    early, late = places.open(7), places.open(8)
+    other = late.greenlet = Waiter()
+    late.deadline = 1009.0
+
+    def time_passes() -> None:
+        assert places.sweep_at == 1005.0
+        timer = gevent.watchers[-1]
+        assert timer.told == {"after": 5.0}
+        clock.now = 1005.0
+        timer.fire()
+
+    gevent.on_switch = time_passes
+    assert not early.wait(1005.0)
+    assert places.sweep_at == 1009.0
+    assert other.values == []
+    late.limit(1007.0)
+    assert places.sweep_at == 1007.0
+    late.limit(1008.0)
+    assert late.deadline == 1007.0
+    late.close()
+    early.on_time()
+    places.on_sweep()
+    assert places.sweep_at == max(1007.0, clock.now + SWEEP_INTERVAL)
+
+
+def test_the_loop_has_a_timer_of_its_own(gevent: FakeGevent, clock: Clock) -> None:
+    """And can be woken."""
+    place = Places(gevent).open(7)
+    gevent.on_switch = lambda: gevent.watchers[-1].fire()  # noqa: PLW0108 - the last one by then
+    place.wait_until(1000.5)
+    assert gevent.watchers[-1].told == {"after": 0.5}
+    assert gevent.watchers[-1].is_closed
+    gevent.on_switch = place.wake
+    place.wait_until(999.0)
+    assert gevent.watchers[-1].told == {"after": 0.0}
+    place.wake()
+    assert gevent.current.values == [False, False]
+
+
+def test_a_greenlet_gives_way_now_and_then(gevent: FakeGevent, clock: Clock) -> None:
+    """Not between all of its blocks."""
+    places = Places(gevent)
+    for _ in range(3):
+        places.give_way()
+    assert gevent.slept == 1
+    clock.now += TURN
+    places.give_way()
+    assert gevent.slept == 2
+
+
+def test_a_copy_wakes_nobody(gevent: FakeGevent) -> None:
+    """The clients are its parent's."""
+    places = Places(gevent)
+    place = places.open(7)
+    places.sweep_by(1001.0)
+    places.abandon()
+    assert all(watcher.is_closed for watcher in gevent.watchers)
+    place.on_time()
+    assert gevent.current.values == []
+    Places(gevent).abandon()

@@ -1,0 +1,72 @@
+"""What is told of a request that outlasts its time, without a greenlet."""
+
+import logging
+import sys
+from typing import Any
+
+import pytest
+
+from pyfork.workers.visits import OverdueRequests, format_stack
+
+
+class Request:
+    method, path = "GET", b"/a\x1b"
+
+    def __init__(self, entered: float) -> None:
+        self.entered = entered
+
+
+class Active:
+    """The oldest request, as the test says."""
+
+    def __init__(self) -> None:
+        self.request: Request | None = None
+
+    def oldest(self) -> Request | None:
+        return self.request
+
+
+class Stacks:
+    def stack_of(self, progress: Request) -> str:
+        return "  File ..."
+
+
+def test_a_stack_is_written_as_faulthandler_writes_it() -> None:
+    """The latest call first; a greenlet that runs, or has not begun, has none."""
+    lines = format_stack(sys._getframe()).splitlines()
+    assert (
+        lines[0]
+        == f'  File "{__file__}", line {sys._getframe().f_lineno - 1} in test_a_stack_is_written_as_faulthandler_writes_it'
+    )
+    assert len(lines) > 3
+    assert format_stack(None) == ""
+
+
+def test_each_overdue_request_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    """When it has outlasted the time, not before."""
+    active: Any = Active()
+    stacks: Any = Stacks()
+    overdue = OverdueRequests(active, stacks, 30.0)
+    assert overdue.next_deadline() == float("inf")
+    assert not overdue.tell(1e9)
+    active.request = Request(100.0)
+    assert overdue.next_deadline() == 130.0
+    assert not overdue.tell(129.9)
+    assert overdue.tell(130.0)
+    assert not overdue.tell(131.0)
+    assert overdue.next_deadline() == float("inf")
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.getMessage() == "stuck in GET /a\\x1b; its greenlet (most recent call first):\n  File ..."
+    active.request = Request(200.0)
+    assert overdue.tell(230.0)
+
+
+def test_a_timeout_of_zero_is_none() -> None:
+    """Nothing is ever overdue, nor is what has just left the application."""
+    active: Any = Active()
+    stacks: Any = Stacks()
+    active.request = Request(100.0)
+    assert OverdueRequests(active, stacks, 0.0).next_deadline() == float("inf")
+    active.request = Request(0.0)
+    assert OverdueRequests(active, stacks, 30.0).next_deadline() == float("inf")

@@ -17,7 +17,7 @@ from time import monotonic, monotonic_ns
 
 from pyfork.ipc.scoreboard import Slot, Word
 
-_IN_APPLICATION = int(Word.IN_APPLICATION)
+_IN_APPLICATION, _STARTED = int(Word.IN_APPLICATION), int(Word.STARTED)
 
 slot_writing = allocate_lock()
 """Held by whoever writes the slot of a worker with threads."""
@@ -50,8 +50,12 @@ class InlineProgress:
     def enter_application(self) -> None:
         """A stretch inside the application begins, or begins anew; the slot shows this connection's request."""
         slot = self._slot
-        slot.show(self._started_ns, self._method, self._path)
-        slot.words[_IN_APPLICATION] = monotonic_ns()
+        words = slot.words
+        if self._path is slot.path and self._method is slot.method:  # nearly always, where requests repeat themselves
+            words[_STARTED] = self._started_ns
+        else:
+            slot.show(self._started_ns, self._method, self._path)
+        words[_IN_APPLICATION] = monotonic_ns()
 
     def leave_application(self) -> None:
         """The stretch ends: the worker waits for this client, or serves another."""

@@ -118,16 +118,20 @@ class Slot:
     Attributes:
         words: the slot's words.
         in_flight: requests begun and not ended; written by `flush`.
+        method: shown last, with `path`.
+        path: shown last.
         ended: for each request that has ended since the last `flush`: nanoseconds, octets of its body, whether it
             failed. Any thread may append.
     """
 
-    __slots__ = ("_method", "_octets", "_path", "ended", "in_flight", "words")
+    __slots__ = ("_method_length", "_octets", "_sequence", "ended", "in_flight", "method", "path", "words")
 
     def __init__(self, octets: memoryview) -> None:
         self._octets = octets
-        self._method = ""
-        self._path = b""
+        self._sequence = 0
+        self._method_length = 0
+        self.method = ""
+        self.path = b""
         self.words = octets.cast("Q")
         self.in_flight = 0
         self.ended: list[tuple[int, int, bool]] = []
@@ -182,18 +186,23 @@ class Slot:
         One word says when it started, so that a request to the same path as the last costs no more than that.
         """
         words = self.words
-        if path == self._path and method == self._method:
+        if path == self.path and method == self.method:
             words[_STARTED] = started_ns
             return
-        name, path_shown = method.encode("latin-1")[:_METHOD_OCTETS], path[:_PATH_OCTETS]
-        text = b"%-32b%b" % (name, path_shown)
-        words[_SEQUENCE] += 1
+        octets, shown = self._octets, path[:_PATH_OCTETS]
+        sequence = self._sequence  # a number of ours costs less than adding to the word twice
+        self._sequence = sequence + 2
+        words[_SEQUENCE] = sequence + 1
         words[_STARTED] = started_ns
-        words[_LENGTHS] = len(name) << 32 | len(path_shown)
-        self._octets[_METHOD_AT : _METHOD_AT + len(text)] = text
-        words[_SEQUENCE] += 1
-        self._method = method
-        self._path = path
+        if method != self.method:
+            name = method.encode("latin-1")[:_METHOD_OCTETS]
+            octets[_METHOD_AT : _METHOD_AT + len(name)] = name
+            self._method_length = len(name) << 32
+            self.method = method
+        words[_LENGTHS] = self._method_length | len(shown)
+        octets[_PATH_AT : _PATH_AT + len(shown)] = shown
+        words[_SEQUENCE] = sequence + 2
+        self.path = path
 
     def flush(self, now_ns: int) -> None:
         """Write what has been gathered; called in the worker's loop thread, once a turn and before it waits.
@@ -244,7 +253,8 @@ class Slot:
     def clear(self) -> None:
         """Forget a dead worker; called in the arbiter after the reaping, and by the worker that begins."""
         self._octets[:] = bytes(_SLOT_OCTETS)
-        self._method, self._path = "", b""
+        self.method, self.path = "", b""
+        self._method_length = 0
 
     def in_application_since(self) -> float | None:
         """Return when the present stretch inside the application began (monotonic seconds), None outside of it."""

@@ -229,13 +229,14 @@ class Acceptor:
         self._is_unweighed = False
         balance = self._balance
         loads = self._scoreboard.loads()
+        now = monotonic()
         if self._returned_at:
-            if monotonic() - self._returned_at < PAUSE:
-                balance.note_missed(loads)
+            if now - self._returned_at < PAUSE:
+                balance.note_missed(loads, now)
             self._returned_at = 0.0
-        is_above = balance.is_above(loads)
+        is_above = balance.is_above(loads, now)
         if is_above:  # what waits is asked for only if it matters
-            is_above = balance.is_above(loads, max(1, sum(map(_known_queued, self._listeners.values()))))
+            is_above = balance.is_above(loads, now, max(1, sum(map(_known_queued, self._listeners.values()))))
         if not is_above:
             if self._is_pausing:
                 self._end_pause()
@@ -244,7 +245,7 @@ class Acceptor:
                 self._begin_pause(math.inf)
         elif not self._is_pausing or self._pause_ends == math.inf:
             balance.begin_pause(loads)
-            self._begin_pause(monotonic() + PAUSE)
+            self._begin_pause(now + PAUSE)
 
     def _leaves_it(self) -> bool:
         """Return whether a connection that has woken everybody is left to the others, for a pause."""

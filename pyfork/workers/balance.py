@@ -7,7 +7,9 @@ once are taken in four parts of twenty-five, not one by one with pauses between.
 
 A worker above its share pauses, so that the kernel wakes the others. That is for nothing if those who have less are
 stopped, or stuck in the application: then each pause ends with a connection that still waits. Whoever has let
-`MOST_MISSED` of them pass without taking anything counts no longer, until its figure moves.
+`MOST_MISSED` of them pass without taking anything counts no longer, until its figure moves or `ABSENCE` has passed:
+then it is tried again, with `SECOND_CHANCES` pauses. (Its figure alone would not do: a worker that was stopped and goes
+on has no connection to show for it if the others, who do not wait for it, are always faster.)
 
 What does not work:
 
@@ -26,6 +28,9 @@ PAUSE = 0.005
 MOST_MISSED = 10
 """Pauses in a row that ended with a connection waiting, though this worker should have taken it. On two busy cores a
 worker that is merely not scheduled misses two or three."""
+ABSENCE = 1.0
+"""Seconds for which a worker that takes nothing does not count."""
+SECOND_CHANCES = 2
 SLACK = 128
 """One connection above the share is forgiven for so many: it saves pauses where thousands come and go."""
 
@@ -49,13 +54,14 @@ class Balance:
         self._slot = slot
         self._at_pause: Sequence[int] = ()
         self._missed: dict[int, int] = {}
-        self._absent: dict[int, int] = {}
+        self._absent: dict[int, tuple[int, float]] = {}
 
-    def is_above(self, loads: Sequence[int], waiting: int = 1) -> bool:
+    def is_above(self, loads: Sequence[int], now: float, waiting: int = 1) -> bool:
         """Return whether this worker would have more than its share with one more connection.
 
         Args:
             loads: of all slots, its own among them; 0 for its own, if all that it could do is let a connection wait.
+            now: monotonic seconds.
             waiting: how many connections wait in the queue, as far as that is known: the one more is one of them.
         """
         own = loads[self._slot]
@@ -65,12 +71,14 @@ class Balance:
             return False
         total = sum(loads) - counted + waiting
         if self._absent:
-            for slot, load in tuple(self._absent.items()):
-                if loads[slot] == load:
+            for slot, (load, until) in tuple(self._absent.items()):
+                if loads[slot] == load and now < until:
                     counted -= 1
                     total -= load - 1
-                else:
-                    del self._absent[slot]
+                    continue
+                del self._absent[slot]
+                if loads[slot] == load:
+                    self._missed[slot] = MOST_MISSED - SECOND_CHANCES
             if counted < needed:
                 return False
         share = -(-total // counted)
@@ -80,10 +88,10 @@ class Balance:
         """Remember who had what when this worker paused."""
         self._at_pause = loads
 
-    def note_missed(self, loads: Sequence[int]) -> None:
-        """Judge the others by a pause that ended with a connection still waiting.
+    def note_missed(self, loads: Sequence[int], now: float) -> None:
+        """Judge the others by a pause that ended with a connection still waiting; ``now`` is monotonic.
 
-        Those who have no more than this worker and have not moved since the pause began have missed it.
+        Those who have fewer than this worker and have not moved since the pause began have missed it.
         """
         before, self._at_pause = self._at_pause, ()
         own = loads[self._slot]
@@ -92,6 +100,6 @@ class Balance:
             if load and load == loads[slot] and load < own and slot not in self._absent:
                 missed[slot] = self._missed.get(slot, 0) + 1
                 if missed[slot] >= MOST_MISSED:
-                    self._absent[slot] = load
+                    self._absent[slot] = load, now + ABSENCE
                     del missed[slot]
         self._missed = missed

@@ -117,7 +117,7 @@ def test_no_request_waits_while_a_thread_is_free(
 def test_nobody_waits_for_a_stopped_worker(
     start: Callable[..., Server], site: Path, stack: contextlib.ExitStack, worker_type: str
 ) -> None:
-    """It has fewer connections than the other, which accepts all the same; then it gets more until they are even."""
+    """It has fewer connections than the other, which accepts all the same; when it goes on it gets its share again."""
     workers = {"type": worker_type, "count": 2, "threads": 4}
     server = start("balanced1:app", cwd=site, settings={"workers": workers, "http": {"keep_alive": 60}})
     stopped, other = server.wait_workers(2)
@@ -128,7 +128,8 @@ def test_nobody_waits_for_a_stopped_worker(
         assert set(hold_open(server, 100, stack)) == {other}
     finally:
         os.kill(stopped, signal.SIGCONT)
-    assert hold_open(server, 60, stack)[stopped] > 30
+    regained: Counter[int] = Counter()
+    wait_until(lambda: regained.update(hold_open(server, 1, stack)) or regained[stopped] >= 10, "it accepts again")
     stack.close()
 
 

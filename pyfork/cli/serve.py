@@ -29,7 +29,7 @@ from pyfork.process.fds import raise_descriptor_limit
 from pyfork.process.privileges import find_owner
 from pyfork.process.signals import disregard, ignore, raise_in_main_thread, unblock_all
 from pyfork.workers.base import worker_main
-from pyfork.workers.registry import LIBRARIES, find_class, is_ours, resolve_type
+from pyfork.workers.registry import find_class, is_ours, modules_before_fork, resolve_type
 
 SPARE_DESCRIPTORS = 100
 """What the arbiter or a worker has open beside connections: listeners, pipes, logs, the application's files."""
@@ -130,9 +130,10 @@ def _open(loaded: Loaded) -> tuple[Generation, Pidfile | None]:
 def _make_generation(loaded: Loaded, listeners: tuple[BoundListener, ...]) -> Generation:
     worker_type = loaded.settings.workers.type
     worker_class = find_class(worker_type)
-    if is_ours(worker_class) and resolve_type(worker_type) not in LIBRARIES:
+    if is_ours(worker_class):
         # Before any fork: an upgrade of pyfork on disk must not give old arbiters workers of the new version.
-        importlib.import_module(worker_class.partition(":")[0])
+        for module in modules_before_fork(worker_type):
+            importlib.import_module(module)
     return Generation(loaded, listeners, worker_class)
 
 

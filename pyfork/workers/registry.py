@@ -20,6 +20,16 @@ FOREIGN = ("gunicorn.", "egg:", "uvicorn.", "uvicorn_worker.")
 LIBRARIES = {"gevent": "gevent"}
 """What a type needs beside pyfork's own requirements; the extra has the type's name. The arbiter never imports it."""
 
+SHARED = {
+    "gevent": (
+        "pyfork.workers.accepting",
+        "pyfork.workers.contexts",
+        "pyfork.workers.lingering",
+        "pyfork.workers.visits",
+    ),
+}
+"""What the arbiter imports for a type whose own module it must not import."""
+
 
 def resolve_type(name: str) -> str:
     """Return the canonical name of a worker type; ``workers.type`` and ``-k`` take its aliases too.
@@ -84,3 +94,9 @@ def check_type(name: str) -> None:
             f"workers.type: {name} needs the library {library}, which is not installed: "
             f"pip install 'pyfork[{canonical}]'"
         )
+
+
+def modules_before_fork(name: str) -> tuple[str, ...]:
+    """Return what to import before any fork for one of our types, so that its workers share it."""
+    canonical = resolve_type(name)
+    return SHARED.get(canonical) or (TYPES[canonical].partition(":")[0],)

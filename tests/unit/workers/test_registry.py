@@ -6,7 +6,16 @@ import pytest
 
 from pyfork.errors import ConfigurationError
 from pyfork.workers import registry
-from pyfork.workers.registry import ALIASES, TYPES, check_type, find_class, is_ours, is_own, resolve_type
+from pyfork.workers.registry import (
+    ALIASES,
+    TYPES,
+    check_type,
+    find_class,
+    is_ours,
+    is_own,
+    modules_before_fork,
+    resolve_type,
+)
 
 
 def test_every_type_is_its_own_name() -> None:
@@ -86,3 +95,10 @@ def test_workers_of_other_servers_are_refused(name: str) -> None:
     """They could be imported, and would not do anything here."""
     with pytest.raises(ConfigurationError, match="a worker of another server"):
         check_type(name)
+
+
+def test_what_is_imported_before_a_fork_patches_nothing() -> None:
+    """Of gevent's type that is all but its own module, which would patch the arbiter's library."""
+    assert modules_before_fork("thread") == ("pyfork.workers.threadpool",)
+    assert "pyfork.workers.gevent" not in modules_before_fork("gevent")
+    assert all(importlib.util.find_spec(name) for name in modules_before_fork("gevent"))

@@ -28,13 +28,13 @@ import math
 import os
 import select
 import socket
-import sys
 from collections.abc import Iterator
 from time import monotonic
 from typing import Protocol
 
 from pyfork.workers.balance import PAUSE, Balance
 from pyfork.workers.base import Worker
+from pyfork.workers.queues import known_queued, most_queued
 
 Accepted = tuple[socket.socket, object, int]
 """A connection (blocking, as the kernel gives it), its peer's address, and the descriptor of its listener."""
@@ -58,10 +58,6 @@ GONE_MEANWHILE = {
     errno.EPERM,
 }
 """Errors of the connection that was to be accepted, not of the listener: accept(2), "Error handling"."""
-MOST_QUEUED = 65536
-"""More than any backlog, where the length of the queue cannot be asked for."""
-_TCP_INFO_UNACKED = slice(24, 28)
-"""``tcpi_unacked`` of struct tcp_info: for a listening socket, the length of its queue (linux/tcp.h)."""
 _READABLE: int = getattr(select, "EPOLLIN", 1)
 _EXCLUSIVE: int = getattr(select, "EPOLLEXCLUSIVE", 0)
 
@@ -196,7 +192,7 @@ class Acceptor:
         """
         self.unwatch()
         for listener in self._listeners.values():
-            allowed = _most_queued(listener) if self._scoreboard.is_stopping else LAST_ACCEPTS
+            allowed = most_queued(listener) if self._scoreboard.is_stopping else LAST_ACCEPTS
             while allowed > 0 and (accepted := self._accept(listener)) is not None:
                 allowed -= 1
                 yield accepted
@@ -236,7 +232,7 @@ class Acceptor:
             self._returned_at = 0.0
         is_above = balance.is_above(loads, now)
         if is_above:  # what waits is asked for only if it matters
-            is_above = balance.is_above(loads, now, max(1, sum(map(_known_queued, self._listeners.values()))))
+            is_above = balance.is_above(loads, now, max(1, sum(map(known_queued, self._listeners.values()))))
         if not is_above:
             if self._is_pausing:
                 self._end_pause()
@@ -312,22 +308,3 @@ def _open_spare() -> int:
         return os.open(os.devnull, os.O_RDONLY)
     except OSError:
         return -1
-
-
-def _known_queued(listener: socket.socket) -> int:
-    """Return how many connections wait to be accepted; 0 where that cannot be asked for (unix sockets, macOS)."""
-    if listener.family == socket.AF_UNIX or not hasattr(socket, "TCP_INFO"):
-        return 0
-    information = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_UNACKED.stop)
-    return int.from_bytes(information[_TCP_INFO_UNACKED], sys.byteorder)
-
-
-def _most_queued(listener: socket.socket) -> int:
-    """Return how many connections wait to be accepted, at least: those whose clients must not be lost at a stop.
-
-    Where nobody can be kept from queueing anew (a filter needs privileges on some kernels), the queue as it is now
-    bounds the stop. A unix socket's path is gone by now, so its queue ends by itself.
-    """
-    if listener.family == socket.AF_UNIX or not hasattr(socket, "TCP_INFO"):
-        return MOST_QUEUED
-    return _known_queued(listener)

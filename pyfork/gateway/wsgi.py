@@ -70,16 +70,18 @@ class Exchange:
         "status",
     )
 
+    # Set by `begin`, unless the response is one block: nobody advances then.
+    _iterator: Iterator[bytes]
+    _is_single: bool
+    _pieces: Iterator[bytes | memoryview] | None
+
     def __init__(self, application: WsgiApplication, environ: Environ, encoder: ResponseEncoder, write: Write) -> None:
         self._application = application
         self._environ = environ
         self._encoder = encoder
         self._send = write
         self._iterable: Iterable[bytes] | None = None
-        self._iterator: Iterator[bytes] = _NOTHING
-        self._is_single = False
         self._octets = 0
-        self._pieces: Iterator[bytes | memoryview] | None = None
         self.is_file = False
         self.is_finished = False
         self.status = ""
@@ -105,6 +107,9 @@ class Exchange:
                 self._octets += len(data)
                 self.is_finished = True
                 return self._encoder.encode_whole(data)
+        self._iterator = _NOTHING
+        self._is_single = False
+        self._pieces = None
         if kind is list or kind is tuple:
             return self._take_sequence(iterable)
         self._iterable = iterable

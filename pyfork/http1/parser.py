@@ -130,7 +130,9 @@ class RequestParser:
             self._position = 0
         elif self._phase is _START and not self._line and data[-4:] == _END and len(data) <= self._short_head:
             request = take_head(data, self._limits)
-            if request is not None:  # the whole of what came, and nearly every request
+            if request is not None:
+                if request.keep_alive and not request.content_length and not request.is_chunked and not self._lines:
+                    return [request, _END_OF_MESSAGE]  # nearly every request; nothing here has changed
                 return self._begin_short_content(request)
             self._buffer = data
         else:

@@ -338,8 +338,8 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     config: Annotated[
         str | None,
         Meta(
-            description="A file for `logging.config`: the format of `fileConfig`, or, when it ends in `.json`, of "
-            "`dictConfig`. The loggers are `pyfork.error` and `pyfork.access`."
+            description="A file for `logging.config`: the format of `fileConfig`, or what `dictConfig` takes, as "
+            "JSON. The loggers are `pyfork.error` and `pyfork.access`."
         ),
         Option(
             ("--log-config", "--log-config-json"),

@@ -1,9 +1,10 @@
 """``log.config``: the standard library's own logging configuration, as gunicorn's ``--log-config`` has it.
 
-A file that ends in ``.json`` is a dictionary for `logging.config.dictConfig`, any other is in the format of
-`logging.config.fileConfig`, with ``%(here)s`` and ``%(__file__)s`` as gunicorn gives them. It is applied after
-pyfork's own handlers were attached: what it says of ``pyfork.error`` and ``pyfork.access`` replaces them, and a
-logger that it does not name keeps them. Existing loggers stay enabled unless the file says otherwise.
+A file that ends in ``.json``, or begins with ``{`` as no other can, is a dictionary for `logging.config.dictConfig`,
+any other is in the format of `logging.config.fileConfig`, with ``%(here)s`` and ``%(__file__)s`` as gunicorn gives
+them. It is applied after pyfork's own handlers were attached: what it says of ``pyfork.error`` and ``pyfork.access``
+replaces them, and a logger that it does not name keeps them. Existing loggers stay enabled unless the file says
+otherwise.
 
 The arbiter applies it, so a handler class of your own named there is imported by the arbiter.
 """
@@ -53,7 +54,8 @@ def read_log_config(path: str) -> dict[str, Any] | configparser.ConfigParser:
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read()
-        return _parse_json(text) if path.endswith(".json") else _parse_ini(text, path)
+        is_json = path.endswith(".json") or text.lstrip().startswith("{")
+        return _parse_json(text) if is_json else _parse_ini(text, path)
     except OSError as error:
         raise ConfigurationError(f"log.config: cannot read {path!r}: {error.strerror}") from error
     except (ValueError, configparser.Error) as error:

@@ -64,8 +64,9 @@ def test_an_ini_file_is_applied(tmp_path):
     assert (tmp_path / "audit.log").read_text() == "AUDIT line\n"
 
 
-def test_a_json_file_is_applied(tmp_path):
-    """Version and disable_existing_loggers need not be written."""
+@pytest.mark.parametrize("name", ["logging.json", "logging.conf"])
+def test_a_json_file_is_applied(tmp_path, name):
+    """Whatever its name: --log-config-json says what it is. Version and disable_existing_loggers need not be written."""
     existing = logging.getLogger("test.existing")
     content = {
         "formatters": {"plain": {"format": "AUDIT %(message)s"}},
@@ -74,7 +75,7 @@ def test_a_json_file_is_applied(tmp_path):
         },
         "loggers": {"test.audit": {"level": "INFO", "handlers": ["file"], "propagate": False}},
     }
-    assert apply_log_config(write(tmp_path / "logging.json", json.dumps(content))) == ()
+    assert apply_log_config(write(tmp_path / name, f"\n {json.dumps(content)}")) == ()
     logging.getLogger("test.audit").info("line")
     assert (tmp_path / "audit.log").read_text() == "AUDIT line\n"
     assert not existing.disabled
@@ -95,6 +96,7 @@ def test_gunicorns_loggers_are_warned_of(tmp_path):
         ("a.ini", "nonsense", "MissingSectionHeaderError"),
         ("a.json", "[]", "is not valid: it must hold one JSON object"),
         ("a.json", "{", "is not valid: Expecting property name"),
+        ("a.conf", "{", "is not valid: Expecting property name"),
         ("a.json", "\x00", "is not valid: Expecting value"),
     ],
 )

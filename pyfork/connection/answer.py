@@ -126,7 +126,9 @@ class Answer(Exchange):
                 is_error = is_error or encoder.missing > 0
         if context.access_log is not None:
             self._log_access()
-        context.base_environ["wsgi.errors"].flush()
+        errors = context.base_environ["wsgi.errors"]
+        if errors.pending:
+            errors.flush()
         line.progress.end_request(self.octets_sent, is_error=is_error)
 
     def fail(self, error: BaseException) -> bytes:

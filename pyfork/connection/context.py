@@ -54,6 +54,12 @@ class AccessSink(Protocol):
     def log(self, record: AccessRecord) -> None:
         """Take one record; must not raise."""
 
+    def gather(self) -> None:
+        """Let what this thread logs from now on wait for `flush`: the caller neither waits nor runs an application."""
+
+    def flush(self) -> None:
+        """Write what waits."""
+
 
 class WallClock:
     """The time of day, and the Date line made of it once a second (RFC 9110, section 6.6.1); deadlines never use it.

@@ -27,11 +27,25 @@ class AccessLog:
             line = self._write_line(record)
             logger, handler = self._logger, self._handler
             if handler and logger.handlers == [handler] and not (logger.propagate or logger.filters):
-                handler.sink.write(line.encode("utf-8", "backslashreplace") + b"\n")
+                handler.sink.add(f"{line}\n".encode("utf-8", "backslashreplace"))
             else:
                 logger.info("%s", line, extra={"access": record})
         except Exception as error:  # noqa: BLE001 (values of the environ and handlers are the application's)
             logging.getLogger(ERROR_LOGGER).error("cannot write a line of the access log: %r", error)  # noqa: TRY400 (the sentence says it; a line a request would drown the log)
+
+    def gather(self) -> None:
+        """Let the lines that this thread logs from now on wait for `flush`: one system call then writes many.
+
+        The caller runs no application and waits for nothing before it calls that: a line that is not written yet is
+        lost if the process is killed, and it is those before the end that somebody looks for.
+        """
+        if self._handler:
+            self._handler.sink.gather()
+
+    def flush(self) -> None:
+        """Write the lines that wait."""
+        if self._handler:
+            self._handler.sink.flush()
 
 
 def create_access_log(settings: LogSettings) -> AccessLog | None:

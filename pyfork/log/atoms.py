@@ -1,8 +1,8 @@
-"""The access log's atoms: what each reads of a record. Pure.
+"""The access log's atoms: what each reads of a record, escaped (`pyfork.log.escaping`).
 
-**No line can be forged.** Whatever a client (or the application) chose passes through `escape`: a line never ends
-early, a quoted field never closes early, and every line can be unescaped without ambiguity. The user's name, which
-by custom stands without quotes, has its spaces escaped too.
+Headers are read from the variables that the application's environ gets, which are there already. Only those do not show
+how many fields a value came in, which the log tells by ``, ``: where a value might be several, and where a name has no
+variable, the fields themselves are looked at.
 """
 
 import os
@@ -12,26 +12,16 @@ from base64 import b64decode
 from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
+from pyfork.log.escaping import ESCAPED, ESCAPED_WITH_SPACES, Remembered, escape
 from pyfork.log.record import AccessRecord, RequestLine
 
 Getter = Callable[[AccessRecord], str | int]
 
-_UNSAFE = re.compile(r"[^ !#-\[\]-~]")
-_UNSAFE_OR_SPACE = re.compile(r"[^!#-\[\]-~]")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-def escape(text: str, unsafe: re.Pattern[str] = _UNSAFE) -> str:
-    r"""Return ``text`` with each octet that ``unsafe`` matches as ``\xHH`` (above U+00FF: as UTF-8)."""
-    if unsafe.search(text) is None:
-        return text
-    return unsafe.sub(_escape_character, text)
-
-
-def _escape_character(match: re.Match[str]) -> str:
-    character = match[0]
-    octets = character.encode("latin-1" if character <= "\xff" else "utf-8", "surrogatepass")
-    return "".join(f"\\x{octet:02x}" for octet in octets)
+_MAY_BE_JOINED = re.compile(r",(?![ \t])")
+"""Where two values may have been joined: no value begins with a space (RFC 9110, section 5.5)."""
 
 
 # What the atoms read. Getters that return a client's or the application's choice escape it.
@@ -43,7 +33,7 @@ def dash(_record: AccessRecord) -> str:
 
 
 def _remote(record: AccessRecord) -> str:
-    return escape(record.remote, _UNSAFE_OR_SPACE) or "-"
+    return ESCAPED_WITH_SPACES[record.remote]
 
 
 def find_user(record: AccessRecord) -> str:
@@ -51,7 +41,9 @@ def find_user(record: AccessRecord) -> str:
     remote_user = record.environ.get("REMOTE_USER") if record.environ else None
     if remote_user:
         return str(remote_user)
-    scheme, _, credentials = (find_header(record, b"authorization") or "").partition(" ")
+    if record.request is None or "HTTP_AUTHORIZATION" not in record.request.variables:
+        return ""
+    scheme, _, credentials = (_find_authorization(record.request) or "").partition(" ")
     if scheme.lower() != "basic":
         return ""
     try:
@@ -61,31 +53,33 @@ def find_user(record: AccessRecord) -> str:
 
 
 def _user(record: AccessRecord) -> str:
-    return escape(find_user(record), _UNSAFE_OR_SPACE) or "-"
+    user = find_user(record)
+    return ESCAPED_WITH_SPACES[user] if user else "-"
 
 
 def _request_line(record: AccessRecord) -> str:
     request = record.request
     if request is None:
         return "-"
-    return escape(f"{request.method} {request.target.decode('latin-1')} HTTP/{request.http_version}")
+    return ESCAPED[f"{request.method} {request.target.decode('latin-1')} HTTP/{request.http_version}"]
 
 
 def _method(record: AccessRecord) -> str:
-    return escape(record.request.method) if record.request else "-"
+    return ESCAPED[record.request.method] if record.request else "-"
 
 
 def find_path(request: RequestLine) -> str:
     """Return the path percent-decoded, an octet a character, as PATH_INFO has it."""
-    return unquote_to_bytes(request.path).decode("latin-1")
+    path = request.path
+    return (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1")
 
 
 def _path(record: AccessRecord) -> str:
-    return escape(find_path(record.request)) if record.request else "-"
+    return ESCAPED[find_path(record.request)] if record.request else "-"
 
 
 def _query(record: AccessRecord) -> str:
-    return escape(record.request.query.decode("latin-1")) if record.request else "-"
+    return ESCAPED[record.request.query.decode("latin-1")] if record.request else "-"
 
 
 def _protocol(record: AccessRecord) -> str:
@@ -93,11 +87,11 @@ def _protocol(record: AccessRecord) -> str:
 
 
 def _status(record: AccessRecord) -> str:
-    return escape(record.status[:3])
+    return ESCAPED[record.status[:3]]
 
 
-def _octets_or_dash(record: AccessRecord) -> str:
-    return str(record.octets) if record.octets else "-"
+def _octets_or_dash(record: AccessRecord) -> str | int:
+    return record.octets or "-"
 
 
 def _octets(record: AccessRecord) -> int:
@@ -120,29 +114,78 @@ def _decimal_seconds(record: AccessRecord) -> str:
     return f"{record.duration:.6f}"
 
 
+_own_pid = os.getpid()  # asked for once: a system call for each line would cost a tenth of it
+
+
+def _note_pid() -> None:
+    global _own_pid  # noqa: PLW0603 (a process has one)
+    _own_pid = os.getpid()
+
+
+os.register_at_fork(after_in_child=_note_pid)
+
+
+def find_pid() -> int:
+    """Return this process's id."""
+    return _own_pid
+
+
 def _pid(_record: AccessRecord) -> str:
-    return f"<{os.getpid()}>"
+    return f"<{_own_pid}>"
 
 
-def find_header(record: AccessRecord, name: bytes) -> str | None:
-    """Return the request's header ``name`` (lower case), several of them joined by a comma, or None."""
-    if record.request is None:
+def header_finder(name: str) -> Callable[[RequestLine], str | None]:
+    """Return what finds the request's header ``name``, several of them joined by a comma, or None."""
+    key = name.lower().encode("latin-1", "replace")
+
+    def look_at_all(request: RequestLine) -> str | None:
+        values = [value for field, value in request.headers if field.lower() == key]
+        return b", ".join(values).decode("latin-1") if values else None
+
+    variable = _variable_of(name)
+    if variable is None:
+        return look_at_all
+
+    def find(request: RequestLine) -> str | None:
+        value = request.variables.get(variable)
+        if value is None or "," not in value or _MAY_BE_JOINED.search(value) is None:
+            return value
+        return look_at_all(request)
+
+    return find
+
+
+def _variable_of(name: str) -> str | None:
+    """Return the variable (RFC 3875, section 4.1.18) that has the header ``name``; None if none shows all of it."""
+    if not name.isascii() or "_" in name or name.lower() == "cookie":  # several cookies are joined by another mark
         return None
-    size = len(name)
-    values = [value for key, value in record.request.headers if len(key) == size and key.lower() == name]
-    if not values:
-        return None
-    return b", ".join(values).decode("latin-1")
+    variable = name.upper().replace("-", "_")
+    return variable if variable in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{variable}"
+
+
+_find_authorization = header_finder("authorization")
 
 
 def _request_header(name: str) -> Getter:
-    key = name.lower().encode("latin-1", "replace")
+    find = header_finder(name)
+    variable = _variable_of(name)
 
-    def get(record: AccessRecord) -> str:
-        value = find_header(record, key)
+    def look(record: AccessRecord) -> str:
+        value = find(record.request) if record.request else None
         return "-" if value is None else escape(value)
 
+    if variable is None:
+        return look
+
+    def get(record: AccessRecord) -> str:
+        value = record.request.variables.get(variable) if record.request else None
+        return "-" if value is None else _ESCAPED_IF_ONE[value] or look(record)
+
     return get
+
+
+_ESCAPED_IF_ONE = Remembered(lambda value: "" if _MAY_BE_JOINED.search(value) else escape(value))
+"""Values of headers, but "" for those that may have been joined."""
 
 
 def _response_header(name: str) -> Getter:

@@ -152,6 +152,8 @@ def _open(settings: LogSettings, owner: tuple[int, int]) -> _Logs:
     if problems:
         _close(sinks.values())
         raise ConfigurationError(*problems)
+    if "access" in sinks:
+        sinks["access"].complain = logging.getLogger(ERROR_LOGGER).error
     formatter = ErrorFormatter(_logs.formatter.identity if _logs else ARBITER)
     return _Logs(settings, sinks["error"], sinks.get("access"), formatter)
 

@@ -6,11 +6,11 @@ error and a request pays only for what its line holds. What clients choose is es
 in a format of your own, put it in quotes: ``"%({x-request-id}i)s"``.
 """
 
-import json
-import os
+import contextlib
 import re
 import time
 from collections.abc import Callable
+from json.encoder import encode_basestring_ascii
 
 from pyfork.errors import ConfigurationError
 from pyfork.log.atoms import (
@@ -19,11 +19,13 @@ from pyfork.log.atoms import (
     TEXT_ATOMS,
     Getter,
     dash,
-    find_header,
     find_path,
+    find_pid,
     find_user,
+    header_finder,
     make_clock,
 )
+from pyfork.log.escaping import ESCAPED, ESCAPED_WITH_SPACES, Remembered
 from pyfork.log.record import AccessRecord
 
 Format = Callable[[AccessRecord], str]
@@ -33,8 +35,14 @@ COMMON = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s'
 COMBINED = f'{COMMON} "%(f)s" "%(a)s"'
 
 _ATOM = re.compile(r"%(?:%|\((?P<name>[^()]*)\)(?P<spec>[-+ #0]*[0-9]*(?:\.[0-9]+)?)(?P<conversion>[A-Za-z]))")
-_write_time = make_clock(lambda moment: time.strftime("%Y-%m-%dT%H:%M:%S.{:03d}%z", moment))
 _NAMED_ATOM = re.compile(r"\{(?P<name>[^{}]+)\}(?P<source>[ioe])")
+
+_OBJECT = (
+    '{"time": "%s", "remote": %s, "user": %s, "method": %s, "target": %s, "path": %s, "query": %s, "protocol": %s,'
+    ' "host": %s, "status": %d, "octets": %d, "duration": %r, "referer": %s, "user_agent": %s, "pid": %d}'
+)
+_write_time = make_clock(lambda moment: time.strftime("%Y-%m-%dT%H:%M:%S.%%03d%z", moment))
+_find_host, _find_referer, _find_user_agent = (header_finder(name) for name in ("host", "referer", "user-agent"))
 
 
 def compile_format(text: str) -> Format:
@@ -43,9 +51,9 @@ def compile_format(text: str) -> Format:
     Raises:
         ConfigurationError: an atom is unknown, or a ``%`` begins none; one sentence for each.
     """
-    if text == "json":
-        return _write_json
-    template = {"common": COMMON, "combined": COMBINED}.get(text, text)
+    if text in _WRITTEN_OUT:
+        return _WRITTEN_OUT[text]
+    template = text
     if "%(" not in template:
         raise ConfigurationError(
             f'log.format: {text!r} is not "common", "combined" or "json", and has no atom such as %(h)s'
@@ -103,26 +111,62 @@ def _known_atoms() -> str:
     return " ".join([*(f"%({name})s" for name in names), "%({header}i)s", "%({header}o)s", "%({variable}e)s"])
 
 
+_user, _moment, _request_line, _referer, _user_agent = (TEXT_ATOMS[name] for name in ("u", "t", "r", "f", "a"))
+
+
+def _write_common(record: AccessRecord) -> str:
+    """Write `COMMON`, in two thirds of the time that its atoms take one by one."""
+    remote, status = ESCAPED_WITH_SPACES[record.remote], ESCAPED[record.status[:3]]
+    line = _request_line(record)
+    return f'{remote} - {_user(record)} {_moment(record)} "{line}" {status} {record.octets or "-"}'
+
+
+def _write_combined(record: AccessRecord) -> str:
+    """Write `COMBINED`."""
+    return f'{_write_common(record)} "{_referer(record)}" "{_user_agent(record)}"'
+
+
 def _write_json(record: AccessRecord) -> str:
-    """Write one JSON object: strings hold an octet a character (latin-1), the duration is in seconds."""
+    """Write one JSON object; strings are UTF-8 if their octets are, the duration is in seconds."""
     request = record.request
-    line = json.dumps(
-        {
-            "time": _write_time(record).format(int(record.started % 1 * 1000)),
-            "remote": record.remote or None,
-            "user": find_user(record) or None,
-            "method": request.method if request else None,
-            "target": request.target.decode("latin-1") if request else None,
-            "path": find_path(request) if request else None,
-            "query": request.query.decode("latin-1") if request else None,
-            "protocol": f"HTTP/{request.http_version}" if request else None,
-            "host": find_header(record, b"host"),
-            "status": int(record.status[:3]),
-            "octets": record.octets,
-            "duration": round(record.duration, 6),
-            "referer": find_header(record, b"referer"),
-            "user_agent": find_header(record, b"user-agent"),
-            "pid": os.getpid(),
-        }
+    moment = _write_time(record) % int(record.started % 1 * 1000)
+    remote, user = _quote(record.remote or None), _quote(find_user(record) or None)
+    status, duration = int(record.status[:3]), round(record.duration, 6)
+    if request is None:
+        nulls = ("null",) * 6
+        return _OBJECT % (moment, remote, user, *nulls, status, record.octets, duration, "null", "null", find_pid())
+    return _OBJECT % (
+        moment,
+        remote,
+        user,
+        _QUOTED[request.method],
+        _QUOTED[request.target.decode("latin-1")],
+        _QUOTED[find_path(request)],
+        _QUOTED[request.query.decode("latin-1")],
+        _QUOTED[f"HTTP/{request.http_version}"],
+        _quote(_find_host(request)),
+        status,
+        record.octets,
+        duration,
+        _quote(_find_referer(request)),
+        _quote(_find_user_agent(request)),
+        find_pid(),
     )
-    return line.replace("\x7f", "\\u007f")  # DEL is the one control character that JSON leaves as it is
+
+
+def _quote(text: str | None) -> str:
+    return "null" if text is None else _QUOTED[text]
+
+
+def _make_quoted(text: str) -> str:
+    """Return ``text``, an octet a character, as a JSON string in ASCII."""
+    if not text.isascii():
+        with contextlib.suppress(UnicodeError):  # it is not UTF-8, or it is the application's, and text already
+            text = text.encode("latin-1").decode("utf-8")
+    quoted: str = encode_basestring_ascii(text)
+    return quoted.replace("\x7f", "\\u007f")  # DEL is the one control character that JSON leaves as it is
+
+
+_QUOTED = Remembered(_make_quoted)
+
+_WRITTEN_OUT: dict[str, Format] = {"common": _write_common, "combined": _write_combined, "json": _write_json}

@@ -1,8 +1,9 @@
 """What the access log knows of one answered request: `pyfork.connection` fills it in, the formats read it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+import msgspec
 
 
 class RequestLine(Protocol):
@@ -13,15 +14,15 @@ class RequestLine(Protocol):
     path: bytes
     query: bytes
     http_version: str
+    variables: dict[str, str]
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Names and values as sent."""
 
 
-@dataclass(slots=True)
-class AccessRecord:
-    """One answered request.
+class AccessRecord(msgspec.Struct):
+    """One answered request; a Struct, as it is made for each: a dataclass takes three times as long.
 
     Attributes:
         request: as parsed, or None when what came could not be parsed (the answer was an error of our own).

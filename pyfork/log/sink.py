@@ -3,10 +3,10 @@
 Many processes append to one log, so each line is one ``write`` to a descriptor opened with ``O_APPEND``: the kernel
 keeps the lines whole and nobody needs a lock. Opening anew, after a log was rotated away, moves the new file *onto
 the old number*, so that whoever was given the number, such as `faulthandler`, keeps writing to the right place.
-A log that cannot be written (a full disk, a reader that has gone) loses lines and never harms the server: there is
-nowhere left to complain. A pipe whose reader stands still would block whoever writes, the arbiter first of all; so
-anything but a file is asked whether it has room. A line waits for that a moment, the following not at all, and when
-there is room again, a line says how many are missing.
+A log that cannot be written (a full disk, a reader that has gone) loses lines and never harms the server: the error log
+says once a minute how many the access log has lost; for its own there is nowhere left to complain. A pipe whose reader
+stands still would block whoever writes, the arbiter first of all; so anything but a file is asked whether it has room.
+A line waits for that a moment, the following not at all. When there is room again, a line says how many are missing.
 """
 
 import contextlib
@@ -14,6 +14,13 @@ import errno
 import os
 import select
 import stat
+from collections.abc import Callable
+from time import monotonic
+
+LARGEST_WRITE = select.PIPE_BUF
+"""Octets of lines that are written together: of more, a pipe may have another process's in between (pipe(7))."""
+COMPLAINT_INTERVAL = 60.0
+"""Seconds between two complaints of lost lines."""
 
 STDOUT_FD = 1
 STDERR_FD = 2
@@ -33,6 +40,9 @@ class Sink:
         stream: the descriptor that "-" stands for.
         owner: uid and gid that the file is given when root opens it; -1 is "as it is".
 
+    Attributes:
+        complain: is told, in a sentence, that lines are lost; None when there is nowhere to tell it.
+
     Raises:
         OSError: the file cannot be opened.
     """
@@ -45,27 +55,73 @@ class Sink:
         self.fd = _open(self.path, stream, owner)
         self._may_block = not _is_file(self.fd)
         self._lost = 0
+        self.complain: Callable[[str], None] | None = None
+        self._untold = 0  # lines lost since the last complaint
+        self._complain_at = 0.0
+        self._is_gathering = False
+        self._gathered: list[bytes] = []
+        self._size = 0  # octets gathered
 
     def __repr__(self) -> str:
         return f"Sink({self.path!r}, fd={self.fd})"
 
     def write(self, data: bytes) -> None:
-        """Append ``data``, whole lines; what cannot be written is lost."""
+        """Append ``data``, whole lines, now; what cannot be written is lost."""
         try:
             if self._may_block:
                 self._write_patiently(data)
-                return
-            while (written := os.write(self.fd, data)) < len(data):
-                data = data[written:]
-        except OSError:  # a full disk, a reader that has gone: see the head of this module
-            pass
+            else:
+                while (written := os.write(self.fd, data)) < len(data):
+                    data = data[written:]
+        except OSError as error:  # a full disk, a reader that has gone: see the head of this module
+            self._untold += data.count(b"\n")
+            self._tell_loss(f"cannot write the log {self.path!r}: {error.strerror}")
+        else:
+            if self._untold:
+                self._tell_loss(f"the log {self.path!r} is written again")
+
+    def gather(self) -> None:
+        """Let the lines that are added wait for `flush`, to be written together; never while the process waits."""
+        self._is_gathering = True
+
+    def add(self, line: bytes) -> None:
+        """Append a line: now, or with others if they are being gathered; in the thread that gathers."""
+        if not self._is_gathering:
+            self.write(line)
+            return
+        size = self._size + len(line)
+        if size > LARGEST_WRITE:
+            self._write_gathered()
+            size = len(line)
+        self._gathered.append(line)
+        self._size = size
+
+    def flush(self) -> None:
+        """Write what was gathered, and gather no more."""
+        self._is_gathering = False
+        self._write_gathered()
+
+    def _write_gathered(self) -> None:
+        if self._gathered:
+            lines, self._gathered, self._size = self._gathered, [], 0
+            self.write(b"".join(lines))
+
+    def _tell_loss(self, what: str) -> None:
+        """Complain, at most once in `COMPLAINT_INTERVAL`; what is lost until then is counted."""
+        now = monotonic()
+        if self.complain is None or now < self._complain_at:
+            return
+        self._complain_at = now + COMPLAINT_INTERVAL
+        lost, self._untold = self._untold, 0
+        with contextlib.suppress(Exception):  # a handler of the application's may raise; a lost line harms nobody
+            self.complain(f"{what}; lines lost: {lost}")
 
     def _write_patiently(self, data: bytes) -> None:
         """Write to a pipe, a socket or a terminal, never more than there is room for at the moment."""
         patience = 0 if self._lost else _STUFFED_PATIENCE
         while data:
             if not self._has_room(patience):
-                self._lost += 1
+                self._lost += max(1, data.count(b"\n"))
                 return
             if self._lost:
                 data = b"pyfork: lines of this log are lost, as nobody read them: %d\n%b" % (self._lost, data)
@@ -81,11 +137,12 @@ class Sink:
         return bool(poll.poll(patience))
 
     def reopen(self) -> None:
-        """Open the path anew; a stream stays as it is.
+        """Write what was gathered, and open the path anew; a stream stays as it is.
 
         Raises:
             OSError: it cannot be opened; the old one stays.
         """
+        self._write_gathered()
         if self.path == "-" or self.path in _STREAMS:
             return
         fd = _open(self.path, self.stream, self.owner)
@@ -94,7 +151,8 @@ class Sink:
         self._may_block = not _is_file(self.fd)
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Write what was gathered, and give the descriptor back."""
+        self._write_gathered()
         os.close(self.fd)
 
 

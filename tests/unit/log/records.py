@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
+from pyfork.http1.variables import variables_of
 from pyfork.log.record import AccessRecord
 
 
@@ -23,11 +24,21 @@ class Request:
         ]
     )
 
+    def __post_init__(self):
+        self.headers = [(name, value.strip(b" \t")) for name, value in self.headers]
 
-def make_record(request=None, **changes):
+    @property
+    def variables(self):
+        return variables_of(self.headers)
+
+
+ORDINARY = object()
+
+
+def make_record(request=ORDINARY, **changes):
     """Return a record of one ordinary GET, with the fields of ``changes``."""
     fields = {
-        "request": request or Request(),
+        "request": request,
         "environ": {"SERVER_NAME": "example.org", "wsgi.url_scheme": "http"},
         "remote": "192.0.2.7",
         "status": "200 OK",
@@ -36,6 +47,8 @@ def make_record(request=None, **changes):
         "started": 1795200900.25,
         "duration": 1.234567,
     }
+    if request is ORDINARY:
+        fields["request"] = Request()
     return AccessRecord(**{**fields, **changes})
 
 

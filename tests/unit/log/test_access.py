@@ -123,3 +123,28 @@ def test_an_impossible_format_is_a_configuration_error(logger, sink):
     attach(logger, SinkHandler(sink, logging.Formatter()))
     with pytest.raises(ConfigurationError):
         create_access_log(LogSettings(format="%(nope)s"))
+
+
+def test_lines_may_be_gathered(logger, sink):
+    """The loop writes those of a turn together, and whoever does not ask for it has them written at once."""
+    attach(logger, SinkHandler(sink, logging.Formatter()))
+    access_log = create_access_log(LINE)
+    access_log.log(make_record())
+    assert sink.read() == "GET 200\n"
+    access_log.gather()
+    access_log.log(make_record())
+    assert sink.read() == "GET 200\n"
+    access_log.flush()
+    assert sink.read() == "GET 200\nGET 200\n"
+    access_log.log(make_record())
+    assert sink.read() == "GET 200\n" * 3
+
+
+def test_other_handlers_have_each_line_at_once(logger):
+    """Theirs is the standard library's way."""
+    attach(logger, listener := Listener())
+    access_log = create_access_log(LINE)
+    access_log.gather()
+    access_log.log(make_record())
+    assert len(listener.records) == 1
+    access_log.flush()

@@ -1,16 +1,15 @@
 """Each atom shows what Apache's and gunicorn's documents say it does."""
 
 import base64
+import json
 import os
 import time
+from typing import ClassVar
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from pyfork.log.atoms import escape
 from pyfork.log.formats import compile_format
-from tests.unit.log.records import Request, make_record, unescape
+from tests.unit.log.records import Request, make_record
 
 
 @pytest.fixture(autouse=True)
@@ -139,22 +138,35 @@ def test_the_text_of_a_second_is_made_once(monkeypatch):
     assert line(make_record(started=1795200902.9)) == first
 
 
-@given(st.text(st.characters(max_codepoint=0xFF)))
-def test_escaping_loses_nothing(text):
-    """What was logged can be told, octet by octet."""
-    assert unescape(escape(text)) == text
+def test_a_header_of_several_fields_is_told_from_one_with_a_comma():
+    """The environ joins them by a comma alone, the log by a comma and a space; a value is what was sent."""
+    fields = "%({x-tag}i)s"
+    one, two = [(b"X-Tag", b"a,b")], [(b"X-Tag", b"a"), (b"x-tag", b"b")]
+    assert write(fields, request=Request(headers=one)) == "a,b"
+    assert write(fields, request=Request(headers=two)) == "a, b"
+    assert write(fields, request=Request(headers=[(b"X-Tag", b""), *two])) == ", a, b"
+    assert write("%(a)s", request=Request(headers=[(b"User-Agent", b"a,b"), (b"User-Agent", b"")])) == "a,b, "
 
 
-@given(st.text(st.characters(exclude_categories=())))
-def test_an_escaped_value_is_printable_ascii_without_quotes(text):
-    """Not even lone surrogates, which an environ may hold, get through."""
-    escaped = escape(text)
-    assert escaped.isascii()
-    assert not escaped or escaped.isprintable()
-    assert '"' not in escaped
-    assert "\\" not in escaped.replace("\\x", "")
+@pytest.mark.parametrize("name", ["cookie", "x_tag", "content-type", "content-length"])
+def test_every_header_can_be_shown(name):
+    """Those too that an environ leaves out, joins by another mark or calls by another name."""
+    headers = [(name.title().encode(), b"1"), (name.encode(), b"2")]
+    assert write(f"%({{{name}}}i)s", request=Request(headers=headers)) == "1, 2"
+    assert write(f"%({{{name}}}i)s", request=Request(headers=headers[:1])) == "1"
 
 
-def test_characters_above_latin_1_are_escaped_as_utf_8():
-    """As a browser would have sent them."""
-    assert escape("€") == "\\xe2\\x82\\xac"
+class Unread:
+    """A request whose fields nobody has taken apart."""
+
+    method, target, path, query, http_version = "GET", b"/", b"/", b"", "1.1"
+    agent = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)"
+    variables: ClassVar = {"HTTP_USER_AGENT": agent, "HTTP_AUTHORIZATION": "Basic YWRhOg=="}
+
+
+def test_the_fields_are_not_looked_at_for_an_ordinary_request():
+    """They are made anew from the octets, and what a line needs is known already."""
+    record = make_record(request=Unread())
+    assert Unread.agent in compile_format("combined")(record)
+    assert json.loads(compile_format("json")(record))["user"] == "ada"
+    assert compile_format('%(u)s "%(f)s" "%({user-agent}i)s"')(record) == f'ada "-" "{Unread.agent}"'

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyfork.errors import ConfigurationError
-from pyfork.log.formats import compile_format
+from pyfork.http1.request import Request as ParsedRequest
+from pyfork.log.formats import COMBINED, COMMON, compile_format
+from tests.unit.log import plain
 from tests.unit.log.records import Request, make_record, unescape
 
 COMBINED_LINE = re.compile(
@@ -130,6 +132,14 @@ def test_no_value_can_forge_a_line_of_atoms(record):
     assert line.count('"') == 2 * len(atoms)
 
 
+def readings(octets):
+    """Return what the octets may mean: UTF-8 if they can, else an octet a character."""
+    try:
+        return [octets.decode()]
+    except UnicodeDecodeError:
+        return [octets.decode("latin-1")]
+
+
 @given(hostile_records)
 def test_no_value_can_forge_a_json_line(record):
     """One line, one object, the known keys, and each value says exactly what was sent."""
@@ -137,8 +147,8 @@ def test_no_value_can_forge_a_json_line(record):
     assert line.isascii()
     assert line.isprintable()
     parsed = json.loads(line)
-    assert parsed["target"] == record.request.target.decode("latin-1")
-    assert parsed["query"] == record.request.query.decode("latin-1")
+    assert parsed["target"] in readings(record.request.target)
+    assert parsed["query"] in readings(record.request.query)
     assert parsed["status"] == 200
     assert parsed["remote"] == (record.remote or None)
 
@@ -172,3 +182,63 @@ def test_json_of_a_request_that_could_not_be_parsed_has_nulls():
     parsed = json.loads(compile_format("json")(record))
     assert parsed["status"] == 400
     assert parsed["method"] is parsed["target"] is parsed["path"] is parsed["query"] is parsed["protocol"] is None
+
+
+@pytest.mark.parametrize(
+    ("octets", "shown"),
+    [
+        (b"/caf\xc3\xa9", r"/caf\u00e9"),
+        (b"/caf\xe9", r"/caf\u00e9"),
+        (b"/\xe2\x82\xac", r"/\u20ac"),
+        (b"/\xe2\x82", r"/\u00e2\u0082"),
+        (b"/\xf0\x9f\x8e\x84", r"/\ud83c\udf84"),
+        (b"/\xed\xa0\x80", r"/\u00ed\u00a0\u0080"),
+    ],
+)
+def test_json_reads_utf_8_where_the_octets_are(octets, shown):
+    """Clients send UTF-8 and read it again; what is not (Latin-1, a surrogate, garbage) is shown octet by octet."""
+    headers = [(b"User-Agent", octets)]
+    line = compile_format("json")(make_record(request=Request(target=octets, path=octets, headers=headers)))
+    for key in ("target", "path", "user_agent"):
+        assert f'"{key}": "{shown}"' in line
+
+
+def test_json_reads_an_applications_text_as_it_is():
+    """REMOTE_USER may hold what no header can."""
+    assert json.loads(compile_format("json")(make_record(environ={"REMOTE_USER": "日"})))["user"] == "日"
+
+
+# Each value may come twice, as one field and as several, with the marks that join them inside.
+pieces = st.sampled_from(
+    [b"", b"a", b",", b", ", b" ", b"\t", b"; ", b"\xc3\xa9", b"\xe9", b'"', b"Basic ", b"YWRhOjE="]
+)
+values = st.lists(pieces, max_size=4).map(lambda parts: b"".join(parts).strip(b" \t"))
+NAMES = [b"Referer", b"User-Agent", b"user-agent", b"Authorization", b"Cookie", b"X-Tag", b"x-TAG", b"X_Tag"]
+parsed_requests = st.builds(
+    ParsedRequest,
+    method=st.sampled_from(["GET", "POST", "BREW"]),
+    target=octets,
+    http_version=st.sampled_from(["1.0", "1.1"]),
+    headers=st.lists(st.tuples(st.sampled_from(NAMES), values), max_size=5),
+)
+any_records = st.builds(
+    make_record,
+    request=st.none() | parsed_requests | hostile_requests,
+    environ=st.none() | st.dictionaries(st.sampled_from(["REMOTE_USER", "X"]), texts),
+    remote=st.sampled_from(["", "::1", "192.0.2.7"]) | texts,
+    status=st.sampled_from(["200 OK", "404 Not Found", "500 Ü"]),
+    octets=st.integers(0, 2**40),
+    started=st.floats(0, 2e9),
+    duration=st.floats(0, 1e5),
+)
+
+
+@given(any_records)
+def test_lines_are_those_of_the_plain_way(record):
+    """Octet by octet, whatever was remembered: programs read these lines."""
+    assert compile_format("common")(record) == compile_format(COMMON)(record) == plain.common(record)
+    assert compile_format("combined")(record) == compile_format(COMBINED)(record) == plain.combined(record)
+    assert compile_format("json")(record) == plain.json_line(record)
+    names = ["m", "U", "q", "p", "{x-tag}i", "{x_tag}i", "{cookie}i", "{authorization}i"]
+    expected = "|".join(plain.atom(record, name) for name in names)
+    assert compile_format("|".join(f"%({name})s" for name in names))(record) == expected

@@ -2,10 +2,13 @@
 
 import contextlib
 import errno
+import itertools
 import os
 import stat
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pyfork.log.sink import Sink, explain_unusable
 
@@ -244,3 +247,106 @@ def test_it_is_known_beforehand_whether_a_path_can_be_opened(tmp_path, monkeypat
     assert explain_unusable("new.log") == "Permission denied"
     assert explain_unusable("old.log") == "Permission denied"
     assert os.listdir(tmp_path) == ["old.log"]
+
+
+@pytest.fixture
+def writes(monkeypatch):
+    """What each system call has written."""
+    seen = []
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: seen.append(bytes(data)) or write(fd, data))
+    return seen
+
+
+def test_a_line_is_written_at_once(path, writes):
+    """Unless somebody has said that more will come: a line that waits is lost with its process."""
+    sink = Sink(path, 2)
+    sink.add(b"1\n")
+    assert read(path) == b"1\n"
+    sink.flush()
+    sink.add(b"2\n")
+    assert writes == [b"1\n", b"2\n"]
+    sink.close()
+
+
+def test_lines_that_are_gathered_are_written_together(path, writes):
+    """A system call costs as much as the line."""
+    sink = Sink(path, 2)
+    sink.gather()
+    for line in (b"1\n", b"2\n", b"3\n"):
+        sink.add(line)
+    assert writes == []
+    sink.flush()
+    assert writes == [b"1\n2\n3\n"]
+    sink.close()
+
+
+@given(st.lists(st.integers(1, 6000), max_size=12))
+def test_no_write_is_larger_than_a_pipe_keeps_whole(sizes):
+    """Workers share it: what is larger than PIPE_BUF may have another's lines in the middle (pipe(7)).
+
+    Whole lines, in order; one that is larger by itself goes alone.
+    """
+    lines = [b"x" * (size - 1) + b"\n" for size in sizes]
+    writes = []
+    sink = Sink("/dev/null", 2)
+    sink.write = writes.append
+    sink.gather()
+    for line in lines:
+        sink.add(line)
+    sink.flush()
+    sink.close()
+    assert b"".join(writes) == b"".join(lines)
+    assert all(len(data) <= 4096 or data in lines for data in writes)
+    assert all(data.endswith(b"\n") for data in writes)
+    assert all(len(one) + len(two) > 4096 or two in lines for one, two in itertools.pairwise(writes))
+
+
+def test_what_was_gathered_goes_to_the_file_of_its_time(path):
+    """A rotation, or the end, comes when it comes."""
+    sink = Sink(path, 2)
+    sink.gather()
+    sink.add(b"before\n")
+    os.rename(path, path + ".1")
+    sink.reopen()
+    sink.add(b"after\n")
+    sink.close()
+    assert read(path + ".1") == b"before\n"
+    assert read(path) == b"after\n"
+
+
+def test_lines_that_are_lost_are_told_once_a_minute(monkeypatch):
+    """With their number; a complaint for each would fill the other disk too."""
+    now = 1000.0
+    told = []
+    monkeypatch.setattr("pyfork.log.sink.monotonic", lambda: now)
+    sink = Sink("/dev/full", 2)
+    sink.write(b"nobody is told\n")
+    sink.complain = told.append
+    for _ in range(5):
+        sink.write(b"one\ntwo\n")
+    assert told == ["cannot write the log '/dev/full': No space left on device; lines lost: 3"]
+    now += 60
+    sink.write(b"one\n")
+    assert told[1:] == ["cannot write the log '/dev/full': No space left on device; lines lost: 9"]
+    sink.write(b"one\ntwo\n")
+    os.dup2(null := os.open("/dev/null", os.O_WRONLY), sink.fd)
+    os.close(null)
+    sink.write(b"kept\n")
+    now += 60
+    sink.write(b"kept\n")
+    sink.write(b"kept\n")
+    assert told[2:] == ["the log '/dev/full' is written again; lines lost: 2"]
+    sink.close()
+
+
+def test_a_complaint_that_fails_harms_nobody():
+    """A handler of the application's may raise anything."""
+
+    def fail(sentence):
+        raise RuntimeError(sentence)
+
+    sink = Sink("/dev/full", 2)
+    sink.complain = fail
+    sink.write(b"lost\n")
+    sink.close()

@@ -1,8 +1,7 @@
 """The gevent worker: a greenlet for each connection, and the blocking shell in it.
 
-Importing this module patches the standard library. So it is imported in the worker alone, before anything of the
-user's, and the last thing that it imports is patched with the rest: what is ours keeps the kernel's own sockets, which
-do not block, and the epoll of the listeners.
+Importing this module patches the standard library, so it is imported in the worker alone, before anything of the
+user's. What is ours is imported before the patch, and keeps the kernel's own sockets, which do not block, and epoll.
 
 The main greenlet is the loop: it accepts, beats, takes signals, and retires. All descriptors that are no connection's
 are in one epoll, which gevent's hub watches as a single descriptor (it cannot be asked for EPOLLEXCLUSIVE). A greenlet
@@ -16,8 +15,7 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import ClassVar
 
-import gevent
-from gevent import monkey
+import gevent.monkey
 
 from pyfork.connection.blocking import BlockingConnection, Outcome
 from pyfork.connection.context import READABLE
@@ -35,7 +33,7 @@ from pyfork.workers.loader import Application
 from pyfork.workers.visits import OverdueRequests, Visits
 
 _epoll = select.epoll  # gevent takes it out of the module
-monkey.patch_all()
+gevent.monkey.patch_all()
 
 
 class GeventWorker(Worker):
@@ -47,9 +45,6 @@ class GeventWorker(Worker):
     def __init__(self, handoff: Handoff, heartbeat: Heartbeat) -> None:
         super().__init__(handoff, heartbeat)
         self.sockets = [(Listener(fileno=listener.detach()), told) for listener, told in self.sockets]
-        hub = gevent.get_hub()
-        hub.SYSTEM_ERROR = (*hub.SYSTEM_ERROR, QuitNow)  # wherever it is raised, the main greenlet gets it,
-        hub.NOT_ERROR = (*hub.NOT_ERROR, QuitNow)  # and nobody prints a traceback
         self._poller = _epoll()
         self._acceptor = Acceptor(self, self._poller, is_balanced=True, is_nested=True)
         self._lingering = LingeringSockets(self._poller)
@@ -57,7 +52,7 @@ class GeventWorker(Worker):
         self._places = Places(gevent)
         self._own = Place(self._places, self._poller.fileno())
         self._visits = Visits(gevent, self._places, self._on_end)
-        self._publisher = hub.loop.prepare()
+        self._publisher = gevent.get_hub().loop.prepare()
         self._wake_at = math.inf
         self._overdue = OverdueRequests(self._active, self._visits, self.settings.workers.timeout)
 
@@ -68,8 +63,8 @@ class GeventWorker(Worker):
 
     def run(self) -> None:
         """Serve until told to drain or orphaned, and until what is in flight has ended."""
-        for fd in (self.signals.fd, self.handoff.lifeline_fd):
-            self._poller.register(fd, READABLE)
+        self._poller.register(self.signals.fd, READABLE)
+        self._poller.register(self.handoff.lifeline_fd, READABLE)
         self._acceptor.watch()
         self._publisher.start(lambda: self._active.publish(monotonic()))  # in each turn of the hub
         self.begin_serving()
@@ -92,7 +87,8 @@ class GeventWorker(Worker):
         if self.signals.is_pending:
             self.take_signals()
             return
-        self._pause()
+        self._wake_at = self._due_at()
+        self._own.wait_until(self._wake_at)  # the connections' greenlets run
         for fd, _ in self._poller.poll(0):
             if fd == self.signals.fd:
                 self.take_signals()
@@ -104,16 +100,14 @@ class GeventWorker(Worker):
                 self._lingering.read(fd)
             elif not self.is_draining:
                 self._accept(self._acceptor.accept_from(fd))
-        now = monotonic()
-        self._lingering.sweep(now)
+        self._lingering.sweep(now := monotonic())
         self._acceptor.tend(now)
         self._beat(now)
 
-    def _pause(self) -> None:
-        """Let the connections' greenlets run until something is due here."""
-        deadlines = self._acceptor.next_deadline(), self._lingering.next_deadline(), self._overdue.next_deadline()
-        self._wake_at = min(self.heartbeat.next_beat, *deadlines)
-        self._own.wait_until(self._wake_at)
+    def _due_at(self) -> float:
+        """Return when something is due here that no descriptor tells of (monotonic seconds)."""
+        parts = (self._acceptor, self._lingering, self._overdue)
+        return min(self.heartbeat.next_beat, *(part.next_deadline() for part in parts))
 
     def _beat(self, now: float) -> None:
         """Beat if it is time, and at once when a request has become overdue, for the arbiter to look."""
@@ -136,8 +130,7 @@ class GeventWorker(Worker):
         if outcome is Outcome.LINGER:
             self._lingering.add(shell.sock)
         self._adjust()
-        deadline = min(self._acceptor.next_deadline(), self._lingering.next_deadline())
-        if deadline < self._wake_at or self.is_draining or self.is_orphaned:
+        if self.is_draining or self.is_orphaned or self._due_at() < self._wake_at:
             self._own.wake()
 
     def _retire(self) -> None:

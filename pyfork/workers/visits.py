@@ -45,6 +45,9 @@ class Visits:
         self._on_end = on_end
         self._visits: dict[int, _Visit] = {}
         self._is_quitting = False
+        hub = gevent.get_hub()
+        hub.SYSTEM_ERROR = (*hub.SYSTEM_ERROR, QuitNow)  # wherever it is raised, the main greenlet gets it,
+        hub.NOT_ERROR = (*hub.NOT_ERROR, QuitNow)  # and nobody prints a traceback
         self._copied_in: Any = None  # in a copy of the process: the greenlet that forked it
 
     def __len__(self) -> int:

@@ -67,7 +67,7 @@ class Answer(Exchange):
     def __init__(self, line: Line, request: Request, body: InputStream, encoder: ResponseEncoder, write: Write) -> None:
         context = line.context
         environ = build_environ(context.base_environ, request, body, line.peer, context.proxies)
-        super().__init__(context.application, environ, encoder, write)
+        Exchange.__init__(self, context.application, environ, encoder, write)  # super() would cost more
         self._line = line
         self._request = request
         self._has_begun = False
@@ -75,8 +75,8 @@ class Answer(Exchange):
         self._substitute = b""  # what is sent in the application's place
         self.is_closed = False
         self.must_reset = False
+        self._started = 0.0 if context.access_log is None else monotonic()
         line.progress.begin_request(request.method, request.path)
-        self._started = monotonic()
 
     @property
     def can_persist(self) -> bool:
@@ -107,6 +107,8 @@ class Answer(Exchange):
             QuitNow: the worker is to end at once.
         """
         self.is_closed = True
+        if self._iterable is None:  # a list, nearly always
+            return
         try:
             super().close()
         except QuitNow:
@@ -119,8 +121,8 @@ class Answer(Exchange):
         line, encoder = self._line, self._encoder
         context = line.context
         is_error = self._has_failed
-        if not self._substitute and not is_error:
-            is_error = self.status[:1] == "5"
+        if not is_error and not self._substitute:
+            is_error = self.status[0] == "5"
             if encoder.dropped or encoder.excess or encoder.missing:
                 warn_of_response(self._request, self, encoder, context.warned_fields)
                 is_error = is_error or encoder.missing > 0

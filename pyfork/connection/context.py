@@ -66,22 +66,26 @@ class WallClock:
 
     Args:
         seconds: returns seconds since the epoch.
+
+    Attributes:
+        latest: what `date` returned last; a loop calls that in each of its turns.
     """
 
-    __slots__ = ("_date", "_second", "seconds")
+    __slots__ = ("_second", "latest", "seconds")
 
     def __init__(self, seconds: Callable[[], float] = time.time) -> None:  # noqa: TID251 (for people, not for deadlines)
         self.seconds = seconds
         self._second = -1
-        self._date = b""
+        self.latest = b""
+        self.date()
 
     def date(self) -> bytes:
-        """Return the value of the Date field for now."""
+        """Return the value of the Date field for now; it is the `latest` from then on."""
         second = int(self.seconds())
         if second != self._second:
             self._second = second
-            self._date = http_date(second)
-        return self._date
+            self.latest = http_date(second)
+        return self.latest
 
 
 def cannot_wait(_connection: socket, _events: int, _deadline: float, /) -> bool:

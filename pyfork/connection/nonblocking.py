@@ -333,7 +333,7 @@ class NonblockingConnection(Line):
         """Have the application answer; return whether it has, and a next request may come."""
         context = self.context
         keep_alive = request.keep_alive and context.persistence.is_allowed
-        encoder = ResponseEncoder(request.method, request.http_version, keep_alive, context.clock.date())
+        encoder = ResponseEncoder(request.method, request.http_version, keep_alive, context.clock.latest)
         self._answer = Answer(self, request, body, encoder, self._write)
         self.phase = _RUNNING
         self.deadline = math.inf

@@ -68,6 +68,7 @@ class LoopWorker(Worker):
     def boot(self, application: Application) -> None:
         """Make the contexts in which connections run; one for each listener, as the environ differs."""
         self._contexts = make_contexts(self, application, self.make_progress)
+        self._clock = next(context.clock for context in self._contexts.values())  # they share it
         self._access_log = next(context.access_log for context in self._contexts.values())  # they share it
 
     def make_progress(self) -> Progress:
@@ -124,6 +125,7 @@ class LoopWorker(Worker):
         """Wait for what comes next, and deal with all of it."""
         ready = self.poller.poll(self.patience())
         self.batch_until = monotonic() + LONGEST_BATCH
+        self._clock.date()
         for fd, events in ready:
             connection = self.connections.get(fd)
             if connection is None:
@@ -144,6 +146,7 @@ class LoopWorker(Worker):
         now = monotonic()
         self._finish(now)
         self.batch_until = now + LONGEST_BATCH
+        self._clock.date()
         if now >= self._look_at:
             self._look_around()
 

@@ -131,7 +131,8 @@ class Answer(Exchange):
         errors = context.base_environ["wsgi.errors"]
         if errors.pending:
             errors.flush()
-        line.progress.end_request(self.octets_sent, is_error=is_error)
+        octets = self._octets if encoder.has_body and not encoder.excess else self.octets_sent
+        line.progress.end_request(octets, is_error=is_error)
 
     def fail(self, error: BaseException) -> bytes:
         """Take note that the response cannot be completed: by the application, or because the client has gone.
@@ -205,7 +206,7 @@ def summarise(answer: bytes) -> tuple[str, int]:
 
 def _end_copy(error: BaseException) -> NoReturn:
     """End a process that the application forked from the worker: the client and the scoreboard are its parent's."""
-    if not isinstance(error, SystemExit):
+    if not isinstance(error, SystemExit | DisconnectedError):
         _log.error("a process that the application forked has failed", exc_info=error)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()

@@ -255,6 +255,15 @@ class LoopWorker(Worker):
             self.forget(connection)
         connection.abandon()
 
+    def _on_copied(self) -> None:
+        """Hold no client's connection in a process that the application forks, so that the client sees it end.
+
+        And none is answered there: one that comes back from the application would answer a second time.
+        """
+        super()._on_copied()
+        for connection in self.connections.values():
+            connection.sock.close()
+
     # Draining.
 
     def _retire(self) -> None:

@@ -22,6 +22,12 @@ def app(environ, start_response):
         Path("waiting").touch()
         while not Path(environ["QUERY_STRING"]).exists():
             time.sleep(0.01)
+    if environ["PATH_INFO"] == "/fork" and os.fork() == 0:
+        while not Path(environ["QUERY_STRING"]).exists():
+            time.sleep(0.01)
+        os._exit(0)
+    if environ["PATH_INFO"] == "/fork/and/return" and (copy := os.fork()):
+        os.waitpid(copy, 0)
     return [str(os.getpid()).encode()]
 """
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -172,6 +178,21 @@ def test_what_is_in_flight_at_term_is_answered(serve: Callable[..., Server], sit
         (site / "go").touch()
         assert parse_response(read_all(connection))[0].status == 200
     assert server.wait() == 0
+
+
+@pytest.mark.parametrize("kind", [name for name in WORKER_TYPES if name in {"async", "threadpool"}], indirect=True)
+def test_a_process_that_the_application_forks_holds_no_connection(serve: Callable[..., Server], site: Path) -> None:
+    """A client that waits for the end does not wait for that process, and nobody is answered twice."""
+    server = serve()
+    try:
+        with server.connect() as kept:
+            exchange(kept, GET)
+            assert server.get("/fork?end").status == 200
+            exchange(kept, GET)
+            assert exchange(kept, GET.replace(b"/", b"/fork/and/return", 1) + GET, 2)
+            exchange(kept, GET)
+    finally:
+        (site / "end").touch()
 
 
 @pytest.mark.parametrize("kind", ["async"], indirect=True)

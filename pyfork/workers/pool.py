@@ -181,10 +181,9 @@ class ThreadPool(Generic[Job, Result]):
         if self._jobs:  # submitted before this thread was known to sleep
             try:
                 self._idle.remove(bell)
-            except ValueError:  # somebody wakes it already
-                pass
-            else:
-                return
+            except ValueError:  # the loop wakes it already, perhaps for a loan that is not to be given back unused
+                bell.acquire()
+            return
         if self._borrower is bell:
             with contextlib.suppress(IndexError):  # the loop did not wait for so long
                 self._loan.pop()

@@ -139,6 +139,7 @@ def test_a_hundred_users_of_a_slow_page_are_served_at_once(
 def test_an_idle_connection_costs_no_thread(
     serve: Callable[..., Server], connect: Callable[[Server], socket.socket]
 ) -> None:
+    """Nor does one whose request does not come whole."""
     server = serve(threads=2)
     (worker,) = server.workers()
     before = threads_of(worker)
@@ -185,6 +186,7 @@ def test_what_waits_for_a_thread_is_served_in_order_and_bounded(
 def test_quit_ends_at_once_whatever_the_threads_do(
     serve: Callable[..., Server], connect: Callable[[Server], socket.socket], path: str
 ) -> None:
+    """The finalisation of the interpreter waits for none of them."""
     server = serve("faults:app", threads=2, timeout=4)
     connect(server).sendall(GET % path.encode())
     wait_until(lambda: "1 in flight" in " ".join(server.titles()), "the request is in flight")
@@ -197,6 +199,7 @@ def test_quit_ends_at_once_whatever_the_threads_do(
 def test_the_title_shows_the_number_in_flight(
     serve: Callable[..., Server], connect: Callable[[Server], socket.socket], site: Path
 ) -> None:
+    """It is renewed with the beat."""
     server = serve(threads=3, timeout=4)
     waiting = [connect(server) for _ in range(3)]
     for connection in waiting[:2]:
@@ -284,6 +287,7 @@ def send_load() -> Iterator[Callable[..., list[Client]]]:
 def test_ten_reloads_under_load_lose_nothing(
     serve: Callable[..., Server], send_load: Callable[..., list[Client]], site: Path
 ) -> None:
+    """With keep-alive and without: each request that was begun gets its whole response."""
     server = serve(count=2, threads=4)
     clients = send_load(server)
     for generation in range(2, 12):

@@ -102,6 +102,7 @@ def results(pool: ThreadPool[Any, Any], count: int) -> list[Any]:
 
 
 def test_a_loan_is_run_by_one_thread_in_order_while_the_loop_waits(make_pool: MakePool) -> None:
+    """Two switches between threads, however many requests a turn has brought."""
     pool = make_pool(4)
     seen: list[tuple[int, int, bool]] = []
     for number in range(20):
@@ -117,6 +118,7 @@ def test_a_loan_is_run_by_one_thread_in_order_while_the_loop_waits(make_pool: Ma
 
 
 def test_dispatch_without_jobs_does_nothing(make_pool: MakePool) -> None:
+    """Most turns of a loop bring none."""
     pool = make_pool(1)
     pool.dispatch()
     assert list(pool.finished()) == []
@@ -124,6 +126,7 @@ def test_dispatch_without_jobs_does_nothing(make_pool: MakePool) -> None:
 
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3), KeyboardInterrupt()])
 def test_what_a_job_raises_is_told_and_its_thread_lives_on(make_pool: MakePool, error: BaseException) -> None:
+    """SystemExit is a request's too, not the thread's."""
     pool = make_pool(1)
 
     def fail() -> None:
@@ -154,6 +157,7 @@ def test_a_job_that_waits_holds_up_neither_the_loop_nor_the_others(
 def test_after_a_loan_that_failed_the_loop_does_not_wait(
     make_pool: MakePool, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The application has shown that it waits: each of its requests goes to a thread of its own."""
     pool = make_pool(2)
     run_apart(pool, clock, monkeypatch)
     settle(pool, 2)
@@ -168,6 +172,7 @@ def test_after_a_loan_that_failed_the_loop_does_not_wait(
 def test_each_loan_that_fails_makes_the_pool_wait_longer_for_the_next(
     make_pool: MakePool, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """An application that always waits holds up the loop once a second, and no more."""
     pool = make_pool(1)
     pauses = []
     for _ in range(10):
@@ -181,6 +186,7 @@ def test_each_loan_that_fails_makes_the_pool_wait_longer_for_the_next(
 def test_loans_that_go_well_are_trusted_again(
     make_pool: MakePool, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """What has been slow for a while is served as quickly as ever afterwards."""
     pool = make_pool(1)
     for _ in range(4):
         run_apart(pool, clock, monkeypatch)
@@ -223,6 +229,7 @@ def test_no_job_is_lost_between_a_thread_that_falls_asleep_and_a_loop_that_does(
 def test_one_thread_serves_first_come_first_served(
     make_pool: MakePool, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Nobody is overtaken in the queue."""
     pool = make_pool(1)
     run_apart(pool, clock, monkeypatch)
     settle(pool, 1)

@@ -131,7 +131,8 @@ class Answer(Exchange):
         errors = context.base_environ["wsgi.errors"]
         if errors.pending:
             errors.flush()
-        octets = self._octets if encoder.has_body and not encoder.excess else self.octets_sent
+        is_plain = encoder.has_body and encoder.head_sent and not encoder.excess
+        octets = self._octets if is_plain else self.octets_sent
         line.progress.end_request(octets, is_error=is_error)
 
     def fail(self, error: BaseException) -> bytes:
@@ -169,11 +170,9 @@ class Answer(Exchange):
         if status and context.access_log is not None:
             duration = monotonic() - self._started
             started = context.clock.seconds() - duration
-            context.access_log.log(
-                AccessRecord(
-                    self._request, self._environ, self._line.remote, status, headers, octets, started, duration
-                )
-            )
+            remote, environ = self._line.remote, self._environ
+            record = AccessRecord(self._request, environ, remote, status, headers, octets, started, duration)
+            context.access_log.log(record)
 
 
 def refuse(line: Line, error: ProtocolError, method: str) -> bytes:

@@ -196,10 +196,11 @@ class NonblockingConnection(Line):
         """
         answer = self._answer
         assert answer is not None  # noqa: S101 (the phase)
-        may_hold = may_hold and not self._parser.leftover
-        for _ in range(0 if answer.is_finished else MOST_IN_A_ROW):  # finished: the client has gone
+        left = 0 if answer.is_finished else MOST_IN_A_ROW  # finished: the client has gone
+        while left:
+            left -= 1
             data = answer.produce()
-            if may_hold and answer.is_finished and data.__class__ is bytes and len(data) <= MOST_HELD:
+            if may_hold and answer.is_finished and data.__class__ is bytes and self._can_hold(data):
                 self._held = data
                 answer.close()
                 return True
@@ -211,6 +212,9 @@ class NonblockingConnection(Line):
         if answer.is_finished:
             answer.close()
         return False
+
+    def _can_hold(self, data: bytes) -> bool:
+        return len(data) <= MOST_HELD and not self._parser.leftover
 
     def send_held(self) -> None:
         """Send what `run` has left unsent, in the loop's thread."""

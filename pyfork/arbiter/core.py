@@ -231,14 +231,15 @@ class Core:
         if worker.has_settled(self._now) or worker.generation not in {self._rollout.target, self._rollout.trial}:
             self._pacing.lose(worker.number)
         else:
-            self._back_off(worker.generation, f"{worker} died within {SETTLED:g} s of getting ready")
+            why = f"{worker} died within {SETTLED:g} s of getting ready"
+            self._back_off(worker.generation, why, Level.WARNING)  # its exit is in the log already
 
-    def _back_off(self, generation: int, why: str) -> None:
+    def _back_off(self, generation: int, why: str, level: Level = Level.ERROR) -> None:
         if generation not in {self._rollout.target, self._rollout.trial}:
             self._log(Level.WARNING, f"{why}\nit is not needed any more")
             return
         delay = self._pacing.fail(generation, self._now)
-        self._log(Level.ERROR, f"{why}\nthe next try is in {delay:.1f} s")
+        self._log(level, f"{why}\nthe next try is in {delay:.1f} s")
 
     # What an operator asks.
 

@@ -160,7 +160,7 @@ def test_worker_that_dies_as_soon_as_it_is_ready_is_replaced_after_a_delay() -> 
     script.killed(101)
     script.ready(1101)
     assert script.at(0.9).exits(1101, 1) == []
-    assert script.says(Level.ERROR, "worker 1 gen 1 (pid 1101) died within 1 s of getting ready\nthe next try is in ")
+    assert script.says(Level.WARNING, "worker 1 gen 1 (pid 1101) died within 1 s of getting ready\nthe next try is in ")
     deadline = script.core.next_deadline()
     assert deadline is not None
     assert deadline - script.now == pytest.approx(1, rel=0.2)
@@ -184,7 +184,7 @@ def test_worker_of_an_old_generation_that_dies_early_makes_nobody_wait() -> None
     script.reloading()
     script.ready(200, 1101)
     assert script.killed(1101) == []  # its successor boots already
-    assert not script.says(Level.ERROR, "the next try is in")
+    assert not script.says(Level.WARNING, "the next try is in")
 
 
 def test_lost_worker_does_not_wait_for_the_delay_of_another() -> None:

@@ -166,4 +166,5 @@ class Line:
     @property
     def remote(self) -> str:
         """The client's address, "" for a unix socket."""
-        return self.peer[0] if isinstance(self.peer, tuple) else ""
+        peer = self.peer
+        return peer[0] if peer.__class__ is tuple else ""

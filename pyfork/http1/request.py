@@ -28,6 +28,7 @@ class Request:
         headers: names as sent, values without surrounding whitespace, in the order of their coming.
         variables: the same by their CGI variables, as text; several requests may share it.
         prepared: what the gateway has made of it before; None in the beginning.
+        logged: what the access log has made of it before; None in the beginning.
         fields: the headers, or the octets of the fields as they came, ordinary, as long as nobody has asked for those.
         content_length: octets of content announced, None if not announced.
         is_chunked: whether the content comes in chunks.
@@ -43,6 +44,7 @@ class Request:
         "http_version",
         "is_chunked",
         "keep_alive",
+        "logged",
         "method",
         "path",
         "prepared",
@@ -58,6 +60,7 @@ class Request:
         self.fields: Headers | bytes = headers
         self.variables = variables_of(headers)
         self.prepared: tuple[object, Any] | None = None
+        self.logged: tuple[object, Any] | None = None
         self.path = target
         self.query = b""
         self.host = b""

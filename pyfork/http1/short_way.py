@@ -156,7 +156,7 @@ def _make_request(octets: bytes, block: _Block) -> Request:
     request.content_length = block.length
     request.is_chunked = block.is_chunked
     request.expects_continue = False
-    request.prepared = None
+    request.prepared = request.logged = None
     if version == "1.1":
         if block.host is None:
             raise _UNUSUAL

@@ -26,8 +26,9 @@ class AccessLog:
         try:
             line = self._write_line(record)
             logger, handler = self._logger, self._handler
-            if handler and logger.handlers == [handler] and not (logger.propagate or logger.filters):
-                handler.sink.add(f"{line}\n".encode("utf-8", "backslashreplace"))
+            handlers = logger.handlers
+            if handler and len(handlers) == 1 and handlers[0] is handler and not (logger.propagate or logger.filters):
+                handler.sink.add(line)
             else:
                 logger.info("%s", line, extra={"access": record})
         except Exception as error:  # noqa: BLE001 (values of the environ and handlers are the application's)

@@ -7,7 +7,11 @@ import msgspec
 
 
 class RequestLine(Protocol):
-    """What a format reads of a request; `pyfork.http1.request.Request` has it."""
+    """What a format reads of a request; `pyfork.http1.request.Request` has it.
+
+    Requests of the same octets may be one object, so what a format makes of it is kept in ``logged``, beside whose
+    it is.
+    """
 
     method: str
     target: bytes
@@ -15,6 +19,7 @@ class RequestLine(Protocol):
     query: bytes
     http_version: str
     variables: dict[str, str]
+    logged: tuple[object, Any] | None
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:

@@ -59,8 +59,8 @@ class Sink:
         self._untold = 0  # lines lost since the last complaint
         self._complain_at = 0.0
         self._is_gathering = False
-        self._gathered: list[bytes] = []
-        self._size = 0  # octets gathered
+        self._gathered: list[str] = []
+        self._size = 0  # characters gathered, newlines included
 
     def __repr__(self) -> str:
         return f"Sink({self.path!r}, fd={self.fd})"
@@ -84,15 +84,15 @@ class Sink:
         """Let the lines that are added wait for `flush`, to be written together; never while the process waits."""
         self._is_gathering = True
 
-    def add(self, line: bytes) -> None:
+    def add(self, line: str) -> None:
         """Append a line: now, or with others if they are being gathered; in the thread that gathers."""
         if not self._is_gathering:
-            self.write(line)
+            self.write(_encode(line))
             return
-        size = self._size + len(line)
+        size = self._size + len(line) + 1
         if size > LARGEST_WRITE:
             self._write_gathered()
-            size = len(line)
+            size = len(line) + 1
         self._gathered.append(line)
         self._size = size
 
@@ -104,7 +104,12 @@ class Sink:
     def _write_gathered(self) -> None:
         if self._gathered:
             lines, self._gathered, self._size = self._gathered, [], 0
-            self.write(b"".join(lines))
+            data = _encode("\n".join(lines))
+            if len(data) <= LARGEST_WRITE:
+                self.write(data)
+            else:  # of characters that are several octets
+                for line in lines:
+                    self.write(_encode(line))
 
     def _tell_loss(self, what: str) -> None:
         """Complain, at most once in `COMPLAINT_INTERVAL`; what is lost until then is counted."""
@@ -154,6 +159,10 @@ class Sink:
         """Write what was gathered, and give the descriptor back."""
         self._write_gathered()
         os.close(self.fd)
+
+
+def _encode(text: str) -> bytes:
+    return f"{text}\n".encode("utf-8", "backslashreplace")
 
 
 def _is_file(fd: int) -> bool:

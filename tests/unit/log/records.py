@@ -16,6 +16,7 @@ class Request:
     path: bytes = b"/quote"
     query: bytes = b"by=hopper"
     http_version: str = "1.1"
+    logged: object = None
     headers: list[tuple[bytes, bytes]] = field(
         default_factory=lambda: [
             (b"Host", b"example.org"),

@@ -160,6 +160,7 @@ class Unread:
     """A request whose fields nobody has taken apart."""
 
     method, target, path, query, http_version = "GET", b"/", b"/", b"", "1.1"
+    logged = None
     agent = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)"
     variables: ClassVar = {"HTTP_USER_AGENT": agent, "HTTP_AUTHORIZATION": "Basic YWRhOg=="}
 

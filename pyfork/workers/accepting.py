@@ -121,6 +121,10 @@ class Acceptor:
         """Whether ``fd`` is a listener's."""
         return fd in self._listeners
 
+    def limit_threads(self, threads: int) -> None:
+        """Say how many connections can be served at the same time; no limit is assumed."""
+        self._balance.at_once = threads
+
     def watch(self) -> None:
         """Begin to accept; the listeners are put into the loop."""
         self._is_serving = True

@@ -18,9 +18,11 @@ What does not work:
 - Weighing requests in flight too: they come and go between two looks, and a worker without a free thread says so
   itself. A connection is what an accept decides on.
 - Comparing with the least loaded worker: right after a reload the newest one would get everything.
-- Waiting until one is above the share, not merely at it: of 80 requests for 4 x 20 threads one worker gets the 21st.
+- Being as exact always as a worker must be when its threads are taken: short connections then cost a pause for each,
+  and a quarter more. So one above the share is nothing, unless it would be one more than there are threads.
 """
 
+import math
 from collections.abc import Sequence
 
 PAUSE = 0.005
@@ -46,12 +48,16 @@ class Balance:
 
     Args:
         slot: the worker's own.
+
+    Attributes:
+        at_once: how many connections the worker can serve at the same time: the number of its threads.
     """
 
-    __slots__ = ("_absent", "_at_pause", "_missed", "_slot")
+    __slots__ = ("_absent", "_at_pause", "_missed", "_slot", "at_once")
 
     def __init__(self, slot: int) -> None:
         self._slot = slot
+        self.at_once = math.inf
         self._at_pause: Sequence[int] = ()
         self._missed: dict[int, int] = {}
         self._absent: dict[int, tuple[int, float]] = {}
@@ -82,7 +88,7 @@ class Balance:
             if counted < needed:
                 return False
         share = -(-total // counted)
-        return not own or own > share + share // SLACK
+        return not own or own > share + (own <= self.at_once) + share // SLACK
 
     def begin_pause(self, loads: Sequence[int]) -> None:
         """Remember who had what when this worker paused."""

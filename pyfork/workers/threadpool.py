@@ -31,6 +31,7 @@ class ThreadpoolWorker(LoopWorker):
 
     def __init__(self, handoff: Handoff, heartbeat: Heartbeat) -> None:
         super().__init__(handoff, heartbeat)
+        self.acceptor.limit_threads(self.settings.workers.threads)
         self._active = ActiveRequests(self.slot, ThreadProgress)
         self._pool: ThreadPool[NonblockingConnection, bool] = ThreadPool(self._run, self.settings.workers.threads)
         self._told = 0.0  # the beginning of the last stretch that the arbiter was told of because of its length

@@ -73,6 +73,7 @@ class Scene:
             sockets=[(listener, None) for listener in self.listeners],
         )
         self.acceptor = Acceptor(worker, self.poller, **{"is_balanced": True, **keywords})
+        self.acceptor.limit_threads(0)
 
     def watch(self, connections=0):
         self.acceptor.watch()

@@ -7,6 +7,13 @@ from pyfork.workers.balance import ABSENCE, MOST_MISSED, SECOND_CHANCES, SLACK, 
 NOW = 1000.0
 
 
+def exact(slot: int) -> Balance:
+    """Return the balance of a worker whose threads are all taken already."""
+    balance = Balance(slot)
+    balance.at_once = 0
+    return balance
+
+
 def loads_of(*connections: int | None) -> list[int]:
     """Return the words of the scoreboard: None for a slot that does not count."""
     return [0 if count is None else count + 1 for count in connections]
@@ -30,28 +37,38 @@ def loads_of(*connections: int | None) -> list[int]:
 )
 def test_the_next_connection_is_for_whoever_has_fewest(connections, is_above):
     """One more must not lift a worker above the mean, rounded up; who boots, drains or has no room does not count."""
-    assert Balance(0).is_above(loads_of(*connections), NOW) is is_above
+    assert exact(0).is_above(loads_of(*connections), NOW) is is_above
 
 
 def test_every_worker_looks_with_its_own_eyes():
     """The figures are the same for all, the verdicts are not."""
     loads = loads_of(7, 2, None, 3)
-    assert [Balance(slot).is_above(loads, NOW) for slot in (0, 1, 3)] == [True, False, False]
+    assert [exact(slot).is_above(loads, NOW) for slot in (0, 1, 3)] == [True, False, False]
 
 
 def test_what_waits_is_everybodys():
     """Of 80 that arrive at once whoever looks first takes a quarter, and the last takes what is left."""
-    assert not Balance(0).is_above(loads_of(19, 0, 0, 0), NOW, waiting=61)
-    assert Balance(0).is_above(loads_of(20, 0, 0, 0), NOW, waiting=60)
-    assert not Balance(3).is_above(loads_of(20, 20, 20, 19), NOW)
-    assert Balance(2).is_above(loads_of(20, 20, 20, 19), NOW)
+    assert not exact(0).is_above(loads_of(19, 0, 0, 0), NOW, waiting=61)
+    assert exact(0).is_above(loads_of(20, 0, 0, 0), NOW, waiting=60)
+    assert not exact(3).is_above(loads_of(20, 20, 20, 19), NOW)
+    assert exact(2).is_above(loads_of(20, 20, 20, 19), NOW)
+
+
+def test_one_above_the_share_is_nothing_while_there_are_threads():
+    """Short connections would cost a pause for each; one that would have to wait for a thread is another matter."""
+    balance = Balance(0)
+    balance.at_once = 20
+    assert not balance.is_above(loads_of(19, 18, 18, 18), NOW)
+    assert balance.is_above(loads_of(20, 20, 20, 19), NOW)
+    assert not Balance(0).is_above(loads_of(20, 19, 19, 19), NOW)
+    assert Balance(0).is_above(loads_of(21, 19, 19, 19), NOW)
 
 
 def test_who_is_busy_leaves_it_to_anybody_who_is_not():
     """However few connections it has; if all are busy, any may let one wait."""
-    assert Balance(0).is_above(loads_of(None, 500, None), NOW)
-    assert not Balance(0).is_above(loads_of(None, None, None), NOW)
-    balance = Balance(0)
+    assert exact(0).is_above(loads_of(None, 500, None), NOW)
+    assert not exact(0).is_above(loads_of(None, None, None), NOW)
+    balance = exact(0)
     miss(balance, loads_of(9, 3), loads_of(9, 3), MOST_MISSED)
     assert not balance.is_above(loads_of(None, 3), NOW)
     assert balance.is_above(loads_of(None, 4), NOW)
@@ -59,9 +76,9 @@ def test_who_is_busy_leaves_it_to_anybody_who_is_not():
 
 def test_thousands_are_weighed_less_finely():
     """One in 64 above the share is forgiven, so that few pauses are for nothing."""
-    assert not Balance(0).is_above(loads_of(SLACK * 10 + 10, SLACK * 10 - 10), NOW)
-    assert Balance(0).is_above(loads_of(SLACK * 10 + 12, SLACK * 10 - 12), NOW)
-    assert Balance(0).is_above(loads_of(SLACK - 1 + 2, SLACK - 1 - 2), NOW)
+    assert not exact(0).is_above(loads_of(SLACK * 10 + 10, SLACK * 10 - 10), NOW)
+    assert exact(0).is_above(loads_of(SLACK * 10 + 12, SLACK * 10 - 12), NOW)
+    assert exact(0).is_above(loads_of(SLACK - 1 + 2, SLACK - 1 - 2), NOW)
 
 
 def miss(balance: Balance, before: list[int], after: list[int], times: int = 1) -> None:
@@ -73,7 +90,7 @@ def miss(balance: Balance, before: list[int], after: list[int], times: int = 1) 
 
 def test_a_worker_that_takes_nothing_counts_no_longer():
     """After ten pauses in vain it is stopped or stuck, and nobody waits for it; when it moves it counts again."""
-    balance = Balance(0)
+    balance = exact(0)
     before, after = loads_of(10, 4), loads_of(11, 4)
     miss(balance, before, after, MOST_MISSED - 1)
     assert balance.is_above(after, NOW)
@@ -86,7 +103,7 @@ def test_a_worker_that_takes_nothing_counts_no_longer():
 
 def test_whoever_was_absent_is_tried_again_after_a_second():
     """It may have gone on long ago, and had no occasion to show it; if it has not, it takes two pauses to tell."""
-    balance = Balance(0)
+    balance = exact(0)
     loads = loads_of(10, 4)
     miss(balance, loads, loads, MOST_MISSED)
     assert not balance.is_above(loads, NOW + ABSENCE / 2)
@@ -99,7 +116,7 @@ def test_whoever_was_absent_is_tried_again_after_a_second():
 
 def test_an_absent_worker_leaves_the_share_to_the_others():
     """Those who do accept are still held equal."""
-    balance = Balance(0)
+    balance = exact(0)
     miss(balance, loads_of(9, 0, 9), loads_of(10, 0, 10), MOST_MISSED)
     assert not balance.is_above(loads_of(20, 0, 20), NOW)
     assert balance.is_above(loads_of(22, 0, 20), NOW)
@@ -109,7 +126,7 @@ def test_an_absent_worker_leaves_the_share_to_the_others():
 
 def test_whoever_moves_now_and_then_is_not_absent():
     """The pauses in vain count in a row."""
-    balance = Balance(0)
+    balance = exact(0)
     for _ in range(3):
         miss(balance, loads_of(10, 4), loads_of(10, 4), MOST_MISSED - 1)
         miss(balance, loads_of(10, 4), loads_of(10, 5))
@@ -118,7 +135,7 @@ def test_whoever_moves_now_and_then_is_not_absent():
 
 def test_only_those_who_should_have_taken_it_miss_it():
     """Who has as much as this worker has paused too, and whose slot does not count cannot accept."""
-    balance = Balance(0)
+    balance = exact(0)
     miss(balance, loads_of(10, 10, None), loads_of(10, 10, None), MOST_MISSED)
     assert balance.is_above(loads_of(12, 10, None), NOW)
     assert balance.is_above(loads_of(12, None, 0), NOW)
@@ -126,14 +143,14 @@ def test_only_those_who_should_have_taken_it_miss_it():
 
 def test_a_slot_taken_into_use_meanwhile_is_not_judged():
     """A list may have grown since the pause began."""
-    balance = Balance(0)
+    balance = exact(0)
     miss(balance, loads_of(10), loads_of(10, 0), MOST_MISSED)
     assert balance.is_above(loads_of(10, 0), NOW)
 
 
 def test_a_return_without_a_pause_judges_nobody():
     """What a pause showed is used once."""
-    balance = Balance(0)
+    balance = exact(0)
     balance.begin_pause(loads_of(10, 0))
     for _ in range(MOST_MISSED):
         balance.note_missed(loads_of(11, 0), NOW)

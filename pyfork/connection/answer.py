@@ -122,7 +122,7 @@ class Answer(Exchange):
         context = line.context
         is_error = self._has_failed
         if not is_error and not self._substitute:
-            is_error = self.status[0] == "5"
+            is_error = self.status[:1] == "5"  # "": the client left before the application began
             if encoder.dropped or encoder.excess or encoder.missing:
                 warn_of_response(self._request, self, encoder, context.warned_fields)
                 is_error = is_error or encoder.missing > 0

@@ -15,7 +15,7 @@ from tests.harness import PATIENCE, Server, parse_response, processes_of_session
 GET = b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n"
 
 SITE = """
-import os, time
+import itertools, os, time
 LABEL = "one"
 order = []
 def app(environ, start_response):
@@ -29,6 +29,14 @@ def app(environ, start_response):
         body = " ".join(order).encode()
     elif path == "/fork" and os.fork() == 0:
         body = b"the copy's"
+    elif path in ("/written", "/streamed"):
+        write = start_response("200 OK", [("Content-Type", "text/plain")])
+        blocks = itertools.repeat(bytes(65536), 320)
+        if path == "/streamed":
+            return blocks
+        for block in blocks:
+            write(block)
+        return []
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body]
 """
@@ -179,6 +187,22 @@ def test_what_waits_for_a_thread_is_served_in_order_and_bounded(
     paths = ask(early[0], b"/order").decode().split()
     assert [path for path in paths if path.startswith("/queued")] == [f"/queued{number}" for number in range(4)]
     assert paths.index("/late") > paths.index("/queued3")
+
+
+@pytest.mark.parametrize("path", ["/streamed", "/written"])
+def test_a_slow_client_holds_no_thread(
+    serve: Callable[..., Server], connect: Callable[[Server], socket.socket], path: str
+) -> None:
+    """What it does not take is the loop's, and the application is asked for more when it does."""
+    server = serve(threads=1)
+    slow = connect(server)
+    slow.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    for _ in range(5):
+        assert server.get("/").body == b"one"
+    octets = read_all(slow)
+    assert octets.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert octets.endswith(b"0\r\n\r\n")
+    assert len(octets) > 20 << 20
 
 
 @pytest.mark.parametrize("path", ["/deadlock", "/loop/stubborn", "/sleep?seconds=60"])

@@ -97,6 +97,8 @@ class Acceptor:
         self._is_balanced = is_balanced
         self._wakes_all = is_nested or not _EXCLUSIVE
         self._balance = Balance(worker.handoff.slot)
+        if self._wakes_all:
+            self._balance.at_once = 0  # all race for each connection: only exact shares hold the fastest back
         self._connections = 0
         self._is_serving = False
         self._is_watching = False

@@ -172,10 +172,10 @@ class NonblockingConnection(Line):
     def abandon(self) -> None:
         """Let go of all that is left, after a fault of the server over this connection; its host has forgotten it."""
         answer, self._answer = self._answer, None
-        if self.phase is _RUNNING or answer is not None:
+        if answer is not None:
             self.progress.end_request(0, is_error=True)
-        if answer is not None and not answer.is_closed:
-            answer.close()
+            if not answer.is_closed:
+                answer.close()
         self._release()
         self.sock.close()
 
@@ -235,8 +235,8 @@ class NonblockingConnection(Line):
             else:
                 self._host.soon(self)
             return False
-        self._answer = None
         answer.end()
+        self._answer = None
         if self._body is not None:
             self._body.close()
             self._body = None

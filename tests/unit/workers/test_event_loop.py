@@ -1,0 +1,468 @@
+"""The loop of many connections, turn by turn, on real sockets and at a time that the test moves."""
+
+import contextlib
+import logging
+import os
+import socket
+from types import SimpleNamespace
+
+import pytest
+
+from pyfork.config.schema import HttpSettings, Settings
+from pyfork.connection import nonblocking
+from pyfork.connection.host import Phase
+from pyfork.errors import QuitNow
+from pyfork.ipc.heartbeat import Heartbeat
+from pyfork.ipc.messages import Listener
+from pyfork.ipc.scoreboard import Scoreboard
+from pyfork.workers import accepting, base, event_loop, lingering, selector
+from pyfork.workers.event_loop import LONGEST_BATCH, SWEEP_INTERVAL
+from pyfork.workers.selector import FEWEST_HELD, SHORTEST_PAUSE, AsyncWorker
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+ANSWER = b"HTTP/1.1 200 OK"
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+class NoPatience:
+    """A poller that never sleeps, and remembers how long it might have."""
+
+    def __init__(self, poller):
+        self._poller = poller
+        self.timeouts = []
+        self.stale = []
+
+    def __getattr__(self, name):
+        return getattr(self._poller, name)
+
+    def poll(self, timeout):
+        self.timeouts.append(timeout)
+        stale, self.stale = self.stale, []
+        return [*self._poller.poll(0), *stale]
+
+
+class Scene:
+    """An async worker, the clients that come to it, and the application's behaviour by path."""
+
+    def __init__(self, monkeypatch, **http):
+        self.clock = Clock()
+        for module in (accepting, event_loop, lingering, nonblocking, selector):
+            monkeypatch.setattr(module, "monotonic", self.clock)
+        monkeypatch.setattr(base.lifeline, "arm", lambda *_: None)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.setblocking(False)
+        self.listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.lifeline, self.arbiter = os.pipe()
+        self.beats, beat_fd = os.pipe()
+        self.address = self.listener.getsockname()
+        settings = Settings(http=HttpSettings(**http))
+        self.scoreboard = Scoreboard()
+        self.scoreboard.reserve(0)
+        handoff = SimpleNamespace(
+            settings=settings,
+            scoreboard=self.scoreboard,
+            slot=0,
+            number=1,
+            generation=1,
+            listeners=[Listener(self.listener.detach(), "tcp", "127.0.0.1", 1, "a")],
+            lifeline_fd=self.lifeline,
+        )
+        self.heartbeat = Heartbeat(beat_fd, 30)
+        self.heartbeat.next_beat = 1e9
+        self.worker = worker = AsyncWorker(handoff, self.heartbeat)
+        worker.signals.take_wakeup_back = lambda: None
+        worker.poller = self.poller = NoPatience(worker.poller)
+        worker.acceptor._poller = worker._lingering._epoll = self.poller
+        self.behaviour = {}
+        self.asked = []
+        worker.boot(self.application)
+        self.poller.register(worker.signals.fd, 1)
+        self.poller.register(self.lifeline, 1)
+        worker.acceptor.watch()
+        self.fds = [self.lifeline, self.arbiter, self.beats, beat_fd, worker.signals.fd, worker.signals.write_fd]
+        self.clients = []
+
+    def application(self, environ, start_response):
+        path = environ["PATH_INFO"]
+        self.asked.append(path)
+        self.behaviour.get(path, lambda: None)()
+        start_response("200 OK", [])
+        return [path.encode()]
+
+    def connect(self, octets=b""):
+        client = socket.create_connection(self.address, timeout=10)
+        self.clients.append(client)
+        client.sendall(octets)
+        return client
+
+    def turn(self, times=1):
+        for _ in range(times):
+            self.worker._turn()
+
+    def close(self):
+        self.worker.poller.close()
+        for connection in [*self.worker.connections.values(), *self.clients]:
+            (connection if isinstance(connection, socket.socket) else connection.sock).close()
+        self.worker._lingering.close()
+        self.worker.close()
+        os.close(self.worker.acceptor._spare)
+        for fd in self.fds:
+            with contextlib.suppress(OSError):
+                os.close(fd)
+
+
+@pytest.fixture
+def scene(monkeypatch):
+    scenes = []
+
+    def make(**http):
+        scenes.append(Scene(monkeypatch, **http))
+        return scenes[-1]
+
+    yield make
+    for each in scenes:
+        each.close()
+
+
+def receive(client):
+    """Return what has come to a client, None at the end of the connection."""
+    client.setblocking(False)
+    try:
+        return client.recv(65536) or None
+    except BlockingIOError:
+        return b""
+
+
+def get(path):
+    return GET.replace(b"/", path.encode(), 1)
+
+
+# Turns.
+
+
+def test_a_connection_is_accepted_served_and_let_go(scene):
+    """The figures follow, and an idle loop has nothing to wake up for."""
+    scene = scene()
+    client = scene.connect(GET)
+    scene.turn(2)
+    assert receive(client).startswith(ANSWER)
+    assert len(scene.worker.connections) == 1
+    client.close()
+    scene.turn()
+    assert scene.worker.connections == {}
+    scene.clock.now += 100
+    scene.turn(2)
+    assert scene.poller.timeouts[-1] > 1e8  # until the next beat
+
+
+def test_deadlines_are_looked_at_in_time(scene):
+    """Not earlier, and no later than a sweep's interval; the poller does not sleep beyond."""
+    scene = scene(keep_alive=5, header_timeout=10)
+    silent = scene.connect()
+    idle = scene.connect(GET)
+    scene.turn(3)
+    assert scene.poller.timeouts[-1] <= 5
+    scene.clock.now += 4.99
+    scene.turn()
+    assert len(scene.worker.connections) == 2
+    scene.clock.now += SWEEP_INTERVAL + 0.01
+    scene.turn(2)
+    assert len(scene.worker.connections) == 1
+    assert receive(idle).startswith(ANSWER)
+    assert receive(idle) is None
+    assert scene.poller.timeouts[-1] <= 5
+    scene.clock.now += 5
+    scene.turn()
+    assert scene.worker.connections == {}
+    assert receive(silent) is None
+
+
+def test_a_request_that_came_in_time_is_answered_in_the_sweep(scene):
+    """The loop was busy until after the deadline; the response does not wait for the next turn."""
+    scene = scene(keep_alive=5)
+    client = scene.connect(GET)
+    scene.turn(2)
+    receive(client)
+    client.sendall(get("/late"))
+    scene.clock.now += 6
+    scene.poller.poll = lambda timeout: []  # the kernel had nothing to report when it was asked
+    scene.turn()
+    assert receive(client).endswith(b"/late")
+
+
+def test_a_stale_event_harms_nobody(scene):
+    """A descriptor that was closed and taken anew within one turn: what is reported was the old one's."""
+    scene = scene()
+    client = scene.connect()
+    scene.turn()
+    (fd,) = scene.worker.connections
+    scene.poller.stale = [(fd, 1), (fd, 16), (12345, 1)]
+    scene.turn()
+    client.sendall(GET)
+    scene.turn()
+    assert receive(client).startswith(ANSWER)
+
+
+def test_a_fault_of_ours_ends_one_connection(scene, monkeypatch, caplog):
+    """It is logged and counted; the others are served."""
+    scene = scene()
+    broken, good = scene.connect(GET), scene.connect(GET)
+    scene.turn()
+    first = min(scene.worker.connections)
+
+    def fail(answer):
+        if answer._line.sock.fileno() == first:
+            raise ZeroDivisionError
+        return end(answer)
+
+    end = nonblocking.Answer.end
+    monkeypatch.setattr(nonblocking.Answer, "end", fail)
+    with caplog.at_level(logging.ERROR, logger="pyfork.error"):
+        scene.turn()
+    assert "a connection ended by a fault of the server" in caplog.text
+    assert receive(broken) is not None
+    assert receive(broken) is None
+    assert receive(good).startswith(ANSWER)
+    assert len(scene.worker.connections) == 1
+    assert scene.worker.slot.in_flight == 0
+
+
+@pytest.mark.parametrize("stage", ["resume", "on_deadline"])
+def test_a_fault_at_another_stage_does_too(scene, monkeypatch, caplog, stage):
+    """Wherever the loop calls a connection."""
+    scene = scene()
+
+    def fail(*_):
+        raise ZeroDivisionError
+
+    client = scene.connect(GET * 40 if stage == "resume" else b"")
+    monkeypatch.setattr(nonblocking.NonblockingConnection, stage, fail)
+    with caplog.at_level(logging.ERROR, logger="pyfork.error"):
+        scene.turn(2)
+        scene.clock.now += 100
+        scene.turn()
+    assert scene.worker.connections == {}
+    assert caplog.text.count("a connection ended by a fault of the server") == 1
+    client.close()
+
+
+def test_those_who_have_had_their_turn_go_on(scene):
+    """In the same turn, behind the others; and the poller does not sleep while there are some."""
+    scene = scene()
+    many, one = scene.connect(GET * 60), scene.connect()
+    scene.turn(2)
+    assert scene.poller.timeouts[-1] == 0 or len(scene.asked) >= 32
+    one.sendall(get("/one"))
+    scene.turn(3)
+    assert "/one" in scene.asked[:60]
+    assert len(scene.asked) == 61
+    received = b""
+    while received.count(ANSWER) < 60:  # TCP sends some of them when it has heard of others
+        received += many.recv(65536)
+
+
+# Responses that are held.
+
+
+def test_responses_of_one_turn_are_sent_in_order_at_its_end(scene):
+    """None before the last request of the turn has been answered."""
+    scene = scene()
+    clients = [scene.connect() for _ in range(8)]
+    scene.turn()
+    sent = []
+    for number, client in enumerate(clients):
+        client.sendall(get(f"/{number}"))
+        scene.behaviour[f"/{number}"] = lambda: sent.append([receive(each) for each in clients])
+    scene.turn()
+    assert sent == [[b""] * 8] * 8
+    assert [receive(client)[-2:] for client in clients] == [b"/%d" % number for number in range(8)]
+
+
+def test_what_takes_long_sends_those_before_it(scene):
+    """After LONGEST_BATCH; if few were ready by then, none is held for a while."""
+    scene = scene()
+    clients = [scene.connect() for _ in range(3)]
+    scene.turn()
+    sent = []
+
+    def slow():
+        scene.clock.now += 2 * LONGEST_BATCH
+        sent.append([bool(receive(each)) for each in clients])
+
+    for number, client in enumerate(clients):
+        client.sendall(get(f"/{number}"))
+        scene.behaviour[f"/{number}"] = slow
+    scene.turn()
+    assert sent[0] == [False] * 3
+    assert sent[1] == [True, False, False]
+    assert not scene.worker._may_hold
+    scene.clock.now += 2 * SHORTEST_PAUSE
+    scene.turn()
+    assert scene.worker._may_hold
+    assert FEWEST_HELD > 1
+
+
+def test_a_client_that_goes_while_it_is_held_is_let_go(scene):
+    """The others get theirs."""
+    scene = scene()
+    first, second = scene.connect(), scene.connect()
+    scene.turn()
+
+    def leave():
+        first.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        first.close()
+
+    scene.behaviour["/second"] = leave
+    first.sendall(GET)
+    scene.worker.poller.poll = lambda timeout: [(fd, 1) for fd in sorted(scene.worker.connections)]
+    second.sendall(get("/second"))
+    scene.turn()
+    assert receive(second).endswith(b"/second")
+    assert len(scene.worker.connections) == 1
+    assert scene.worker.slot.in_flight == 0
+
+
+def test_quit_sends_what_is_held(scene, monkeypatch):
+    """Finished is finished, whoever is given up behind it."""
+    scene = scene()
+    first, second = scene.connect(), scene.connect()
+    scene.turn()
+
+    def leave():
+        raise QuitNow
+
+    scene.behaviour["/second"] = leave
+    first.sendall(GET)
+    second.sendall(get("/second"))
+    monkeypatch.setattr(scene.worker, "begin_serving", lambda: None)
+    scene.worker.acceptor.unwatch()
+    scene.poller.unregister(scene.worker.signals.fd)
+    scene.poller.unregister(scene.lifeline)
+    with pytest.raises(QuitNow):
+        scene.worker.run()
+    assert receive(first).startswith(ANSWER)
+    assert receive(second) == b""
+
+
+def test_a_fault_over_a_held_response_ends_its_connection(scene, monkeypatch, caplog):
+    """The others are sent."""
+    scene = scene()
+    clients = [scene.connect(), scene.connect()]
+    scene.turn()
+    for client in clients:
+        client.sendall(GET)
+    send = nonblocking.NonblockingConnection.send_held
+    failed = []
+
+    def fail(connection):
+        if not failed:
+            failed.append(connection)
+            raise ZeroDivisionError
+        send(connection)
+
+    monkeypatch.setattr(nonblocking.NonblockingConnection, "send_held", fail)
+    scene.turn()
+    assert sorted([bool(receive(client)) for client in clients]) == [False, True]
+    assert "fault of the server" in caplog.text
+    assert scene.worker.slot.in_flight == 0
+
+
+# The end.
+
+
+def test_retiring_answers_what_is_owed_and_says_close(scene, monkeypatch):
+    """An idle connection has keep_alive at most; then the worker has ended."""
+    scene = scene(keep_alive=5, header_timeout=10)
+    idle, silent = scene.connect(GET), scene.connect()
+    scene.turn(2)
+    receive(idle)
+    queued = scene.connect(GET)
+    monkeypatch.setattr(scene.worker, "begin_serving", lambda: None)
+    worker = scene.worker
+    worker.acceptor.unwatch()
+    scene.poller.unregister(worker.signals.fd)
+    scene.poller.unregister(scene.lifeline)
+    worker.is_draining = True
+    turn, seen = worker._turn, []
+
+    def watched_turn():
+        seen.append(len(worker.connections))
+        turn()
+        scene.clock.now += 1
+
+    monkeypatch.setattr(worker, "_turn", watched_turn)
+    worker.run()
+    answer = receive(queued)
+    assert b"Connection: close" in answer
+    assert seen[0] == 3
+    assert 4 <= len(seen) <= 8
+    assert receive(idle) is None
+    assert receive(silent) is None
+
+
+def test_an_orphan_ends_the_idle_at_once(scene, monkeypatch):
+    """Nobody would replace it; what is lingering is closed, too."""
+    scene = scene()
+    idle = scene.connect(GET)
+    refused = scene.connect(b"garbage\r\n\r\n")
+    scene.turn(2)
+    assert len(scene.worker._lingering) == 1
+    os.close(scene.arbiter)
+    scene.worker.signals.is_pending = True
+    scene.turn()
+    assert scene.worker.is_orphaned
+    scene.poller.unregister(scene.worker.signals.fd)
+    monkeypatch.setattr(scene.worker, "begin_serving", lambda: None)
+    scene.poller.register(scene.lifeline, 1)
+    scene.poller.unregister(scene.lifeline)
+    scene.worker.acceptor.unwatch()
+    scene.worker.poller.register = lambda *_: None
+    scene.worker.acceptor.watch = lambda: None
+    scene.worker.run()
+    assert scene.worker.connections == {}
+    assert receive(idle).startswith(ANSWER)
+    assert receive(idle) is None
+    assert b"400 Bad Request" in receive(refused)
+
+
+def test_the_loop_beats_with_what_is_in_flight_in_its_title(scene, monkeypatch):
+    """Between two connections as well, when the application takes long."""
+    scene = scene()
+    titles = []
+    monkeypatch.setattr(event_loop.title, "set_title", titles.append)
+    scene.heartbeat.next_beat = scene.clock.now
+    monkeypatch.setattr(scene.worker, "beat_if_due", lambda: setattr(scene.heartbeat, "next_beat", scene.clock.now + 5))
+
+    def slow():
+        scene.clock.now += 6
+
+    scene.behaviour["/slow"] = slow
+    clients = [scene.connect(), scene.connect()]
+    scene.turn()
+    assert titles[-1].endswith("idle")
+    for client in clients:
+        client.sendall(get("/slow"))
+    scene.turn()
+    assert len(titles) >= 3
+    assert {each.phase for each in scene.worker.connections.values()} == {Phase.READING}
+
+
+def test_a_copy_holds_no_connection(scene, monkeypatch):
+    """A process that the application forks closes its descriptors; nothing is said to the poller, which is shared."""
+    scene = scene()
+    client = scene.connect()
+    scene.turn()
+    monkeypatch.setattr(base, "reset_in_child", lambda: None)
+    (connection,) = scene.worker.connections.values()
+    scene.worker._on_copied()
+    assert connection.sock.fileno() == -1
+    assert scene.worker.is_copy
+    scene.worker.connections.clear()
+    client.close()

@@ -1,5 +1,6 @@
 """The logs of a running server: what they say, where they go, and how they are opened anew."""
 
+import contextlib
 import json
 import os
 import re
@@ -344,6 +345,7 @@ def test_a_reader_that_has_gone_harms_nobody(start: Callable[..., Server], tmp_p
     os.mkfifo(fifo)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     server = start("hello:app", settings={"log": {"access": str(fifo)}})
+    server.expect_errors("cannot write the log .*: Broken pipe")
     server.get("/")
     os.close(reader)
     for _ in range(3):
@@ -360,3 +362,66 @@ def test_a_unix_sockets_client_has_a_dash_for_its_address(start: Callable[..., S
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert client.recv(100).startswith(b"HTTP/1.1 200 ")
     wait_until(lambda: server.output.startswith("- - - ["), "the line")
+
+
+WAITING = """
+def app(environ, start_response):
+    if environ["PATH_INFO"] == "/wait":
+        with open({fifo!r}) as fifo:
+            fifo.read()
+    start_response("200 OK", [("Content-Length", "0")])
+    return []
+"""
+
+
+def open_if_read(fifo: Path) -> int | None:
+    """Return a descriptor to write to it, as soon as somebody reads it."""
+    with contextlib.suppress(OSError):
+        return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+    return None
+
+
+@pytest.mark.parametrize("ending", ["TERM", "QUIT"])
+@pytest.mark.parametrize("kind", ["sync", "async", "threadpool"])
+def test_no_line_waits_for_anothers_application(
+    start: Callable[..., Server], tmp_path: Path, kind: str, ending: str
+) -> None:
+    """Lines may be written together, but not later: if the worker hangs or is killed, it is the last that matter."""
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "waiting.py").write_text(WAITING.format(fifo=str(tmp_path / "fifo")))
+    access = tmp_path / "access.log"
+    workers = {"type": kind, "threads": 2 if kind == "threadpool" else 1}
+    server = start("waiting:app", cwd=tmp_path, settings={"log": {"access": str(access)}, "workers": workers})
+    quick = b"GET /quick HTTP/1.1\r\nHost: x\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(server.connect()) for _ in range(5)]
+        for client in clients:
+            client.sendall(quick)
+        for client in clients:
+            assert client.recv(4096).startswith(b"HTTP/1.1 200")
+        last = stack.enter_context(server.connect())
+        before = b"" if kind == "sync" else quick  # in the same turn of the loop
+        last.sendall(before + quick.replace(b"quick", b"wait"))
+        fifo = wait_until(lambda: open_if_read(tmp_path / "fifo"), "the application has the last request")
+        try:
+            count = 6 if before else 5
+            assert len(lines_of(access, count)) == count
+        finally:
+            os.close(fifo)
+        assert "/wait" in lines_of(access, count + 1)[-1]
+    server.signal(ending)
+    assert server.wait() == 0
+    assert len(access.read_text().splitlines()) == count + 1
+
+
+@pytest.mark.parametrize("kind", ["sync", "async", "threadpool"])
+def test_a_full_disk_is_told_and_harms_nobody(start: Callable[..., Server], kind: str) -> None:
+    """Lines are lost, and the error log says so, once a minute and not for each."""
+    settings = {"log": {"access": "/dev/full"}, "workers": {"type": kind}}
+    server = start("hello:app", settings=settings)
+    server.expect_errors("cannot write the log")
+    for _ in range(5):
+        assert server.get("/").status == 200
+    server.wait_log("cannot write the log '/dev/full': No space left on device; lines lost: 1")
+    server.stop()
+    assert server.log.count("cannot write the log") == 1

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import signal
 import socket
 from types import SimpleNamespace
 
@@ -92,9 +93,9 @@ class Scene:
     def application(self, environ, start_response):
         path = environ["PATH_INFO"]
         self.asked.append(path)
-        self.behaviour.get(path, lambda: None)()
+        body = self.behaviour.get(path, lambda: None)()
         start_response("200 OK", [])
-        return [path.encode()]
+        return [body or path.encode()]
 
     def connect(self, octets=b""):
         client = socket.create_connection(self.address, timeout=10)
@@ -268,6 +269,47 @@ def test_those_who_have_had_their_turn_go_on(scene):
         received += many.recv(65536)
 
 
+def test_a_slow_client_is_watched_for_what_it_takes(scene):
+    """And for its next request afterwards; what it sends meanwhile is not reported over and over."""
+    scene = scene()
+    scene.behaviour["/large"] = lambda: bytes(20_000_000)
+    client = scene.connect(get("/large"))
+    scene.turn(2)
+    (connection,) = scene.worker.connections.values()
+    assert connection.phase is Phase.SENDING
+    client.sendall(get("/next"))
+    received, octets = 0, b""
+    while not octets.endswith(b"/next"):
+        octets = client.recv(1 << 20)
+        received += len(octets)
+        scene.turn()
+    assert received > 20_000_000
+    assert scene.asked == ["/large", "/next"]
+    assert connection.phase is Phase.READING
+
+
+def test_what_comes_between_two_turns_is_muted(scene):
+    """The connection waits for its turn; it is put back into the poller when it has had it."""
+    scene = scene()
+    client = scene.connect()
+    scene.turn()
+    (connection,) = scene.worker.connections.values()
+    watched = []
+
+    def send_more():
+        if len(scene.asked) in {1, 20, 40}:
+            client.sendall(get("/more"))
+        watched.append(connection.watched)
+
+    scene.behaviour["/"] = send_more
+    client.sendall(GET * 70)
+    scene.turn(10)
+    assert scene.asked.count("/more") == 3
+    assert len(scene.asked) == 73
+    assert connection.watched
+    assert 0 in watched or len(watched) == 70
+
+
 # Responses that are held.
 
 
@@ -405,6 +447,21 @@ def test_retiring_answers_what_is_owed_and_says_close(scene, monkeypatch):
     assert 4 <= len(seen) <= 8
     assert receive(idle) is None
     assert receive(silent) is None
+
+
+def test_a_signal_is_looked_for_between_two_turns(scene):
+    """However busy the loop is; responses from then on say close."""
+    scene = scene()
+    client = scene.connect()
+    scene.turn()
+    scene.worker.signals._note(signal.SIGTERM, None)
+    scene.clock.now += event_loop.LOOK_INTERVAL
+    scene.poller.unregister(scene.worker.signals.fd)  # the poller did not tell
+    scene.turn()
+    assert scene.worker.is_draining
+    client.sendall(GET)
+    scene.turn()
+    assert b"Connection: close" in receive(client)
 
 
 def test_an_orphan_ends_the_idle_at_once(scene, monkeypatch):

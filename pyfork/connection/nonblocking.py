@@ -382,7 +382,7 @@ class NonblockingConnection(Line):
         outgoing = self._outgoing
         if outgoing is not None:
             outgoing.send_to(self.sock)
-        else:
+        if not outgoing:
             try:
                 sent = self.sock.send(data)
             except BlockingIOError:
@@ -392,6 +392,7 @@ class NonblockingConnection(Line):
             if sent == len(data):
                 return
             data = data[sent:]
+        if outgoing is None:
             self._outgoing = outgoing = Outgoing()
         try:
             outgoing.put_written(data)

@@ -182,6 +182,24 @@ def test_write_keeps_so_much_in_memory(prepare):
     assert kept[0] <= MOST_KEPT
 
 
+def test_what_is_written_to_a_client_that_keeps_up_again_goes_out_at_once(prepare):
+    """It was slow for a moment; what comes then does not wait for the next write()."""
+    seen = []
+
+    def application(environ, start_response):
+        write = start_response("200 OK", PLAIN)
+        write(BODY)
+        for number in range(100):
+            write(b"%03d" % number)
+            current.take()
+            seen.append(current.received.endswith(b"3\r\n%03d\r\n" % number))
+        return []
+
+    current = prepare(application, get(), *[drain] * 10, **OPEN)
+    assert current.serve().received.endswith(b"3\r\n099\r\n0\r\n\r\n")
+    assert seen[-50:] == [True] * 50
+
+
 @pytest.mark.parametrize("is_caught", [True, False])
 def test_a_full_disk_breaks_a_written_response_off(prepare, monkeypatch, log, is_caught):
     """Nothing may follow the gap, and the client must not take it for the whole."""

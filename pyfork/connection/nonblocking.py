@@ -379,27 +379,20 @@ class NonblockingConnection(Line):
 
     def _write(self, data: bytes) -> None:
         """Send what the application gives to the ``write()`` of PEP 3333; it cannot be held back, so all is kept."""
-        outgoing = self._outgoing
-        if outgoing is not None:
-            outgoing.send_to(self.sock)
-        if not outgoing:
-            try:
-                sent = self.sock.send(data)
-            except BlockingIOError:
-                sent = 0
-            except OSError as error:
-                raise DisconnectedError(f"the client has gone: {error.strerror}") from error
-            if sent == len(data):
-                return
-            data = data[sent:]
-        if outgoing is None:
-            self._outgoing = outgoing = Outgoing()
+        if self._outgoing is None:
+            self._outgoing = Outgoing()
         try:
-            outgoing.put_written(data)
+            self._outgoing.write(self.sock, data)
+        except DisconnectedError:
+            raise
         except OSError as error:
             _log.error("cannot keep a response: %s (the directory is %s)", error, tempfile.gettempdir())
             shut_down(self.sock)  # nothing may follow the gap, though the application may catch this and go on
             raise
+        finally:
+            if not self._outgoing:
+                self._outgoing.close()
+                self._outgoing = None
 
     def _await_client(self) -> None:
         """Go on when the client takes what is there."""

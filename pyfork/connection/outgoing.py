@@ -61,6 +61,25 @@ class Outgoing:
         else:
             self._keep(data)
 
+    def write(self, sock: socket.socket, data: bytes) -> None:
+        """Send octets of ``write()`` behind what is here; keep what the client does not take.
+
+        Raises:
+            DisconnectedError, ApplicationError: as for `send_to`.
+            OSError: there is no room for a temporary file, or a file cannot be read.
+        """
+        if self._items:
+            self.send_to(sock)
+        if not self._items:
+            try:
+                data = data[sock.send(data) :]
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                raise DisconnectedError(f"the client has gone: {error.strerror}") from error
+        if data:
+            self.put_written(data)
+
     def put_written(self, data: bytes) -> None:
         """Add octets of ``write()``: to a temporary file if there are many already.
 

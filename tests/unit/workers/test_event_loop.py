@@ -523,3 +523,26 @@ def test_a_copy_holds_no_connection(scene, monkeypatch):
     assert scene.worker.is_copy
     scene.worker.connections.clear()
     client.close()
+
+
+def test_the_access_log_is_written_once_a_turn(scene):
+    """All lines of the responses that were held, whatever happens meanwhile."""
+    scene = scene()
+    calls = []
+    scene.worker._access_log = SimpleNamespace(
+        gather=lambda: calls.append("gather"), flush=lambda: calls.append("flush")
+    )
+    client = scene.connect(GET)
+    scene.turn()
+    calls.clear()
+    scene.turn()
+    assert calls == ["gather", "flush"]
+    assert receive(client).startswith(ANSWER)
+
+    def fail(now):
+        raise ZeroDivisionError
+
+    scene.worker.finish_batch = fail
+    with pytest.raises(ZeroDivisionError):
+        scene.turn()
+    assert calls == ["gather", "flush"] * 2

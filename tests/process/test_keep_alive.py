@@ -201,9 +201,10 @@ def test_quit_sends_what_is_finished(serve: Callable[..., Server], site: Path) -
     server = serve()
     (worker,) = server.workers()
     with server.connect() as first, server.connect() as second:
-        exchange(first, GET)
         exchange(second, GET)
+        exchange(first, GET)  # the last one is reported first
         os.kill(worker, signal.SIGSTOP)  # so that it finds both at once
+        wait_until(lambda: ") T " in Path(f"/proc/{worker}/stat").read_text(), "it has stopped")
         first.sendall(GET)
         second.sendall(GET.replace(b"/", b"/wait?never", 1))
         os.kill(worker, signal.SIGCONT)

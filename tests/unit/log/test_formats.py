@@ -150,7 +150,7 @@ def test_no_value_can_forge_a_json_line(record):
     assert parsed["target"] in readings(record.request.target)
     assert parsed["query"] in readings(record.request.query)
     assert parsed["status"] == 200
-    assert parsed["remote"] == (record.remote or None)
+    assert parsed["remote"] == plain.utf_8(record.remote or None)
 
 
 def test_json_holds_numbers_as_numbers_and_what_is_missing_as_null():

@@ -8,7 +8,7 @@ import pytest
 
 from tests.harness import Server
 
-WORKER_TYPES = ["sync", "async", "gevent"]
+WORKER_TYPES = ["sync", "threadpool", "async", "gevent"]
 """Every worker type joins the contract tests by its name here."""
 
 

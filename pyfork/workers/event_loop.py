@@ -27,7 +27,7 @@ from pyfork.process import lifeline, title
 from pyfork.workers.accepting import Accepted, Acceptor
 from pyfork.workers.base import Worker
 from pyfork.workers.contexts import make_contexts
-from pyfork.workers.lingering import LingeringSockets
+from pyfork.workers.lingering import MOST_OF_MANY, LingeringSockets
 from pyfork.workers.loader import Application
 from pyfork.workers.poller import make_poller
 
@@ -56,7 +56,7 @@ class LoopWorker(Worker):
         self.connections: dict[int, NonblockingConnection] = {}
         self.poller = make_poller()
         self.acceptor = Acceptor(self, self.poller, is_balanced=True)
-        self._lingering = LingeringSockets(self.poller)
+        self._lingering = LingeringSockets(self.poller, MOST_OF_MANY)
         self._soon: list[NonblockingConnection] = []
         http = self.settings.http
         self._shortest = min(http.keep_alive, http.header_timeout, http.body_timeout, http.write_timeout)

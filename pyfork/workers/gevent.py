@@ -28,7 +28,7 @@ from pyfork.workers.accepting import Accepted, Acceptor
 from pyfork.workers.base import Worker
 from pyfork.workers.contexts import make_contexts
 from pyfork.workers.greenlets import Listener, Place, Places
-from pyfork.workers.lingering import LingeringSockets
+from pyfork.workers.lingering import MOST_OF_MANY, LingeringSockets
 from pyfork.workers.loader import Application
 from pyfork.workers.visits import OverdueRequests, Visits
 
@@ -47,7 +47,7 @@ class GeventWorker(Worker):
         self.sockets = [(Listener(fileno=listener.detach()), told) for listener, told in self.sockets]
         self._poller = _epoll()
         self._acceptor = Acceptor(self, self._poller, is_balanced=True, is_nested=True)
-        self._lingering = LingeringSockets(self._poller)
+        self._lingering = LingeringSockets(self._poller, MOST_OF_MANY)
         self._active = ActiveRequests(self.slot, GreenletProgress)
         self._places = Places(gevent)
         self._own = Place(self._places, self._poller.fileno())

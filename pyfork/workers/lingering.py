@@ -17,6 +17,9 @@ from pyfork.connection.context import READABLE
 from pyfork.workers.poller import Poller
 
 MOST_SOCKETS = 64
+"""At once, in a worker that serves one connection at a time."""
+MOST_OF_MANY = 1024
+"""At once, in a worker that holds many: it may have to refuse as many."""
 IDLE_TIMEOUT = 5.0
 """Seconds without an octet from the client; nginx's lingering_timeout is 5 s as well."""
 LINGER_TIMEOUT = 30.0
@@ -40,20 +43,24 @@ class LingeringSockets:
 
     Args:
         epoll: the loop's; sockets are added to it and removed from it here.
+        most: how many there may be; beyond that the oldest is closed.
     """
 
-    def __init__(self, epoll: Poller) -> None:
+    def __init__(self, epoll: Poller, most: int = MOST_SOCKETS) -> None:
         self._epoll = epoll
+        self._most = most
         self._sockets: dict[int, _Lingering] = {}
+        self._sweep_at = math.inf  # no deadline is earlier
 
     def __len__(self) -> int:
         return len(self._sockets)
 
     def add(self, connection: socket.socket) -> None:
         """Take over a socket whose writing side is shut down; the oldest makes room if there are too many."""
-        if len(self._sockets) >= MOST_SOCKETS:
+        if len(self._sockets) >= self._most:
             self._close(next(iter(self._sockets)))
         now = monotonic()
+        self._sweep_at = min(self._sweep_at, now + IDLE_TIMEOUT)
         connection.setblocking(False)
         self._sockets[connection.fileno()] = _Lingering(connection, now + IDLE_TIMEOUT, now + LINGER_TIMEOUT)
         self._epoll.register(connection.fileno(), READABLE)
@@ -76,21 +83,25 @@ class LingeringSockets:
 
     def sweep(self, now: float) -> None:
         """Close those whose time is up, after a last look at what they sent; ``now`` is monotonic."""
+        if now < self._sweep_at:
+            return
         for fd in [fd for fd, one in self._sockets.items() if min(one.idle_deadline, one.deadline) <= now]:
             self.read(fd)
             lingering = self._sockets.get(fd)
             if lingering is not None and min(lingering.idle_deadline, lingering.deadline) <= now:
                 self._close(fd)
+        self._sweep_at = min((min(one.idle_deadline, one.deadline) for one in self._sockets.values()), default=math.inf)
 
     def hurry(self) -> None:
         """Leave the clients little time from now on, because the worker is to end."""
         deadline = monotonic() + HURRIED_TIMEOUT
+        self._sweep_at = min(self._sweep_at, deadline)
         for lingering in self._sockets.values():
             lingering.deadline = min(lingering.deadline, deadline)
 
     def next_deadline(self) -> float:
-        """Return when the first one's time is up; infinity when there is none."""
-        return min((min(one.idle_deadline, one.deadline) for one in self._sockets.values()), default=math.inf)
+        """Return when to sweep next; infinity when there is none."""
+        return self._sweep_at if self._sockets else math.inf
 
     def close(self) -> None:
         """Close them all."""

@@ -43,7 +43,11 @@ MOST_SEEN = 1024
 _CONTROLS = bytes((*range(0x20), 0x7F))
 _PLAIN = bytes.maketrans(_CONTROLS, b"?" * len(_CONTROLS))
 _FRAMING = {"HTTP_HOST", "HTTP_CONNECTION", "CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING"}
-_UNUSUAL = ValueError("the long way is to look at it")
+
+
+class _Unusual(ValueError):  # noqa: N818 (nobody has made a mistake)
+    """The long way is to look at it. Each time a new one: an exception holds the frames that it has passed."""
+
 
 _Line = tuple[str, bytes, str, bytes, bytes]
 """Method, target, version, path and query."""
@@ -87,7 +91,7 @@ class _Lines(dict[bytes, _Line]):
         method, target, version = read_request_line(octets)
         text = target.decode("ascii")  # a UnicodeDecodeError is a ValueError
         if text[:1] != "/" or not text.isprintable():
-            raise _UNUSUAL
+            raise _Unusual
         path, _, query = target.partition(b"?")
         line = (method, target, version, path, query)
         if len(octets) <= MOST_LINE_OCTETS:
@@ -102,10 +106,10 @@ class _Fields(dict[bytes, tuple[str, str]]):
 
     def __missing__(self, octets: bytes) -> tuple[str, str]:
         if octets.translate(_PLAIN) != octets:  # controls; a tab is legal, and rare
-            raise _UNUSUAL
+            raise _Unusual
         name, colon, value = octets.decode("latin-1").partition(":")
         if not colon:
-            raise _UNUSUAL
+            raise _Unusual
         field = (VARIABLES[name], value.strip(" "))
         if len(octets) <= MOST_LINE_OCTETS:
             if len(self) >= MOST_REMEMBERED:
@@ -159,11 +163,11 @@ def _make_request(octets: bytes, block: _Block) -> Request:
     request.prepared = request.logged = None
     if version == "1.1":
         if block.host is None:
-            raise _UNUSUAL
+            raise _Unusual
         request.keep_alive = block.persists is not False
     else:
         if block.is_chunked:
-            raise _UNUSUAL
+            raise _Unusual
         request.keep_alive = block.persists is True
     if block.requests is not _NONE and len(octets) <= MOST_LINE_OCTETS:
         if len(block.requests) >= MOST_REQUESTS:
@@ -188,13 +192,13 @@ def _read_block(octets: bytes) -> _Block:
     if "HTTP_TRANSFER_ENCODING" in variables:
         block.is_chunked = True
         if block.length is not None or variables["HTTP_TRANSFER_ENCODING"].lower() != "chunked":
-            raise _UNUSUAL
+            raise _Unusual
     if "HTTP_EXPECT" in variables:
-        raise _UNUSUAL
+        raise _Unusual
     if "HTTP_HOST" in variables:
         block.host = variables["HTTP_HOST"].encode("latin-1")
         if not is_valid_host(block.host):
-            raise _UNUSUAL
+            raise _Unusual
     if "HTTP_CONNECTION" in variables:
         block.persists = read_connection(variables["HTTP_CONNECTION"])
     _remember(octets, block)
@@ -208,7 +212,7 @@ def _combine_lines(lines: list[bytes]) -> dict[str, str]:
         if variable not in variables:
             variables[variable] = value
         elif variable in _FRAMING:
-            raise _UNUSUAL
+            raise _Unusual
         else:
             variables[variable] = combine(variable, variables[variable], value)
     variables.pop(DROPPED, None)
@@ -217,7 +221,7 @@ def _combine_lines(lines: list[bytes]) -> dict[str, str]:
 
 def _read_length(value: str) -> int:
     if not (value.isascii() and value.isdigit() and len(value) < 19):
-        raise _UNUSUAL
+        raise _Unusual
     return int(value)
 
 

@@ -1,5 +1,6 @@
 """The short way: what it takes, and that this is what the long way makes of it."""
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from pyfork.http1 import short_way
 from pyfork.http1.limits import Limits
+from pyfork.http1.parser import RequestParser
 from pyfork.http1.short_way import (
     MOST_BLOCK_OCTETS,
     MOST_BLOCKS,
@@ -216,3 +218,20 @@ def test_every_octet_in_every_place(octet: int, place: bytes) -> None:
     piece = place % octet
     data = head(piece) if b"HTTP" in place else head(b"GET / HTTP/1.1", b"Host: a", piece)
     agree(data[: data.index(b"\r\n\r\n") + 4])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        head(b"GET / HTTP/1.1", b"Host:\ta"),
+        head(b"GET / HTTP/1.1", b"A: 1"),
+        head(b"GET * HTTP/1.1", b"Host: a"),
+        head(b"POST / HTTP/1.1", b"Host: a", b"Transfer-Encoding: chunked") + b"0\r\n\r\n",
+    ],
+)
+def test_what_is_not_taken_leaves_nothing_behind(data: bytes) -> None:
+    """A client that always comes the long way would fill the memory otherwise."""
+    kept = [RequestParser(LIMITS) for _ in range(3)]
+    for _ in range(50):
+        RequestParser(LIMITS).feed(data)
+    assert sum(type(each) is RequestParser for each in gc.get_objects()) <= len(kept) + 1

@@ -1,5 +1,6 @@
 """Telling of what went wrong: whose fault it was, and a traceback that begins where the application does."""
 
+import codecs
 import logging
 import os
 from types import TracebackType
@@ -13,6 +14,8 @@ from pyfork.http1.response import ResponseEncoder
 _log = logging.getLogger("pyfork.error")
 _OURS = os.path.join(os.path.dirname(pyfork.__file__), "")
 _LONGEST_CHAIN = 100
+
+codecs.lookup("unicode_escape")  # its module is imported here: later there may be no descriptor left to do so
 
 
 def warn_of_response(request: Request, exchange: Exchange, encoder: ResponseEncoder, warned: set[str]) -> None:

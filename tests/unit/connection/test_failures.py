@@ -1,6 +1,7 @@
 """Whose fault it was, and how it is told."""
 
 import logging
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -137,6 +138,41 @@ def test_a_failure_tells_its_place(log):
 def test_a_line_of_a_request_is_one_line():
     """In printable ASCII."""
     assert line_of(Request("GET", b"/a\xe9\n\\", "1.1", [])) == "GET /a\\xe9\\n\\\\"
+
+
+POOR = """
+import logging, os, resource, sys
+from pyfork.connection import incoming, outgoing
+from pyfork.connection.failures import line_of, log_failure
+from pyfork.http1.request import Request
+from pyfork.log.handlers import ErrorFormatter
+handler = logging.StreamHandler(sys.stdout)
+handler.setFormatter(ErrorFormatter("worker"))
+logging.getLogger("pyfork.error").addHandler(handler)
+logging.getLogger("pyfork.error").propagate = False
+request = Request("GET", b"/a\\n", "1.1", [])
+known = set(sys.modules)
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+try:
+    open(os.devnull)
+except OSError as error:
+    log_failure(request, "192.0.2.7", error)
+body = incoming.IncomingBody()
+try:
+    body.add(bytes(incoming.MOST_IN_MEMORY + 1))
+except OSError:
+    print("no room for a body")
+print(line_of(request), sorted(set(sys.modules) - known))
+"""
+
+
+def test_a_failure_is_told_when_no_descriptor_is_left():
+    """Whatever telling takes is imported before: an import opens files."""
+    told = subprocess.run([sys.executable, "-c", POOR], capture_output=True, text=True, check=True).stdout
+    assert "the application raised OSError: GET /a\\n from 192.0.2.7" in told
+    assert "OSError: [Errno 24] Too many open files: '/dev/null'" in told
+    assert told.endswith("no room for a body\nGET /a\\n []\n")
 
 
 def test_a_sound_response_warns_of_nothing(log):

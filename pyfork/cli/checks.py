@@ -31,12 +31,17 @@ def check(loaded: Loaded, *, needs_application: bool = True) -> list[str]:
             "no application: name it on the command line, as in `pyfork myproject.wsgi:application`, or as app in the "
             "[server] table of server.toml"
         )
-    problems += _problems_of(lambda: check_type(settings.workers.type))
+    problems += _check_type(loaded)
     problems += _problems_of(lambda: check_privileges(settings.server.user, settings.server.group))
     problems += _check_directories(settings.server)
     problems += _check_sockets(settings)
     problems += error_log.check(settings.log)
     return problems
+
+
+def _check_type(loaded: Loaded) -> list[str]:
+    origin = loaded.origins["workers.type"]
+    return [f"{origin}: {problem}" for problem in _problems_of(lambda: check_type(loaded.settings.workers.type))]
 
 
 def _problems_of(attempt: Callable[[], object]) -> tuple[str, ...]:

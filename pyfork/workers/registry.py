@@ -16,7 +16,18 @@ TYPES = {
     "gevent": "pyfork.workers.gevent:GeventWorker",
 }
 ALIASES = {"thread": "threadpool", "gthread": "threadpool", "selectors": "async"}
-FOREIGN = ("gunicorn.", "egg:", "uvicorn.", "uvicorn_worker.")
+FOREIGN = ("gunicorn.", "egg:")
+_NO_EVENTLET = "there is no counterpart of gunicorn's eventlet; gevent or threadpool do its work"
+_NO_TORNADO = (
+    "there is no counterpart of gunicorn's tornado; an application that waits a lot takes threadpool or gevent"
+)
+_NO_ASGI = "ASGI is not served in this version; a WSGI application takes threadpool"
+FAMILIAR = (
+    (("eventlet", "gunicorn.workers.geventlet."), _NO_EVENTLET),
+    (("tornado", "gunicorn.workers.gtornado."), _NO_TORNADO),
+    (("asgi", "gunicorn.workers.gasgi.", "uvicorn.", "uvicorn_worker."), _NO_ASGI),
+)
+"""gunicorn's names without a counterpart (one that ends in a dot is the beginning of some), and what to take."""
 LIBRARIES = {"gevent": "gevent"}
 """What a type needs beside pyfork's own requirements; the extra has the type's name. The arbiter never imports it."""
 
@@ -42,12 +53,20 @@ def resolve_type(name: str) -> str:
     canonical = ALIASES.get(name, name)
     if canonical in TYPES:
         return canonical
+    _refuse_familiar(name)
     if is_own(name):
         return _own_name(name)
     known = sorted({*TYPES, *ALIASES})
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ConfigurationError(f"workers.type: unknown worker type {name!r}{hint} (known: {', '.join(known)})")
+
+
+def _refuse_familiar(name: str) -> None:
+    dotted = name.replace(":", ".")
+    for names, reason in FAMILIAR:
+        if any(dotted.startswith(known) if known.endswith(".") else dotted == known for known in names):
+            raise ConfigurationError(f"workers.type: {name} cannot be had: {reason}")
 
 
 def is_own(name: str) -> bool:
@@ -92,7 +111,7 @@ def check_type(name: str) -> None:
     if library is not None and importlib.util.find_spec(library) is None:
         raise ConfigurationError(
             f"workers.type: {name} needs the library {library}, which is not installed: "
-            f"pip install 'pyfork[{canonical}]'"
+            f"pip install {library} (or 'pyfork[{canonical}]'; in a checkout '.[{canonical}]')"
         )
 
 

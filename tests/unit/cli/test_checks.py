@@ -44,7 +44,7 @@ def test_all_are_found_at_once(tmp_path):
         f"server.bind: unix:{tmp_path}: the path is a directory",
         f"server.bind: unix:{tmp_path}/gone/a.sock: there is no directory {tmp_path}/gone",
         f"server.pidfile: there is no directory {tmp_path}/gone",
-        "workers.type: unknown worker type 'fibers'",
+        "command line: workers.type: unknown worker type 'fibers'",
         "%(zz)s",
     ):
         assert part in text

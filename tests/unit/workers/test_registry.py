@@ -48,7 +48,9 @@ def test_type_without_its_library_cannot_run(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(registry.LIBRARIES, "gevent", "json")
     check_type("gevent")
     monkeypatch.setitem(registry.LIBRARIES, "gevent", "no_such_library")
-    with pytest.raises(ConfigurationError, match=r"gevent needs the library no_such_library, .* 'pyfork\[gevent\]'"):
+    with pytest.raises(
+        ConfigurationError, match=r"gevent needs the library no_such_library, .* pip install no_such_library "
+    ):
         check_type("gevent")
 
 
@@ -90,7 +92,27 @@ def test_path_that_names_no_class(name: str) -> None:
         check_type(name)
 
 
-@pytest.mark.parametrize("name", ["gunicorn.workers.gtornado.TornadoWorker", "uvicorn.workers.UvicornWorker"])
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("eventlet", "gevent or threadpool"),
+        ("gunicorn.workers.geventlet:EventletWorker", "gevent or threadpool"),
+        ("tornado", "threadpool or gevent"),
+        ("gunicorn.workers.gtornado.TornadoWorker", "threadpool or gevent"),
+        ("uvicorn.workers.UvicornWorker", "ASGI is not served"),
+        ("uvicorn_worker:UvicornWorker", "ASGI is not served"),
+        ("asgi", "ASGI is not served"),
+    ],
+)
+def test_gunicorns_names_without_a_counterpart(name: str, hint: str) -> None:
+    """No guess at a spelling mistake: what to take instead."""
+    with pytest.raises(ConfigurationError, match=hint) as caught:
+        check_type(name)
+    assert "did you mean" not in str(caught.value)
+    check_type("eventlets.own:Worker")
+
+
+@pytest.mark.parametrize("name", ["gunicorn.workers.base.Worker", "egg:other#worker"])
 def test_workers_of_other_servers_are_refused(name: str) -> None:
     """They could be imported, and would not do anything here."""
     with pytest.raises(ConfigurationError, match="a worker of another server"):

@@ -31,6 +31,9 @@ from pyfork.workers.loader import Application, enter_application_directory, load
 from pyfork.workers.registry import is_ours
 from pyfork.workers.signals import IGNORED_SIGNALS
 
+_DEADLY_AT_THE_END = (signal.SIGTERM, signal.SIGUSR1, *IGNORED_SIGNALS)
+"""What would end a process that gives its handlers back while it ends."""
+
 _log = logging.getLogger("pyfork.error")
 
 
@@ -61,8 +64,9 @@ def worker_main(handoff: Handoff) -> ExitStatus:
         _log.debug("ended at once, as asked")
     except Exception:  # noqa: BLE001 - whatever it is, the log must have it
         _log.critical("the worker has failed and ends", exc_info=True)
+        disregard(_DEADLY_AT_THE_END)
         return ExitStatus.FAILURE
-    disregard((signal.SIGTERM, signal.SIGUSR1, *IGNORED_SIGNALS))
+    disregard(_DEADLY_AT_THE_END)
     worker.close()
     return ExitStatus.OK
 
@@ -111,8 +115,9 @@ def load_worker_type(worker_class: str) -> "type[Worker]":
     found = load_class(worker_class)
     if not (isinstance(found, type) and issubclass(found, Worker)):
         raise ApplicationLoadError(f"workers.type: {worker_class} is not a subclass of pyfork.workers.base.Worker")
-    missing = [name for name in ("boot", "run") if getattr(found, name) is getattr(Worker, name)]
-    if "run" in missing or (missing and found.needs_application):
+    asked = ("boot", "run") if found.needs_application else ("run",)
+    missing = [name for name in asked if getattr(found, name) is getattr(Worker, name)]
+    if missing:
         raise ApplicationLoadError(f"workers.type: {worker_class} does not define {' and '.join(missing)}")
     return found
 

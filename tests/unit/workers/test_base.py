@@ -25,6 +25,9 @@ class Unbooted(Worker):
     def run(self):
         pass
 
+class Bare(Worker):
+    needs_application = False
+
 NOT_A_CLASS = 1
 """
 
@@ -49,6 +52,7 @@ def test_types_of_ours_and_of_the_users_are_loaded(own: str) -> None:
     [
         ("Idle", "own_workers:Idle does not define boot and run"),
         ("Unbooted", "own_workers:Unbooted does not define boot$"),
+        ("Bare", "own_workers:Bare does not define run$"),
         ("NOT_A_CLASS", "own_workers:NOT_A_CLASS is not a subclass of pyfork.workers.base.Worker"),
         ("OWN", "has no attribute 'OWN'"),
     ],

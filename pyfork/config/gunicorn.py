@@ -144,7 +144,11 @@ LEFT_OUT: tuple[LeftOut, ...] = (
     LeftOut(
         "worker_tmp_dir", ("--worker-tmp-dir",), "heartbeats go through a pipe; no file is written, so none can block"
     ),
-    LeftOut("tmp_upload_dir", (), "no temporary file is written"),
+    LeftOut(
+        "tmp_upload_dir",
+        (),
+        "bodies beyond 512 KiB are kept in the directory that TMPDIR names; sync and gevent write none",
+    ),
     LeftOut("initgroups", ("--initgroups",), "workers always take all groups of their user", _NONE),
     LeftOut(
         "sendfile", ("--no-sendfile",), "sendfile is used wherever the application returns a file that allows it", _NONE

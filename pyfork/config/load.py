@@ -26,6 +26,8 @@ from pyfork.errors import ConfigurationError
 DEFAULT_FILE = "server.toml"
 THREADLESS = ("sync", "async", "selectors", "gevent")
 """Worker types that have no use for `workers.threads`."""
+THREADED = ("threadpool", "thread", "gthread")
+"""Worker types that `workers.threads` is for."""
 DEFAULT = "default"
 """The origin of a value that nobody gave."""
 
@@ -165,6 +167,8 @@ def _translate_type(values: dict[str, Any], origins: dict[str, str]) -> list[str
 def _let_threads_choose(values: dict[str, Any], origins: dict[str, str]) -> list[str]:
     """Make sync with several threads threadpool, as gunicorn makes it gthread; return what there is to warn of."""
     threads, worker_type = values["workers.threads"], values["workers.type"]
+    if threads == 1 and worker_type in THREADED:
+        return [f"{worker_type} with threads = 1 serves one request at a time; set workers.threads"]
     if threads == 1 or worker_type not in THREADLESS:
         return []
     if worker_type != "sync":

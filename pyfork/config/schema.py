@@ -178,7 +178,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             description="The type of worker: `sync` (one request at a time), `threadpool` (the application on "
             "`threads` threads; also called `thread` and `gthread`), `async` (one loop, the application in line; also "
-            "`selectors`) or `gevent` (a greenlet for each connection; needs `pyfork[gevent]`); or your own class, "
+            "`selectors`) or `gevent` (a greenlet for each connection; needs `pip install gevent`); or your own class, "
             "`module:Class` (docs/custom_workers.md). With `threads` above 1 `sync` means `threadpool`, as it means "
             "gthread in gunicorn."
         ),
@@ -199,8 +199,9 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=1024,
-            description="Threads of a `threadpool` worker that run the application. More than 1 make the default type "
-            "`threadpool`; `async` and `gevent` have no use for it.",
+            description="Threads of a `threadpool` worker that run the application. The default is one request at a "
+            "time, as in gunicorn: set it. More than 1 make the default type `threadpool`; `async` and `gevent` have "
+            "no use for it.",
         ),
         Option(("--threads",), "N"),
     ] = 1

@@ -144,6 +144,16 @@ def test_threads_choose_the_threadpool(tmp_path):
     assert ask(tmp_path, "[workers]\nthreads = 4\ntype = 'thread'").settings.workers.type == "thread"
 
 
+@pytest.mark.parametrize("name", ["threadpool", "thread", "gthread"])
+def test_one_thread_is_warned_of(tmp_path, name):
+    """It is the default, as in gunicorn, and hardly what is meant."""
+    overrides = {"workers.type": (name, "command line --worker-class")}
+    assert ask(tmp_path, overrides=overrides).warnings == (
+        f"{name} with threads = 1 serves one request at a time; set workers.threads",
+    )
+    assert ask(tmp_path, "[workers]\nthreads = 2", overrides=overrides).warnings == ()
+
+
 def test_sync_with_threads_is_the_threadpool_too(tmp_path):
     """gunicorn takes gthread for an explicit sync with threads; here a warning says so."""
     loaded = ask(tmp_path, "[workers]\nthreads = 4\ntype = 'sync'")
@@ -167,8 +177,9 @@ def test_gunicorns_worker_classes_stand_for_our_types(tmp_path, name, worker_typ
     """With a warning that says so; a class of the user's own stays."""
     loaded = ask(tmp_path, overrides={"workers.type": (name, "command line --worker-class")})
     assert loaded.settings.workers.type == worker_type
-    assert loaded.warnings == (
-        f"command line --worker-class: workers.type {name} is gunicorn's; {worker_type} takes its place",
+    assert (
+        loaded.warnings[0]
+        == f"command line --worker-class: workers.type {name} is gunicorn's; {worker_type} takes its place"
     )
     assert ask(tmp_path, overrides={"workers.type": ("shop.Own", "-")}).settings.workers.type == "shop.Own"
 

@@ -88,7 +88,7 @@ def _heed_orders_while_starting() -> None:
     """Let TERM, INT and QUIT end the start cleanly, and nothing else do anything, until the loop takes over."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         raise_in_main_thread(number, QuitNow)
-    ignore(number for number, verb in VERBS.items() if verb not in {None, Verb.STOP, Verb.STOP_NOW})
+    ignore(number for number, verb in VERBS.items() if verb not in {Verb.STOP, Verb.STOP_NOW})
 
 
 def _supervise(loop: ArbiterLoop, pidfile: Pidfile | None) -> ExitStatus | Handoff:
@@ -156,6 +156,7 @@ def _load_generation(
     _warn_of_restarts(current.loaded.settings, loaded.settings)
     _provide_descriptors(loaded.settings)
     _show_title(loaded.settings)
+    _log.info("reloading with workers of %s", _describe(loaded.settings))
     return _make_generation(loaded, listeners)
 
 
@@ -193,9 +194,20 @@ def _announce(generation: Generation) -> None:
     _log.info("pyfork %s starts (pid %d)", __version__, os.getpid())
     for listener in generation.listeners:
         _log.info("listening at %s", listener.describe().text)
-    served = "" if settings.server.app is None else f" for {settings.server.app}"
-    _log.info("%d worker(s) of type %s%s", settings.workers.count, settings.workers.type, served)
+    _log.info("%d worker(s) of %s", settings.workers.count, _describe(settings))
     _provide_descriptors(settings)
+
+
+def _describe(settings: Settings) -> str:
+    """Return the workers' type and what they serve, as the log says it at a start and at a reload.
+
+    Not their number: at a reload it is TTIN's and TTOU's as well.
+    """
+    workers, app = settings.workers, settings.server.app
+    described = f"type {workers.type}"
+    if resolve_type(workers.type) == "threadpool":
+        described += f", {workers.threads} thread{'s' * (workers.threads > 1)} each" + "," * (app is not None)
+    return described if app is None else f"{described} for {app}"
 
 
 def _provide_descriptors(settings: Settings) -> None:

@@ -123,6 +123,17 @@ def test_a_deploy_by_symbolic_link_serves_the_new_release(start: Callable[..., S
     wait_until(lambda: server.get("/").body == b"two", "the new release serves")
 
 
+def test_a_reload_says_which_type_serves(start: Callable[..., Server], site: Path) -> None:
+    """As the start does, with the threads of a threadpool."""
+    server = start("site1:app", cwd=site)
+    server.wait_log(r"1 worker\(s\) of type sync for site1:app\n")
+    good = server.config_path.read_text()
+    server.config_path.write_text(good + "\n[workers]\nthreads = 3\n")
+    server.signal("HUP")
+    server.wait_log(r"reloading with workers of type threadpool, 3 threads each, for site1:app\n")
+    server.wait_workers(1, 2)
+
+
 def test_an_upgraded_library_is_the_applications_own(start: Callable[..., Server], site: Path) -> None:
     """The application imports click from its own path, even though pyfork's command line has loaded another."""
     (site / "click.py").write_text("VERSION = 'mine'\n")

@@ -40,7 +40,11 @@ WORKER_SIGNALS = (
     ),
     WorkerSignalRow(signal.SIGUSR1, Reaction.QUEUED, "Reopen the log files."),
     WorkerSignalRow(
-        STACKS_SIGNAL, Reaction.KERNEL, "Write the stacks of all threads to the error log; harmless at any time."
+        STACKS_SIGNAL,
+        Reaction.KERNEL,
+        "Write the stacks of all threads to the error log; harmless at any time. Of a gevent worker's greenlets it "
+        "shows the one that runs, mostly the hub: when a request outlasts `workers.timeout`, the worker logs the stack "
+        "of its greenlet by itself.",
     ),
     WorkerSignalRow(
         signal.SIGIO, Reaction.QUEUED, "The arbiter is gone (the kernel sends it): finish the request and exit."

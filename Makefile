@@ -37,9 +37,9 @@ $(READY): $(SERVES)
 	$(PIP) --group tests --group check
 	@touch $@
 
-## make run        set up, and serve sample_apps/quotes.py on http://127.0.0.1:8000
+## make run        set up, and serve sample_apps/quotes.py on http://127.0.0.1:8000 (ARGS='-b 127.0.0.1:9100 -k async' for other settings)
 run: $(SERVES)
-	@echo "Serving the quotes sample: try  curl http://127.0.0.1:8000/quote  (Ctrl-C stops it)"
+	@echo "Serving the quotes sample: try  curl ADDRESS/quote  with the address that the log says it listens at (Ctrl-C stops it)"
 	@$(BIN)/pyfork -c server.toml.example $(ARGS)
 
 ## make test       set up, and run the tests (PYTHON=python3.13 for another Python, ARGS='-k name' for pytest)

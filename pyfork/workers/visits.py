@@ -1,5 +1,6 @@
 """The connections of a worker that gives a greenlet to each of them."""
 
+import codecs
 import contextlib
 import logging
 import math
@@ -18,6 +19,7 @@ from pyfork.workers.greenlets import Place, Places
 LAST_WORDS = 1.0
 """Seconds that QUIT leaves the application's ``finally`` blocks."""
 
+_escape = codecs.getencoder("unicode_escape")  # found now: to import it later takes a descriptor, which may be wanting
 _log = logging.getLogger("pyfork.error")
 
 
@@ -153,7 +155,7 @@ class OverdueRequests:
         if oldest is None or now < self.next_deadline():
             return False
         self._told = oldest.entered
-        path = oldest.path.decode("latin-1").encode("unicode_escape").decode("ascii")
+        path = _escape(oldest.path.decode("latin-1"))[0].decode("ascii")
         stack = self._visits.stack_of(oldest)
         _log.error("stuck in %s %s; its greenlet (most recent call first):\n%s", oldest.method, path, stack)
         return True

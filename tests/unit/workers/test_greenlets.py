@@ -75,7 +75,8 @@ class FakeGevent:
         self.on_switch()
         return self.current.values[before]
 
-    def sleep(self, _seconds: float) -> None:
+    def sleep(self, seconds: float) -> None:
+        assert seconds > 0, "the loop would not poll"
         self.slept += 1
 
 

@@ -1,7 +1,8 @@
 """The classic page of a load test: it waits 0.3 s for a "database" that is a sleep.
 
-Run it from the directory sample_apps, with as many workers as queries at once::
+Run it from the directory sample_apps, with a thread for each query at once, or a worker (sync, async)::
 
+    pyfork -k threadpool --threads 20 slow_db:app
     pyfork -w 4 slow_db:app
 
 and try::
@@ -10,7 +11,8 @@ and try::
     curl 'http://127.0.0.1:8000/?seconds=3'
     hey -n 200 -c 20 http://127.0.0.1:8000/
 
-With the sync type, N workers answer N / 0.3 requests a second and no more, however idle the CPU is.
+With sync and async, N workers answer N / 0.3 requests a second and no more, however idle the CPU is. N threads of a
+threadpool do so too, and cost less; with gevent (``-k gevent``) each of 1 000 connections waits by itself.
 """
 
 import json

@@ -1,4 +1,7 @@
-"""Uploads of any size, hashed as they stream in: the memory stays the same for 1 KB and 10 GB.
+"""Uploads of any size, hashed piece by piece: the memory stays the same for 1 KB and 10 GB.
+
+With sync and gevent the pieces stream in from the client. With threadpool and async the body is there as a whole when
+the application is called: in memory up to 512 KiB, beyond that in a temporary file in the directory that TMPDIR names.
 
 Run it from the directory sample_apps::
 

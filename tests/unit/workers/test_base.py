@@ -1,12 +1,16 @@
 """What a class must be to be a worker type."""
 
+import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from pyfork.config.schema import ServerSettings, Settings
 from pyfork.errors import ApplicationLoadError, BootError
+from pyfork.ipc.exits import ExitStatus
+from pyfork.workers import base
 from pyfork.workers.base import Worker, load_application_for, load_worker_type
 from pyfork.workers.sync import SyncWorker
 
@@ -70,3 +74,23 @@ def test_application_is_loaded_for_types_that_serve_one(own: str) -> None:
     assert load_application_for(load_worker_type(f"{own}:Whole"), settings) is None
     with pytest.raises(BootError, match=r"workers of type sync serve an application, and server\.app names none"):
         load_application_for(SyncWorker, Settings())
+
+
+@pytest.mark.parametrize(("failure", "status"), [(None, ExitStatus.OK), (ValueError("odd"), ExitStatus.FAILURE)])
+def test_signals_do_nothing_to_a_worker_that_ends(
+    monkeypatch: pytest.MonkeyPatch, failure: Exception | None, status: ExitStatus
+) -> None:
+    """Python gives the handlers back while it ends: the arbiter's USR1 would then be what ended a worker that failed."""
+
+    def run() -> None:
+        if failure is not None:
+            raise failure
+
+    disregarded: list[signal.Signals] = []
+    worker = SimpleNamespace(run=run, close=lambda: None)
+    monkeypatch.setattr(base, "Heartbeat", lambda *_: None)
+    monkeypatch.setattr(base, "_boot", lambda *_: worker)
+    monkeypatch.setattr(base, "disregard", disregarded.extend)
+    handoff = SimpleNamespace(heartbeat_fd=-1, settings=Settings())
+    assert base.worker_main(handoff) is status  # type: ignore[arg-type]
+    assert {signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGUSR2} <= {*disregarded}

@@ -29,7 +29,7 @@ from pyfork.arbiter.core import Core
 from pyfork.arbiter.generations import Generation, Generations
 from pyfork.arbiter.listeners import BoundListener
 from pyfork.arbiter.spawn import spawn_worker
-from pyfork.arbiter.verbs import VERBS
+from pyfork.arbiter.verbs import VERBS, WARNINGS
 from pyfork.errors import ConfigurationError
 from pyfork.ipc.exits import ExitStatus
 from pyfork.ipc.messages import GarbledPipeError, Handoff
@@ -155,6 +155,8 @@ class ArbiterLoop:
                 child_ended = True
             elif number == signal.SIGWINCH and _has_terminal():
                 _log.debug("SIGWINCH is ignored: pyfork has a controlling terminal, whose window was resized")
+            elif number in WARNINGS:
+                _log.warning("signal %s: %s", number.name, WARNINGS[number])
             elif verb is not None:
                 _log.info("signal %s: %s", number.name, verb.value)
                 self._handle(ev.VerbReceived(verb))

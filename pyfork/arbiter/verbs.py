@@ -8,11 +8,19 @@ from pyfork.arbiter.events import Verb
 
 @dataclass(frozen=True, slots=True)
 class SignalRow:
-    """One signal of the arbiter. ``verb`` is None where the loop does the work itself, without the core."""
+    """One signal of the arbiter.
+
+    Attributes:
+        signal: its number.
+        verb: what the core is told; None where the loop does the work itself, without the core.
+        meaning: for the operator.
+        warning: what the loop logs at a signal that does nothing else.
+    """
 
     signal: signal.Signals
     verb: Verb | None
     meaning: str
+    warning: str = ""
 
 
 ARBITER_SIGNALS = (
@@ -39,7 +47,16 @@ ARBITER_SIGNALS = (
         "Retire all workers gracefully and keep listening; HUP or TTIN brings them back. Only without a controlling "
         "terminal: a resized window sends it too.",
     ),
+    SignalRow(
+        signal.SIGUSR2,
+        None,
+        "Ignored, with a warning: pyfork cannot be upgraded in place yet. HUP loads new code and settings, a "
+        "restart loads a new pyfork.",
+        "pyfork cannot be upgraded in place yet: nothing was done; HUP loads new code and settings, a restart loads a "
+        "new pyfork",
+    ),
     SignalRow(signal.SIGCHLD, None, "A child has ended: reap it (the kernel sends it)."),
 )
 
 VERBS = {row.signal: row.verb for row in ARBITER_SIGNALS}
+WARNINGS = {row.signal: row.warning for row in ARBITER_SIGNALS if row.warning}

@@ -162,13 +162,14 @@ def test_term_after_the_application_took_the_wakeup_descriptor(start: Callable[.
 
 @pytest.mark.slow
 def test_term_while_an_address_is_waited_for(start: Callable[..., Server], tmp_path: Path) -> None:
-    """TERM ends the start cleanly: status 0, no pidfile, no unix socket."""
+    """TERM ends the start cleanly: status 0, no pidfile, no unix socket; what means nothing yet does nothing."""
     pidfile, path = tmp_path / "p.pid", tmp_path / "a.sock"
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
         server = start(bind=[f"unix:{path}", f"127.0.0.1:{port}"], settings={"server": {"pidfile": str(pidfile)}})
         server.wait_log("trying again")
         server.signal("HUP")
+        server.signal("USR2")
         server.signal("TERM")
         assert server.wait() == 0
     assert not pidfile.exists()

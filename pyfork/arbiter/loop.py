@@ -259,7 +259,7 @@ class ArbiterLoop:
             took = monotonic() - oldest.started_ns / 1e9
             path = oldest.path.encode("unicode_escape").decode("ascii")
             _log.error(
-                "%s (pid %d) is at %s %s for %.1f s; its stacks:",
+                "%s (pid %d): its oldest request is %s %s, for %.1f s; the stacks show what runs:",
                 child.name,
                 child.pid,
                 oldest.method,

@@ -42,13 +42,16 @@ def test_the_other_requests_are_answered(start: Callable[..., Server], tmp_path:
     settings = {"workers": {"type": worker_type, "threads": 4, "timeout": 1, "graceful_timeout": 3}}
     server = start("site1:app", cwd=tmp_path, settings=settings)
     server.expect_errors(
-        "has made no progress for 1 s", "at GET /stuck for", "stuck in GET /stuck", "did not end within 3 s"
+        "has made no progress for 1 s",
+        "oldest request is GET /stuck, for",
+        "stuck in GET /stuck",
+        "did not end within 3 s",
     )
     [first] = server.wait_workers(1)
     with send(server, "/stuck") as stuck, send(server, "/slow") as slow:
         wait_until((tmp_path / "begun").exists, "the slow request has begun")
         server.wait_log(rf"\(pid {first}\) has a request that has made no progress for 1 s \(workers.timeout\)")
-        server.wait_log(r"is at GET /stuck for 1\.\d s; its stacks:")
+        server.wait_log(r"its oldest request is GET /stuck, for 1\.\d s; the stacks show what runs:")
         server.wait_log(r'site1\.py", line 7 in app')
         server.wait_log("is ready", count=2)
         assert server.get("/").body != str(first).encode()

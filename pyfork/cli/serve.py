@@ -29,8 +29,12 @@ from pyfork.process.fds import raise_descriptor_limit
 from pyfork.process.privileges import find_owner
 from pyfork.process.signals import disregard, ignore, raise_in_main_thread, unblock_all
 from pyfork.workers.base import worker_main
+from pyfork.workers.lingering import MOST_OF_MANY, MOST_SOCKETS
 from pyfork.workers.registry import find_class, is_ours, modules_before_fork, resolve_type
 
+DESCRIPTORS_OF_A_CONNECTION = 3
+"""At most, but for odd applications: the socket, a file that the application sends, and our own descriptor of it; or
+the socket and a long body that waits on disk. `workers.connections` of them may be open, and lingering sockets."""
 SPARE_DESCRIPTORS = 100
 """What the arbiter or a worker has open beside connections: listeners, pipes, logs, the application's files."""
 PIPES_OF_A_PLACE = 4
@@ -211,11 +215,15 @@ def _describe(settings: Settings) -> str:
 
 
 def _provide_descriptors(settings: Settings) -> None:
-    """Raise the limit of open files, which the workers inherit, to what they and the arbiter need."""
+    """Raise the limit of open files, which the workers inherit, to what they and the arbiter may come to need.
+
+    A hard limit in the way is worth a warning only if it does not allow one for each connection.
+    """
     workers = settings.workers
-    held = 1 if resolve_type(workers.type) == "sync" else workers.connections
-    needed = max(held, PIPES_OF_A_PLACE * workers.count) + SPARE_DESCRIPTORS
-    limit = raise_descriptor_limit(needed)
+    held, lingering = (1, MOST_SOCKETS) if resolve_type(workers.type) == "sync" else (workers.connections, MOST_OF_MANY)
+    pipes = PIPES_OF_A_PLACE * workers.count
+    limit = raise_descriptor_limit(max(DESCRIPTORS_OF_A_CONNECTION * held + lingering, pipes) + SPARE_DESCRIPTORS)
+    needed = max(held, pipes) + SPARE_DESCRIPTORS
     if limit < needed:
         _log.warning(
             "workers.connections = %d and workers.count = %d need %d descriptors a process, and the hard limit "

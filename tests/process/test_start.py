@@ -1,5 +1,6 @@
 """The first start: what can go wrong, with which status, and that an idle server is idle."""
 
+import contextlib
 import os
 import pwd
 import re
@@ -162,16 +163,50 @@ def limit_of(pid: int) -> int:
 
 @pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit is not installed")
 def test_descriptors_are_provided_for(start: Callable[..., Server]) -> None:
-    """The soft limit is raised to what `connections` needs, also at a reload; a hard limit in the way is named."""
+    """The soft limit is raised to what `connections` may need, also at a reload; a hard limit in the way is named."""
     settings = {"workers": {"type": "async", "connections": 500}}
-    server = start(settings=settings, prefix=["prlimit", "--nofile=200:2000"])
+    server = start(settings=settings, prefix=["prlimit", "--nofile=200:3000"])
     [worker] = server.wait_workers(1, 1)
-    assert limit_of(server.pid) == limit_of(worker) == 600
+    assert limit_of(server.pid) == limit_of(worker) == 3 * 500 + 1024 + 100
+    assert "descriptors" not in server.log
     server.configure({"workers": {"connections": 5000}})
     server.signal("HUP")
     [worker] = server.wait_workers(1, 2)
-    assert limit_of(worker) == 2000
-    server.wait_log(r"workers.connections = 5000 .* need 5100 descriptors a process, and the hard limit .* allows 2000")
+    assert limit_of(worker) == 3000
+    server.wait_log(r"workers.connections = 5000 .* need 5100 descriptors a process, and the hard limit .* allows 3000")
+
+
+@pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit is not installed")
+def test_a_descriptor_for_each_connection_is_enough_to_say_nothing(start: Callable[..., Server]) -> None:
+    """Few connections send a file at any time: a hard limit that does not allow it for all is used up, and no more."""
+    settings = {"workers": {"type": "async", "connections": 500}}
+    server = start(settings=settings, prefix=["prlimit", "--nofile=200:600"])
+    [worker] = server.wait_workers(1)
+    assert limit_of(worker) == 600
+    assert "descriptors" not in server.log
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit is not installed")
+@pytest.mark.parametrize("worker_type", ["async", "threadpool"])
+def test_every_client_may_download_a_file_slowly(
+    start: Callable[..., Server], tmp_path: Path, worker_type: str
+) -> None:
+    """It takes three descriptors: the socket, the application's file, and ours of it."""
+    (tmp_path / "files1.py").write_text(
+        "def app(environ, start_response):\n"
+        "    start_response('200 OK', [])\n"
+        "    return environ['wsgi.file_wrapper'](open('large', 'rb'))\n"
+    )
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(256 * 1024 * 1024)
+    settings = {"workers": {"type": worker_type, "connections": 200}}
+    server = start("files1:app", cwd=tmp_path, settings=settings, prefix=["prlimit", "--nofile=250:20000"])
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(server.connect()) for _ in range(200)]
+        for client in clients:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert {client.recv(15) for client in clients} == {b"HTTP/1.1 200 OK"}
 
 
 @pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit is not installed")

@@ -49,17 +49,18 @@ class Answer(Exchange):
 
     Attributes:
         is_finished: what `produce` returned last is the last, or the answer has failed.
+        has_begun: the application has been called.
         is_closed: `close` has been called.
         must_reset: the response was broken off, and only a reset can tell the client so.
     """
 
     __slots__ = (
-        "_has_begun",
         "_has_failed",
         "_line",
         "_request",
         "_started",
         "_substitute",
+        "has_begun",
         "is_closed",
         "must_reset",
     )
@@ -70,7 +71,7 @@ class Answer(Exchange):
         Exchange.__init__(self, context.application, environ, encoder, write)  # super() would cost more
         self._line = line
         self._request = request
-        self._has_begun = False
+        self.has_begun = False
         self._has_failed = False
         self._substitute = b""  # what is sent in the application's place
         self.is_closed = False
@@ -91,9 +92,9 @@ class Answer(Exchange):
         """
         self._line.progress.enter_application()
         try:
-            if self._has_begun:
+            if self.has_begun:
                 return self.advance()
-            self._has_begun = True
+            self.has_begun = True
             return self.begin()
         except QuitNow:
             raise
@@ -158,6 +159,14 @@ class Answer(Exchange):
         else:
             refusal = fault or ProtocolError(500, "The application failed")
             self._substitute = refuse(self._line, refusal, request.method)
+        return self._substitute
+
+    def decline(self, error: ProtocolError) -> bytes:
+        """Return an answer in place of the application, which has not been called and will not be."""
+        self._encoder.keep_alive = False
+        self.is_finished = True
+        self._has_failed = True
+        self._substitute = refuse(self._line, error, self._request.method)
         return self._substitute
 
     def _log_access(self) -> None:

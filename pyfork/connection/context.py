@@ -103,9 +103,16 @@ class Persistence:
 
     Attributes:
         is_allowed: a response may leave its connection open for another request.
+        is_retiring: it was, and is not any more: the worker is to end. What has come by then is still answered.
     """
 
     is_allowed: bool
+    is_retiring: bool = False
+
+    def end(self) -> None:
+        """Let each connection end with its next response."""
+        self.is_retiring |= self.is_allowed
+        self.is_allowed = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,14 @@ def may_close_destroy(sock: socket.socket) -> bool:
         return False
 
 
+def has_come(sock: socket.socket) -> bool:
+    """Return whether there are octets to read."""
+    try:
+        return bool(sock.recv(1, socket.MSG_PEEK))
+    except OSError:  # BlockingIOError: nothing; another: nobody
+        return False
+
+
 def shut_down(sock: socket.socket) -> bool:
     """Say that no more will be sent; return whether there is somebody to linger for."""
     try:

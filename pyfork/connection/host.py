@@ -7,6 +7,11 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:  # the other half of the circle
     from pyfork.connection.nonblocking import NonblockingConnection
 
+MOST_OWED = 64
+"""Pipelined requests of one client that a worker still answers when it is to end."""
+MOST_HELD = 64 * 1024
+"""Octets of a response that may wait for the others of the same turn."""
+
 
 class Phase(Enum):
     """What the connection is at; see the head of `pyfork.connection.nonblocking`."""
@@ -19,7 +24,13 @@ class Phase(Enum):
 
 
 class Host(Protocol):
-    """The worker, as its connections see it; all of it is called in the loop's thread."""
+    """The worker, as its connections see it; all of it is called in the loop's thread.
+
+    Attributes:
+        batch_until: when others are to have their turn (monotonic seconds).
+    """
+
+    batch_until: float
 
     def watch(self, connection: "NonblockingConnection", events: int) -> None:
         """Report these events of the connection from now on, none at all when 0; set its ``watched``."""

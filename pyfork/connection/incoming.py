@@ -1,13 +1,17 @@
 """A request's body that is read whole before the application runs: in memory, and beyond a size in a temporary file."""
 
 import contextlib
+import logging
 import tempfile
 from typing import IO
 
+from pyfork.errors import ProtocolError
 from pyfork.gateway.input import EMPTY_INPUT, InputStream
+from pyfork.http1.request import EndOfMessage, Event
 
 MOST_IN_MEMORY = 512 * 1024
 """Octets; waitress draws the line at 512 KiB as well."""
+_log = logging.getLogger("pyfork.error")
 _READ_SIZE = 64 * 1024
 
 
@@ -40,6 +44,21 @@ class IncomingBody:
             self._file = tempfile.TemporaryFile()  # noqa: SIM115 (close() closes it)
             self._file.writelines(self._pieces)
             self._pieces.clear()
+
+    def take(self, events: list[Event]) -> InputStream | ProtocolError | None:
+        """Take what the parser says of the body; return `open` when it is whole, or why the request is refused."""
+        try:
+            for event in events:
+                if isinstance(event, bytes):
+                    self.add(event)
+                elif isinstance(event, EndOfMessage):
+                    return self.open()
+                elif isinstance(event, ProtocolError):
+                    return event
+        except OSError as error:
+            _log.error("cannot keep a request's body: %s (the directory is %s)", error, tempfile.gettempdir())
+            return ProtocolError(500, "There is no room for the request's body")
+        return None
 
     def open(self) -> InputStream:
         """Return ``wsgi.input``; the body is complete.

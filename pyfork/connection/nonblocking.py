@@ -31,8 +31,8 @@ from typing import Any
 
 from pyfork.connection.answer import Answer, log_refusal, refuse
 from pyfork.connection.context import READABLE, WRITABLE, ConnectionContext, Line
-from pyfork.connection.ending import may_close_destroy, reset, shut_down
-from pyfork.connection.host import Host, Phase
+from pyfork.connection.ending import has_come, may_close_destroy, reset, shut_down
+from pyfork.connection.host import MOST_HELD, MOST_OWED, Host, Phase
 from pyfork.connection.incoming import IncomingBody
 from pyfork.connection.outgoing import Outgoing
 from pyfork.connection.sending import octets_unsent
@@ -48,12 +48,9 @@ BODY_READ = 64 * 1024
 """Octets for each read of a body: it has been announced, so this is no reading ahead."""
 MOST_IN_A_ROW = 16
 """Pipelined requests, and blocks of a response, for one client before the others have their turn."""
-MOST_HELD = 64 * 1024
-"""Octets of a response that may wait for the others of the same turn."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _log = logging.getLogger("pyfork.error")
-
 
 _READING, _BODY, _RUNNING, _SENDING = Phase.READING, Phase.BODY, Phase.RUNNING, Phase.SENDING
 
@@ -80,6 +77,7 @@ class NonblockingConnection(Line):
         "_host",
         "_is_idle",
         "_outgoing",
+        "_owed",
         "_parser",
         "_request",
         "_unsent",
@@ -99,6 +97,7 @@ class NonblockingConnection(Line):
         self._answer: Answer | None = None
         self._outgoing: Outgoing | None = None
         self._held: Sendable = b""
+        self._owed = 0  # requests that had come when the connection was to end
         self._unsent = 0  # octets that the kernel held when `deadline` was set
         self.phase = _READING
         self.watched = READABLE
@@ -109,7 +108,10 @@ class NonblockingConnection(Line):
     def on_event(self, _events: int) -> None:
         """Deal with what the kernel reports."""
         if self.phase is not _READING and self.phase is not _BODY:
-            self._on_other_event()
+            if self.phase is _SENDING:
+                self._write_on()
+            elif self.phase is _RUNNING:
+                self._host.watch(self, 0)
             return
         try:
             data = self.sock.recv(MAX_FEED if self._body is None else BODY_READ)
@@ -151,23 +153,29 @@ class NonblockingConnection(Line):
             self.phase = _READING
             if self.watched != READABLE:
                 self._host.watch(self, READABLE)
-            self._proceed(self._parser.feed(b""))
-        elif self._host.start(self):
-            self._proceed(self._parser.feed(b""))
+        elif not self._host.start(self):
+            return
+        self._proceed(self._parser.feed(b""))
 
-    def retire(self, now: float) -> None:
-        """Wait no longer than ``keep_alive`` for a request that has not begun: the worker is to end.
+    @property
+    def is_idle(self) -> bool:
+        """Whether not one octet of a request has come since the last, or since the beginning."""
+        return self.phase is _READING and self._parser.is_idle
 
-        Where that is 0, a client that waits has just come, and has the time of its head.
-        """
-        keep_alive = self.context.http.keep_alive
-        if keep_alive and self.phase is _READING and self._parser.is_idle:
-            self.deadline = min(self.deadline, now + keep_alive)
+    def close(self) -> None:
+        """Wait for no further request of an idle connection."""
+        self._finish(must_reset=False)
 
-    def close_if_idle(self) -> None:
-        """Wait for no further request: the arbiter is gone."""
-        if self.phase is _READING and self._parser.is_idle:
-            self._finish(must_reset=False)
+    def turn_away(self, error: ProtocolError) -> None:
+        """Answer in place of the application, which nobody has called; one that was is broken off."""
+        answer = self._answer
+        assert answer is not None  # noqa: S101 (the phase)
+        if answer.has_begun:
+            answer.fail(DisconnectedError(error.detail))
+        else:
+            self._send(answer.decline(error), answer)
+        answer.close()
+        self.settle()
 
     def abandon(self) -> None:
         """Let go of all that is left, after a fault of the server over this connection; its host has forgotten it."""
@@ -181,12 +189,13 @@ class NonblockingConnection(Line):
 
     # What the worker calls where the application is to run.
 
-    def run(self, *, may_hold: bool = False) -> bool:
+    def run(self, *, may_hold: bool = False, until: float = math.inf) -> bool:
         """Have the application go on until the response is complete or the client does not keep up.
 
         Args:
             may_hold: a response that is small and complete may be left unsent until `send_held`, unless the client
                 has sent its next request already.
+            until: when to stop between two blocks, so that others have their turn (monotonic seconds).
 
         Returns:
             Whether it was left unsent.
@@ -196,25 +205,23 @@ class NonblockingConnection(Line):
         """
         answer = self._answer
         assert answer is not None  # noqa: S101 (the phase)
+        may_hold = may_hold and not self._parser.leftover
         left = 0 if answer.is_finished else MOST_IN_A_ROW  # finished: the client has gone
         while left:
             left -= 1
             data = answer.produce()
-            if may_hold and answer.is_finished and data.__class__ is bytes and self._can_hold(data):
+            if may_hold and answer.is_finished and data.__class__ is bytes and len(data) <= MOST_HELD:
                 self._held = data
                 answer.close()
                 return True
             may_hold = False
             if data:
                 self._send(data, answer)
-            if answer.is_finished or self._outgoing is not None:
+            if answer.is_finished or self._outgoing is not None or monotonic() >= until:
                 break
         if answer.is_finished:
             answer.close()
         return False
-
-    def _can_hold(self, data: bytes) -> bool:
-        return len(data) <= MOST_HELD and not self._parser.leftover
 
     def send_held(self) -> None:
         """Send what `run` has left unsent, in the loop's thread."""
@@ -253,13 +260,6 @@ class NonblockingConnection(Line):
 
     # Octets in.
 
-    def _on_other_event(self) -> None:
-        """Deal with a connection that is not being read."""
-        if self.phase is _SENDING:
-            self._write_on()
-        elif self.phase is _RUNNING:
-            self._host.watch(self, 0)
-
     def _take_end(self, events: list[Event]) -> None:
         """The client sends no more."""
         if events:
@@ -280,7 +280,7 @@ class NonblockingConnection(Line):
             if not has_ended or not parser.leftover:
                 return
             left -= 1
-            if not left:
+            if not left or monotonic() >= self._host.batch_until:
                 self.phase = _RUNNING
                 self._host.soon(self)
                 return
@@ -301,29 +301,25 @@ class NonblockingConnection(Line):
             self.phase = _BODY
             del events[0]
             if not events and first.expects_continue:
-                self._send_continue()
+                with contextlib.suppress(OSError):  # nothing is in its way; a client that has gone is noticed later
+                    self.sock.send(_CONTINUE)
+        elif self._body is None:
+            assert isinstance(first, ProtocolError)  # noqa: S101 (the parser's order of events)
+            self._refuse(first)
+            return False
         return self._take_body(events)
 
     def _take_body(self, events: list[Event]) -> bool:
         """Keep what has come of a body; start the application when it is whole."""
         body, request = self._body, self._request
-        stream = None
-        try:
-            for event in events:
-                if isinstance(event, bytes) and body is not None:
-                    body.add(event)
-                elif isinstance(event, EndOfMessage) and body is not None:
-                    stream = body.open()
-                elif isinstance(event, ProtocolError):
-                    self._refuse(event)
-                    return False
-        except OSError as error:
-            _log.error("cannot keep a request's body: %s (the directory is %s)", error, tempfile.gettempdir())
-            self._refuse(ProtocolError(500, "There is no room for the request's body"))
-            return False
-        if stream is not None and request is not None:
-            return self._start(request, stream)
-        self.deadline = monotonic() + self.context.http.body_timeout
+        assert body is not None and request is not None  # noqa: S101, PT018 (the phase)
+        outcome = body.take(events)
+        if isinstance(outcome, ProtocolError):
+            self._refuse(outcome)
+        elif outcome is not None:
+            return self._start(request, outcome)
+        else:
+            self.deadline = monotonic() + self.context.http.body_timeout
         return False
 
     def _send_continue(self) -> None:
@@ -336,12 +332,19 @@ class NonblockingConnection(Line):
     def _start(self, request: Request, body: InputStream) -> bool:
         """Have the application answer; return whether it has, and a next request may come."""
         context = self.context
-        keep_alive = request.keep_alive and context.persistence.is_allowed
+        keep_alive = request.keep_alive and (context.persistence.is_allowed or self._is_owed_another())
         encoder = ResponseEncoder(request.method, request.http_version, keep_alive, context.clock.latest)
         self._answer = Answer(self, request, body, encoder, self._write)
         self.phase = _RUNNING
         self.deadline = math.inf
         return self._host.start(self)
+
+    def _is_owed_another(self) -> bool:
+        """Whether a next request has come, though the worker is to end: it must not be dropped."""
+        if not self.context.persistence.is_retiring or self._owed >= MOST_OWED:
+            return False
+        self._owed += 1
+        return self._parser.leftover > 0 or has_come(self.sock)
 
     # Octets out.
 

@@ -133,7 +133,7 @@ def read_head(status: str, headers: ResponseHeaders) -> ResponseHead:
     Raises:
         ApplicationError: PEP 3333 forbids what is in it.
     """
-    if type(headers) is not list:
+    if type(headers) is not list or type(status) is not str:
         return ResponseHead(status, headers)
     key = (status, *headers)
     try:

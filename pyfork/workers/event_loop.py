@@ -7,7 +7,7 @@ Deadlines are floats in the connections. Nobody keeps them sorted: a sweep looks
 `SWEEP_INTERVAL`, and not before the earliest that the last sweep saw, or the shortest that can have been set since.
 
 Draining: the listeners are left, what is owed is accepted, and from then on each response says ``Connection: close``.
-An idle connection keeps its time for a last request, so that it is not closed in the face of one (`retire`).
+An idle connection keeps its time for a last request, so that it is not closed in the face of one.
 """
 
 import contextlib
@@ -19,7 +19,6 @@ from time import monotonic
 from typing import ClassVar
 
 from pyfork.connection.context import READABLE, Progress
-from pyfork.connection.host import Phase
 from pyfork.connection.nonblocking import NonblockingConnection
 from pyfork.ipc.heartbeat import Heartbeat
 from pyfork.ipc.messages import Handoff
@@ -30,6 +29,7 @@ from pyfork.workers.contexts import make_contexts
 from pyfork.workers.lingering import MOST_OF_MANY, LingeringSockets
 from pyfork.workers.loader import Application
 from pyfork.workers.poller import make_poller
+from pyfork.workers.queues import known_queued
 
 SWEEP_INTERVAL = 0.1
 """Seconds between two sweeps, at least; a deadline may be missed by as much."""
@@ -37,6 +37,9 @@ LOOK_INTERVAL = 0.1
 """Seconds after which the loop looks for signals and beats, however many connections the poller has reported."""
 LONGEST_BATCH = 0.0005
 """Seconds after which what has been done for some of them is finished before the next."""
+
+ROOM_INTERVAL = 0.1
+"""Seconds between two looks whether somebody waits, when a worker has as many connections as it may."""
 
 _log = logging.getLogger("pyfork.error")
 
@@ -59,7 +62,10 @@ class LoopWorker(Worker):
         self._lingering = LingeringSockets(self.poller, MOST_OF_MANY)
         self._soon: list[NonblockingConnection] = []
         http = self.settings.http
-        self._shortest = min(http.keep_alive, http.header_timeout, http.body_timeout, http.write_timeout)
+        timeouts = http.keep_alive, http.header_timeout, http.body_timeout, http.write_timeout
+        self._shortest = min(timeout for timeout in timeouts if timeout)
+        self._make_room_at = 0.0
+        self._in_flight = 0  # as the title says
         self._sweep_at = math.inf
         self.batch_until = 0.0
         self._look_at = 0.0
@@ -112,11 +118,10 @@ class LoopWorker(Worker):
         self.begin_serving()
         while not self.is_draining and not self.is_orphaned:
             self._turn()
-        self._retire()
+        self.retire()
         while self.connections or self._lingering:
             if self.is_orphaned:
-                for connection in list(self.connections.values()):
-                    connection.close_if_idle()
+                self._close_idle(len(self.connections))
                 self._lingering.close()
             self._turn()
         self._lingering.close()
@@ -175,7 +180,7 @@ class LoopWorker(Worker):
         """Deal with a descriptor that is no connection's."""
         if fd in self.acceptor:
             if not self.is_draining:
-                self._accept(self.acceptor.accept_from(fd))
+                self.take_over(self.acceptor.accept_from(fd))
         elif fd == self.signals.fd:
             self.take_signals()
         elif fd == self.handoff.lifeline_fd:
@@ -185,7 +190,8 @@ class LoopWorker(Worker):
         else:
             self._lingering.read(fd)
 
-    def _accept(self, accepted: Iterator[Accepted]) -> None:
+    def take_over(self, accepted: Iterator[Accepted]) -> None:
+        """Take connections over."""
         for sock, peer, listener_fd in accepted:
             connection = NonblockingConnection(sock, peer, self._contexts[listener_fd], self)
             self.connections[sock.fileno()] = connection
@@ -214,6 +220,8 @@ class LoopWorker(Worker):
             self._look_around()
         if self._lingering:
             self._lingering.sweep(now)
+        if len(self.connections) >= self.settings.workers.connections and now >= self._make_room_at:
+            self._make_room(now)
         if self._has_changed:
             self._has_changed = False
             self.adjust()
@@ -224,9 +232,10 @@ class LoopWorker(Worker):
         """Beat, and look for signals; between two connections as well, when the application takes long."""
         now = monotonic()
         self._look_at = min(self.heartbeat.next_beat, now + LOOK_INTERVAL)
-        if now >= self.heartbeat.next_beat:
-            in_flight = sum(connection.phase is Phase.RUNNING for connection in self.connections.values())
+        if self.slot.in_flight != self._in_flight:
+            self._in_flight = in_flight = self.slot.in_flight
             title.set_title(f"{self.title} {in_flight} in flight" if in_flight else f"{self.title} idle")
+        if now >= self.heartbeat.next_beat:
             self.publish(now)
             self.beat_if_due()
         self.signals.take_wakeup_back()
@@ -247,6 +256,17 @@ class LoopWorker(Worker):
                 earliest = connection.deadline
         self._sweep_at = max(earliest, now + SWEEP_INTERVAL) if self.connections else math.inf
 
+    def _make_room(self, now: float) -> None:
+        """Close some of the connections that have been idle for the longest, if others wait to be accepted."""
+        self._make_room_at = now + ROOM_INTERVAL
+        if any(known_queued(listener) for listener, _ in self.sockets):
+            self._close_idle(1 + len(self.connections) // 16)
+
+    def _close_idle(self, most: int) -> None:
+        idle = [connection for connection in self.connections.values() if connection.is_idle]
+        for connection in sorted(idle, key=_deadline)[:most]:
+            connection.close()
+
     def abandon(self, connection: NonblockingConnection, error: BaseException) -> None:
         """Close a connection over which the server itself has failed, by ``error``."""
         with contextlib.suppress(Exception):  # the handler may raise again; our own has written the line by then
@@ -266,20 +286,22 @@ class LoopWorker(Worker):
 
     # Draining.
 
-    def _retire(self) -> None:
+    def retire(self) -> None:
         """Accept what is owed, and nobody else; see that the connections end."""
         self._forbid_persistence()
-        self._accept(self.acceptor.owed())
+        self.take_over(self.acceptor.owed())
         now = monotonic()
+        latest = now + self.settings.workers.graceful_timeout / 2  # or the arbiter would kill a worker for idle clients
         for connection in self.connections.values():
-            connection.retire(now)
+            if connection.is_idle:
+                connection.deadline = min(connection.deadline, latest)
         self._sweep_at = now
         self._lingering.hurry()
 
     def _forbid_persistence(self) -> None:
         if self.is_draining or self.is_orphaned:
             for context in self._contexts.values():
-                context.persistence.is_allowed = False
+                context.persistence.end()
 
     # What connections ask for: `pyfork.connection.nonblocking.Host`.
 
@@ -310,3 +332,7 @@ class LoopWorker(Worker):
     def linger(self, sock: socket.socket) -> None:
         """See a client off."""
         self._lingering.add(sock)
+
+
+def _deadline(connection: NonblockingConnection) -> float:
+    return connection.deadline

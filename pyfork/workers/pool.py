@@ -41,6 +41,23 @@ MOST_EACH = 0.000_1
 SHORTEST_DISTRUST = 0.01
 """Seconds without loans after one that went wrong: the machine may just have been busy."""
 LONGEST_DISTRUST = 1.0
+LONGEST_REFUSAL = 1.0
+"""Seconds for which new connections are left in the kernel's queue, or to others, while some wait for a thread here."""
+TURNING_AWAY_TAKES = 2.0
+"""Seconds before the end of ``graceful_timeout`` when those that wait for a thread are turned away."""
+
+
+class _PoolThread(threading.Thread):
+    """A daemon whose own threads are none: those are the application's, and a worker that ends waits for them."""
+
+    @property
+    def daemon(self) -> bool:
+        """What a thread that this one starts inherits, once this one runs."""
+        return not self.is_alive()
+
+    @daemon.setter
+    def daemon(self, value: bool) -> None:
+        """Take no notice."""
 
 
 class ThreadPool(Generic[Job, Result]):
@@ -81,8 +98,7 @@ class ThreadPool(Generic[Job, Result]):
         self._distrust = SHORTEST_DISTRUST
         self._apart_until = 0.0
         self._threads = [
-            threading.Thread(target=self._work, name=f"pyfork-{number}", daemon=True)
-            for number in range(1, threads + 1)
+            _PoolThread(target=self._work, name=f"pyfork-{number}", daemon=True) for number in range(1, threads + 1)
         ]
 
     def start(self) -> None:
@@ -105,6 +121,14 @@ class ThreadPool(Generic[Job, Result]):
         """Take a job; `dispatch` sees that a thread takes it."""
         self.under_way += 1
         self._jobs.append(job)
+
+    def take_back(self) -> Iterator[Job]:
+        """Yield the jobs that no thread has taken; they are the caller's again."""
+        with contextlib.suppress(IndexError):
+            while True:
+                job = self._jobs.popleft()
+                self.under_way -= 1
+                yield job
 
     def dispatch(self) -> None:
         """Have the jobs run that were submitted: on loan if that pays, and what is left then apart."""

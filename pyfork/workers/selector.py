@@ -5,8 +5,9 @@ clients are; whoever waits for a database holds up everybody.
 
 The responses of one turn are sent together at its end, as Redis does: a response that is sent wakes its client, and to
 wake a sleeping client on another core costs as much as half a request; one that is awake is given the next for nothing.
-None is held for longer than `event_loop.LONGEST_BATCH` of other requests' work. Where few requests fill that time,
-holding gains nothing and the next request may be slower still: then each response is sent at once, at first for
+When that has taken `event_loop.LONGEST_BATCH`, what there is is sent. A slow request among quick ones holds back those
+before it in the turn as well as those behind it: nobody knows its length before. Where few fill that time, holding
+gains nothing and the next request may be slower still: then each response is sent at once, at first for
 `SHORTEST_PAUSE` (the machine may just have been busy), each further time for twice as long; a turn that went well
 halves that.
 """
@@ -55,7 +56,7 @@ class AsyncWorker(LoopWorker):
 
     def start(self, connection: NonblockingConnection) -> bool:
         """Run the application here and now."""
-        is_held = connection.run(may_hold=self._may_hold)
+        is_held = connection.run(may_hold=self._may_hold, until=self.batch_until)
         if self.is_copy:  # it came back from the application, where it was forked
             os._exit(0)
         if is_held:

@@ -11,6 +11,7 @@ from pyfork.connection.blocking import Outcome
 from pyfork.connection.context import READABLE, Persistence
 from pyfork.connection.host import Phase
 from pyfork.connection.nonblocking import MOST_IN_A_ROW
+from pyfork.errors import ProtocolError
 from pyfork.http1.limits import MAX_FEED, Limits
 from tests.contract.visits import PLAIN, echo, get, post, returning
 
@@ -400,50 +401,59 @@ def test_a_refused_client_that_has_gone_is_let_go(prepare):
 # The worker's end.
 
 
-def test_retiring_leaves_idle_clients_their_time(prepare):
-    """keep_alive at most, from now on; and a new one has no more."""
+def test_who_has_sent_nothing_is_idle(prepare):
+    """A worker that is to end, or that needs room, may close such a connection."""
     served = prepare(returning(b"hello"), get(), **OPEN)
-    now = monotonic()
-    served.connection.retire(now)
-    assert served.connection.deadline == now + 5
+    assert served.connection.is_idle
     while not served.access or served.connection.phase is not Phase.READING:
         served.turn()
-    before = served.connection.deadline
-    served.connection.retire(before - 1)
-    assert served.connection.deadline == before
-    served.connection.retire(before - 9)
-    assert served.connection.deadline == before - 4
+    assert served.connection.is_idle
+    served.connection.close()
+    assert served.outcome is Outcome.CLOSED
 
 
-def test_retiring_leaves_a_request_that_has_begun_its_time(prepare):
+def test_a_request_that_has_begun_is_not_idle(prepare):
     """A head or a body on its way is in flight."""
     for octets in (b"GET / HT", post(length=4)):
         served = prepare(echo, octets, **OPEN)
         while served.connection._parser.is_idle:
             served.turn()
-        before = served.connection.deadline
-        served.connection.retire(0.0)
-        served.connection.close_if_idle()
-        assert served.connection.deadline == before
-        assert not served.is_forgotten
+        assert not served.connection.is_idle
 
 
-def test_without_keep_alive_a_new_client_has_the_time_of_its_head(prepare):
-    """keep_alive = 0 says nothing about those who have not been answered; their request may be on its way."""
-    served = prepare(returning(b"hello"), get(), keep_alive=0)
-    before = served.connection.deadline
-    served.connection.retire(monotonic())
-    assert served.connection.deadline == before
-    assert served.serve().body == b"hello"
+def test_what_was_pipelined_is_answered_though_the_worker_is_to_end(prepare):
+    """Its octets have come, so it must not be dropped; the last response says that it is the last."""
+    persistence = Persistence(is_allowed=True)
+    served = prepare(returning(b"hello"), get("/1") + get("/2") + get("/3"), persistence=persistence)
+    persistence.end()
+    received = served.serve().received
+    assert received.count(b"HTTP/1.1 200 OK") == 3
+    assert received.count(b"Connection: close") == 1
+    assert received.index(b"Connection: close") > received.rindex(b"HTTP/1.1 200 OK")
 
 
-def test_an_orphan_closes_the_idle(prepare):
-    """Nobody would replace the worker."""
-    served = prepare(returning(b"hello"), get(), **OPEN)
-    while not served.access or served.connection.phase is not Phase.READING:
+def test_an_endless_pipeline_ends_with_the_worker(prepare):
+    """The client has had its share."""
+    persistence = Persistence(is_allowed=True)
+    served = prepare(returning(b"hello"), get() * 200, persistence=persistence)
+    persistence.end()
+    assert served.serve().received.count(b"HTTP/1.1 200 OK") == nonblocking.MOST_OWED + 1
+
+
+def test_a_request_that_nobody_has_begun_can_be_turned_away(prepare):
+    """With 503: the client may try again, at another worker."""
+    calls = []
+    served = prepare(lambda environ, start_response: calls.append(environ), get(), **OPEN)
+    served.start = lambda connection: False
+    while served.connection.phase is not Phase.RUNNING:
         served.turn()
-    served.connection.close_if_idle()
-    assert served.outcome is Outcome.CLOSED
+    served.connection.turn_away(ProtocolError(503, "It ends"))
+    served.take()
+    assert served.received.startswith(b"HTTP/1.1 503 ")
+    assert b"Connection: close" in served.received
+    assert not calls
+    assert served.access[0].status == "503 Service Unavailable"
+    assert served.progress.told[-1][2] is True
 
 
 def test_each_refusal_is_counted_in_the_access_log(visit):

@@ -4,6 +4,7 @@ The client's next move is made whenever the shell waits. So nothing here depends
 """
 
 import contextlib
+import math
 import os
 import select
 import socket
@@ -151,6 +152,7 @@ class LoopVisit(Visit):
     WAYS = ("at once", "held", "on a thread")
     """How the application runs: in line, in line with its response held to the end of the turn, or apart."""
     way = "at once"
+    batch_until = math.inf
 
     def __init__(self, application, *moves, **context):
         super().__init__(application, *moves, **context)

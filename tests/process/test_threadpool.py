@@ -189,6 +189,46 @@ def test_what_waits_for_a_thread_is_served_in_order_and_bounded(
     assert paths.index("/late") > paths.index("/queued3")
 
 
+def test_busy_connections_do_not_keep_new_ones_out(
+    serve: Callable[..., Server], connect: Callable[[Server], socket.socket], site: Path
+) -> None:
+    """All threads are taken and others wait for one: a new client waits with them after a second."""
+    server = serve(threads=1)
+    early = [connect(server) for _ in range(3)]
+    for connection in early:
+        assert ask(connection) == b"one"
+    (worker,) = server.workers()
+    early[0].sendall(GET % b"/wait")
+    wait_until((site / "waiting").exists, "the thread is busy")
+    for connection in early[1:]:
+        connection.sendall(GET % b"/queued")
+    before = sockets_of(worker)
+    late = connect(server)
+    late.sendall(GET % b"/late")
+    wait_until(lambda: sockets_of(worker) > before, "the new client is let in")
+    (site / "open").touch()
+    for connection in [*early, late]:
+        assert receive(connection) == b"one"
+
+
+def test_who_waits_for_a_stuck_thread_is_told_to_try_again(
+    serve: Callable[..., Server], connect: Callable[[Server], socket.socket], site: Path
+) -> None:
+    """With 503, before the worker is killed: the application has not been called for that request."""
+    server = serve(threads=1, timeout=1, graceful_timeout=2)
+    server.expect_errors(r"\[ERROR\]", "SIGKILL")
+    stuck, waiting = connect(server), connect(server)
+    for connection in (stuck, waiting):
+        assert ask(connection) == b"one"
+    stuck.sendall(GET % b"/wait")
+    wait_until((site / "waiting").exists, "the thread is busy")
+    waiting.sendall(GET % b"/queued")
+    answer = waiting.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"Connection: close" in answer
+    server.wait_log("did not end within 2 s")
+
+
 @pytest.mark.parametrize("path", ["/streamed", "/written"])
 def test_a_slow_client_holds_no_thread(
     serve: Callable[..., Server], connect: Callable[[Server], socket.socket], path: str

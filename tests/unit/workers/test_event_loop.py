@@ -420,7 +420,7 @@ def test_a_fault_over_a_held_response_ends_its_connection(scene, monkeypatch, ca
 
 
 def test_retiring_answers_what_is_owed_and_says_close(scene, monkeypatch):
-    """An idle connection has keep_alive at most; then the worker has ended."""
+    """An idle connection keeps its time, and so does one that has said nothing; then the worker has ended."""
     scene = scene(keep_alive=5, header_timeout=10)
     idle, silent = scene.connect(GET), scene.connect()
     scene.turn(2)
@@ -444,7 +444,7 @@ def test_retiring_answers_what_is_owed_and_says_close(scene, monkeypatch):
     answer = receive(queued)
     assert b"Connection: close" in answer
     assert seen[0] == 3
-    assert 4 <= len(seen) <= 8
+    assert 9 <= len(seen) <= 13
     assert receive(idle) is None
     assert receive(silent) is None
 
@@ -489,13 +489,40 @@ def test_an_orphan_ends_the_idle_at_once(scene, monkeypatch):
     assert b"400 Bad Request" in receive(refused)
 
 
-def test_the_loop_beats_with_what_is_in_flight_in_its_title(scene, monkeypatch):
-    """Between two connections as well, when the application takes long."""
+def test_retiring_does_not_outlast_the_grace_for_idle_clients(scene):
+    """keep_alive may be longer than graceful_timeout; the arbiter would kill the worker."""
+    scene = scene(keep_alive=75)
+    idle = scene.connect(GET)
+    scene.turn(2)
+    receive(idle)
+    scene.worker.is_draining = True
+    scene.worker.retire()
+    (connection,) = scene.worker.connections.values()
+    assert connection.deadline <= scene.clock.now + scene.worker.settings.workers.graceful_timeout / 2
+
+
+def test_the_title_follows_what_is_in_flight(scene, monkeypatch):
+    """At most ten times a second."""
     scene = scene()
     titles = []
     monkeypatch.setattr(event_loop.title, "set_title", titles.append)
+    for in_flight in (3, 3, 0):
+        scene.worker.slot.in_flight = in_flight
+        scene.worker._look_around()
+    assert [title.rpartition("] ")[2] for title in titles] == ["3 in flight", "idle"]
+
+
+def test_the_loop_beats_between_two_connections(scene, monkeypatch):
+    """When the application takes long."""
+    scene = scene()
+    beats = []
     scene.heartbeat.next_beat = scene.clock.now
-    monkeypatch.setattr(scene.worker, "beat_if_due", lambda: setattr(scene.heartbeat, "next_beat", scene.clock.now + 5))
+
+    def beat():
+        beats.append(scene.clock.now)
+        scene.heartbeat.next_beat = scene.clock.now + 5
+
+    monkeypatch.setattr(scene.worker, "beat_if_due", beat)
 
     def slow():
         scene.clock.now += 6
@@ -503,11 +530,10 @@ def test_the_loop_beats_with_what_is_in_flight_in_its_title(scene, monkeypatch):
     scene.behaviour["/slow"] = slow
     clients = [scene.connect(), scene.connect()]
     scene.turn()
-    assert titles[-1].endswith("idle")
     for client in clients:
         client.sendall(get("/slow"))
     scene.turn()
-    assert len(titles) >= 3
+    assert len(beats) >= 3
     assert {each.phase for each in scene.worker.connections.values()} == {Phase.READING}
 
 

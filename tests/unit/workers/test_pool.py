@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pyfork.workers import pool as pool_module
-from pyfork.workers.pool import LONGEST_DISTRUST, SHORTEST_DISTRUST, ThreadPool
+from pyfork.workers.pool import LONGEST_DISTRUST, SHORTEST_DISTRUST, ThreadPool, _PoolThread
 
 PATIENCE = 30.0
 
@@ -245,7 +245,7 @@ def test_one_thread_serves_first_come_first_served(
 
 
 def test_close_ends_the_threads_that_sleep_and_waits_for_none(make_pool: MakePool, clock: Clock) -> None:
-    """One that hangs is a daemon: it does not keep the process."""
+    """One that hangs does not keep the process (tests/process/test_threadpool.py)."""
     pool = make_pool(3)
     clock.now = 0.0
     pool._apart_until = 1.0
@@ -261,7 +261,35 @@ def test_close_ends_the_threads_that_sleep_and_waits_for_none(make_pool: MakePoo
         thread.join(PATIENCE)
     assert len(sleepers) == 2
     (hung,) = [thread for thread in pool._threads if thread.is_alive()]
-    assert hung.daemon
     go_on.set()
     hung.join(PATIENCE)
     assert not hung.is_alive()
+
+
+def test_a_thread_of_the_applications_is_no_daemon(make_pool: MakePool) -> None:
+    """A worker that ends waits for it, as in the other types; only the pool's own threads are daemons."""
+    pool = make_pool(1)
+    inherited: list[bool] = []
+    done = threading.Event()
+    assert all(thread.daemon for thread in [_PoolThread(daemon=True)])
+    pool.submit(lambda: (inherited.append(threading.Thread().daemon), done.set()))
+    pool.dispatch()
+    assert done.wait(PATIENCE)
+    assert inherited == [False]
+
+
+def test_jobs_that_no_thread_has_taken_can_be_taken_back(make_pool: MakePool, clock: Clock) -> None:
+    """They are not run any more, and not counted."""
+    pool = make_pool(1)
+    clock.now = 0.0
+    pool._apart_until = 1.0
+    go_on, began = threading.Event(), threading.Event()
+    pool.submit(lambda: (began.set(), go_on.wait(PATIENCE)))
+    pool.dispatch()
+    assert began.wait(PATIENCE)
+    waiting = lambda: None  # noqa: E731 (a job to recognise)
+    pool.submit(waiting)
+    assert list(pool.take_back()) == [waiting]
+    assert pool.under_way == 1
+    assert list(pool.take_back()) == []
+    go_on.set()

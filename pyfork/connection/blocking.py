@@ -35,18 +35,21 @@ from typing import Any
 
 from pyfork.connection.answer import Answer, log_refusal, refuse
 from pyfork.connection.context import READABLE, ConnectionContext, Line
-from pyfork.connection.ending import may_close_destroy, reset, shut_down
+from pyfork.connection.ending import has_come, may_close_destroy, reset, shut_down
 from pyfork.connection.receiving import BodyReceiver
 from pyfork.connection.sending import send_all, send_region
 from pyfork.errors import DisconnectedError, ProtocolError, QuitNow
 from pyfork.gateway.file_wrapper import FileRegion
 from pyfork.gateway.input import EMPTY_INPUT, InputStream
 from pyfork.gateway.wsgi import Sendable
+from pyfork.http1.fields import ResponseHeaders
 from pyfork.http1.limits import MAX_FEED
 from pyfork.http1.parser import RequestParser
 from pyfork.http1.request import Event, Request
 from pyfork.http1.response import ResponseEncoder
 
+MOST_OWED = 64
+"""Pipelined requests of one client that a worker still answers when it is to end."""
 _log = logging.getLogger("pyfork.error")
 
 
@@ -55,6 +58,34 @@ class Outcome(Enum):
 
     CLOSED = "nothing: the socket is closed"
     LINGER = "to read and forget what comes, and to close the socket at its end: its writing side is shut down"
+
+
+class _RetiringEncoder(ResponseEncoder):
+    """Encodes a response of a worker that is to end: the last of its connection, unless more requests have come.
+
+    That is asked as late as can be, when the application gives its head.
+
+    Args:
+        request: that is answered.
+        date: as `http_date` makes it.
+        owes_more: whether more have come, once this one is whole.
+
+    Attributes:
+        receiver: of the request's body.
+    """
+
+    __slots__ = ("_owes_more", "receiver")
+
+    def __init__(self, request: Request, date: bytes, owes_more: Callable[[], bool]) -> None:
+        super().__init__(request.method, request.http_version, request.keep_alive, date)
+        self._owes_more = owes_more
+        self.receiver: BodyReceiver | None = None
+
+    def start(self, status: str, headers: ResponseHeaders) -> None:
+        """See `ResponseEncoder.start`."""
+        super().start(status, headers)
+        is_read = self.receiver is None or self.receiver.has_ended
+        self.keep_alive = self.keep_alive and is_read and self._owes_more()
 
 
 class BlockingConnection(Line):
@@ -76,6 +107,7 @@ class BlockingConnection(Line):
         "_has_answered",
         "_must_linger",
         "_must_reset",
+        "_owed",
         "_parser",
         "is_idle",
         "is_last",
@@ -89,6 +121,7 @@ class BlockingConnection(Line):
         self._has_answered = False  # a request
         self._must_linger = False
         self._must_reset = False
+        self._owed = 0  # requests that had come when the connection was to end
         self.is_idle = True
         self.is_last = False
         self.wait_for_head: Callable[[float], bool] = partial(context.wait, sock, READABLE)
@@ -188,11 +221,16 @@ class BlockingConnection(Line):
         """Have the application answer; return whether the connection can go on to a next request."""
         context = self.context
         keep_alive = request.keep_alive and context.persistence.is_allowed
-        encoder = ResponseEncoder(request.method, request.http_version, keep_alive, context.clock.date())
+        if keep_alive or not (request.keep_alive and context.persistence.is_retiring):
+            encoder = ResponseEncoder(request.method, request.http_version, keep_alive, context.clock.date())
+        else:
+            encoder = _RetiringEncoder(request, context.clock.date(), self._owes_more)
         receiver = None
         body = EMPTY_INPUT
         if request.content_length or request.is_chunked:
             receiver = BodyReceiver(self, self._parser, request, self._events, encoder)
+            if isinstance(encoder, _RetiringEncoder):
+                encoder.receiver = receiver
             body = InputStream(receiver.receive)
         answer = Answer(self, request, body, encoder, self._send)
         try:
@@ -208,6 +246,13 @@ class BlockingConnection(Line):
         if not self._must_reset:
             self._must_linger = not is_read or self._parser.leftover > 0 or may_close_destroy(self.sock)
         return False
+
+    def _owes_more(self) -> bool:
+        """Return whether a worker that is to end answers another request here: one that has come, or begun to."""
+        if self.is_last or self._owed >= MOST_OWED or not (self._parser.leftover or has_come(self.sock)):
+            return False
+        self._owed += 1
+        return True
 
     def _carry(self, answer: Answer) -> None:
         """Send what the application gives, until it is finished."""

@@ -136,11 +136,10 @@ class GeventWorker(Worker):
     def _retire(self) -> None:
         """Accept what is owed, and nobody else; see that the connections end."""
         for context in self._contexts.values():
-            context.persistence.is_allowed = False
+            context.persistence.end()
         self._accept(self._acceptor.owed())
         gevent.sleep(0)  # the last ones begin
-        if self.settings.http.keep_alive:  # 0 says nothing about those who have not been answered
-            self._visits.limit_idle(monotonic() + self.settings.http.keep_alive)
+        self._visits.retire(monotonic() + self.settings.workers.graceful_timeout)
         self._lingering.hurry()
 
     def _on_copied(self) -> None:

@@ -7,6 +7,8 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from time import monotonic
 from types import FrameType
 from typing import Any
 
@@ -68,6 +70,12 @@ class Visits:
             if visit.shell.is_idle:
                 visit.place.limit(deadline)
 
+    def retire(self, kill_at: float) -> None:
+        """Wait for idle clients no longer than half the time until ``kill_at`` (monotonic), nor let later ones wait."""
+        for visit in self._visits.values():
+            visit.shell.wait_for_head = partial(_wait_briefly, visit, kill_at)
+        self.limit_idle(_midway(kill_at))
+
     def close_idle(self) -> None:
         """Serve what is in flight, and no further request."""
         for visit in self._visits.values():
@@ -89,16 +97,17 @@ class Visits:
     def become_copy(self) -> None:
         """Leave the clients to the process that this one was forked from; called in the copy.
 
-        The other greenlets may go on here, as gevent has it. They find that their clients have gone.
+        None of them is answered here, or would wait for this process to see the end. The other greenlets may go on, as
+        gevent has it, and find that their clients have gone; the one that forks ends the process then.
         """
         self._copied_in = self._gevent.getcurrent()
         self._places.abandon()
         for visit in self._visits.values():
             shell = visit.shell
             shell.is_last = True
-            if visit.greenlet is not self._copied_in:
-                shell.sock.close()
-                shell.context = replace(shell.context, access_log=None, pid=os.getpid())
+            shell.sock.close()
+            pid = shell.context.pid if visit.greenlet is self._copied_in else os.getpid()
+            shell.context = replace(shell.context, access_log=None, pid=pid)
 
     def _serve(self, fd: int, visit: _Visit) -> None:
         """Be the life of a connection's greenlet."""
@@ -123,6 +132,15 @@ class Visits:
                 os._exit(0)
         if self._copied_in is None:
             self._on_end(shell, outcome)
+
+
+def _wait_briefly(visit: _Visit, kill_at: float, deadline: float) -> bool:
+    """Be the `BlockingConnection.wait_for_head` of a worker that is to end."""
+    return visit.place.wait(min(deadline, _midway(kill_at)) if visit.shell.is_idle else deadline)
+
+
+def _midway(moment: float) -> float:
+    return (monotonic() + moment) / 2
 
 
 class OverdueRequests:

@@ -4,9 +4,9 @@ from time import monotonic
 
 import pytest
 
-from pyfork.connection.blocking import BlockingConnection, Outcome
+from pyfork.connection.blocking import MOST_OWED, BlockingConnection, Outcome
 from pyfork.connection.context import Persistence
-from pyfork.http1.limits import MAX_FEED
+from pyfork.http1.limits import MAX_FEED, Limits
 from tests.contract.visits import PEER, PLAIN, Visit, echo, get, post, returning
 
 OPEN = {"persistence": Persistence(is_allowed=True)}
@@ -118,6 +118,49 @@ def test_a_worker_that_drains_says_so_with_the_next_response(prepare):
     served = prepare(returning(b"hello"), get(), drain, get(), persistence=persistence).serve()
     assert served.received.count(b"Connection: close") == 1
     assert served.received.count(b"hello") == 2
+
+
+@pytest.mark.parametrize("fed", [10, MAX_FEED])
+def test_a_worker_that_drains_answers_what_has_come(prepare, fed):
+    """It says so with the last: what is pipelined behind that would be lost. The kernel may have some of it."""
+    persistence = Persistence(is_allowed=True)
+
+    def drain(current):
+        persistence.end()
+        first = get("/0", headers="X: \r\n")
+        first = first.replace(b"X: ", b"X: " + b"x" * (fed - len(first)))
+        current.client.sendall(first + get("/1") + get("/2"))
+
+    served = prepare(paths, get(), drain, persistence=persistence, limits=Limits(field_size=MAX_FEED)).serve()
+    assert served.received.count(b"Connection: close") == 1
+    assert served.received.rindex(b"Connection: close") > served.received.index(b"/1")
+    assert served.received.endswith(b"/2")
+    assert served.outcome is Outcome.CLOSED
+
+
+def test_a_worker_that_drains_answers_no_endless_row(prepare):
+    """A client that pipelines on and on is told."""
+    served = prepare(paths, get() * 100, persistence=Persistence(is_allowed=False, is_retiring=True)).serve()
+    assert served.received.count(b"HTTP/1.1 200 OK") == MOST_OWED + 1
+    assert served.received.count(b"Connection: close") == 1
+    assert served.outcome is Outcome.LINGER
+
+
+def test_a_worker_that_drains_looks_behind_a_body(prepare):
+    """What is left of a body is no request; the application's head is the moment to look."""
+
+    def hasty(environ, start_response):
+        start_response("200 OK", PLAIN)
+        return [environ["wsgi.input"].read()]
+
+    persistence = Persistence(is_allowed=False, is_retiring=True)
+    body = b"x" * 2 * MAX_FEED
+    served = prepare(echo, post(body) + post(b"last"), persistence=persistence).serve()
+    assert served.received.count(b"Connection: close") == 1
+    assert served.received.endswith(b"last")
+    served = prepare(hasty, post(body) + get(), persistence=persistence).serve()
+    assert served.received.count(b"HTTP/1.1 200 OK") == 1
+    assert served.received.count(b"Connection: close") == 1
 
 
 def test_the_worker_can_see_who_is_idle_and_end_who_is_not(prepare):

@@ -196,6 +196,19 @@ def test_the_application_may_have_processes_and_threads(serve: Callable[..., Ser
 
 
 @pytest.mark.slow
+def test_idle_clients_are_not_what_a_stop_is_killed_for(serve: Callable[..., Server]) -> None:
+    """They have half of graceful_timeout at most; no SIGKILL is logged."""
+    server = serve(http={"keep_alive": 20, "header_timeout": 20}, graceful_timeout=2)
+    with server.connect() as kept, server.connect() as silent:
+        kept.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert kept.recv(65536).endswith(b"hello")
+        server.signal("TERM")
+        assert kept.recv(1) == b""
+        assert silent.recv(1) == b""
+    assert server.wait() == 0
+
+
+@pytest.mark.slow
 def test_clients_that_take_all_at_once_hold_nobody_up(serve: Callable[..., Server]) -> None:
     """Four endless responses: the worker beats, answers others and hears TERM."""
 

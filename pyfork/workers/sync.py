@@ -57,6 +57,7 @@ class SyncWorker(Worker):
         self._poller = make_poller()
         self._acceptor = Acceptor(self, self._poller, is_balanced=False)
         self._lingering = LingeringSockets(self._poller)
+        self._serving: socket.socket | None = None
 
     def boot(self, application: Application) -> None:
         """Make the contexts in which connections run; one for each listener, as the environ differs."""
@@ -107,15 +108,15 @@ class SyncWorker(Worker):
 
     def _serve(self, accepted: Accepted) -> None:
         """Serve one connection to its end."""
-        connection, peer, listener_fd = accepted
-        shell = BlockingConnection(connection, peer, self._contexts[listener_fd])
+        self._serving, peer, listener_fd = accepted
+        shell = BlockingConnection(self._serving, peer, self._contexts[listener_fd])
         try:
             if shell.serve() is Outcome.LINGER:
-                self._lingering.add(connection)
+                self._lingering.add(shell.sock)
             if self.is_copy:  # it came back from the application, where it was forked
                 os._exit(0)
         except Exception:  # noqa: BLE001 - our fault or a log handler's: it ends this connection, not the worker
-            connection.close()
+            shell.sock.close()
             with contextlib.suppress(Exception):  # the handler may raise again; our own has written the line by then
                 _log.exception("a connection ended by a fault of the server")
         self._acceptor.adjust(len(self._lingering), has_room=True)
@@ -141,3 +142,9 @@ class SyncWorker(Worker):
         while self._lingering and not self.is_orphaned:
             self._turn(self.heartbeat.next_beat)
         self._lingering.close()
+
+    def _on_copied(self) -> None:
+        """Leave the client to the process that this one was forked from, which answers it."""
+        super()._on_copied()
+        if self._serving is not None:
+            self._serving.close()

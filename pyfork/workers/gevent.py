@@ -53,6 +53,7 @@ class GeventWorker(Worker):
         self._own = Place(self._places, self._poller.fileno())
         self._visits = Visits(gevent, self._places, self._on_end)
         self._publisher = gevent.get_hub().loop.prepare()
+        gevent.get_hub().loop.install_sigchld()  # gevent does so after its first fork, when the child may have ended
         self._wake_at = math.inf
         self._overdue = OverdueRequests(self._active, self._visits, self.settings.workers.timeout)
 

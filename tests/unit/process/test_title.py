@@ -3,7 +3,14 @@
 import pytest
 import setproctitle
 
+from pyfork.process import title as titles
 from pyfork.process.title import set_title
+
+
+@pytest.fixture(autouse=True)
+def untitled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each test begin with no title, and leave none behind."""
+    monkeypatch.setattr(titles, "_latest", "")
 
 
 @pytest.mark.parametrize(
@@ -15,3 +22,12 @@ def test_control_characters_are_escaped(monkeypatch: pytest.MonkeyPatch, title: 
     monkeypatch.setattr(setproctitle, "setproctitle", calls.append)
     set_title(title)
     assert calls == [shown]
+
+
+def test_the_same_title_again_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sync shows each request; many are alike."""
+    calls: list[str] = []
+    monkeypatch.setattr(setproctitle, "setproctitle", calls.append)
+    for title in ("a", "a", "b", "a"):
+        set_title(title)
+    assert calls == ["a", "b", "a"]

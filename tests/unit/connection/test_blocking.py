@@ -25,6 +25,13 @@ def test_a_request_that_is_there_costs_five_calls():
     assert context.make_progress().told == ["begin", "enter", "end"]
 
 
+def test_a_client_that_says_close_costs_four():
+    """It will not send any more."""
+    sock = FakeSocket(GET[:-2] + b"Connection: close\r\n\r\n")
+    assert BlockingConnection(sock, ("192.0.2.7", 1), make_context(hello)).serve() is Outcome.CLOSED
+    assert sock.calls == ["setblocking", "recv", "send", "close"]
+
+
 @pytest.mark.parametrize(
     ("family", "unsent", "outcome"),
     [

@@ -230,7 +230,7 @@ def test_a_stuck_worker_shows_where_and_is_replaced(serve):
         start = len(server.log)
         with server.connect() as connection:
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-            for told in (rf"GET {path} ", rf'File ".*faults\.py", line \d+ in {function}'):
+            for told in (rf"GET {path}[ ,]", rf'File ".*faults\.py", line \d+ in {function}'):
                 wait_until(lambda at=start, said=told: re.search(said, server.log[at:]), f"{path}: {told}")
             wait_until(lambda pid=stuck: pid not in server.workers(), f"{path}: the stuck worker is gone")
     assert server.get("/").status == 200

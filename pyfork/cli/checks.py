@@ -5,15 +5,16 @@ They run at the start, at each HUP and for ``--check-config``, and find everythi
 
 import os
 import stat
+import sys
 from collections.abc import Callable
 
 from pyfork.config.binds import parse_bind
-from pyfork.config.load import Loaded
-from pyfork.config.schema import ServerSettings, Settings
+from pyfork.config.load import DEFAULT, Loaded
+from pyfork.config.schema import ServerSettings, Settings, WorkerSettings
 from pyfork.errors import ConfigurationError
 from pyfork.log import error as error_log
 from pyfork.process.privileges import check_privileges
-from pyfork.workers.registry import check_type, is_own
+from pyfork.workers.registry import can_refork, check_type, is_own
 
 
 def check(loaded: Loaded, *, needs_application: bool = True) -> list[str]:
@@ -32,6 +33,8 @@ def check(loaded: Loaded, *, needs_application: bool = True) -> list[str]:
             "[server] table of server.toml"
         )
     problems += _check_type(loaded)
+    problems += _check_numbers(loaded)
+    problems += _check_mold(settings.workers)
     problems += _problems_of(lambda: check_privileges(settings.server.user, settings.server.group))
     problems += _check_directories(settings.server)
     problems += _check_sockets(settings)
@@ -42,6 +45,38 @@ def check(loaded: Loaded, *, needs_application: bool = True) -> list[str]:
 def _check_type(loaded: Loaded) -> list[str]:
     origin = loaded.origins["workers.type"]
     return [f"{origin}: {problem}" for problem in _problems_of(lambda: check_type(loaded.settings.workers.type))]
+
+
+def _check_numbers(loaded: Loaded) -> list[str]:
+    workers = loaded.settings.workers
+    lowest, highest = workers.min, workers.max
+    if highest is None:
+        return [] if lowest is None else ["workers.min: there is no workers.max; the number follows the load with both"]
+    problems = []
+    if lowest is not None and lowest > highest:
+        problems.append(f"workers.min: {lowest} is more than workers.max, {highest}")
+    elif loaded.origins["workers.count"] != DEFAULT and not (lowest or 1) <= workers.count <= highest:
+        problems.append(
+            f"workers.count: {workers.count} is where the number begins: it must be from {lowest or 1} (workers.min) "
+            f"to {highest} (workers.max)"
+        )
+    return problems
+
+
+def _check_mold(workers: WorkerSettings) -> list[str]:
+    problems = []
+    if workers.preload and sys.platform != "linux":
+        problems.append(
+            "workers.preload: only Linux lets the arbiter adopt the workers that a mold forks; leave it out"
+        )
+    if workers.refork_after and not workers.preload:
+        problems.append("workers.refork_after: a worker becomes the mold of others only with workers.preload = true")
+    if workers.refork_after and not can_refork(workers.type):
+        problems.append(
+            f"workers.refork_after: a worker of type {workers.type} cannot be forked while it serves; the types sync "
+            "and async can"
+        )
+    return problems
 
 
 def _problems_of(attempt: Callable[[], object]) -> tuple[str, ...]:

@@ -13,9 +13,10 @@ from click.core import ParameterSource
 
 from pyfork import __version__
 from pyfork.cli.gunicorn_flags import find_left_out, left_out_options
+from pyfork.config.catalogue import SETTINGS, TABLES, Setting
+from pyfork.config.declarations import Form
 from pyfork.config.gunicorn import LEFT_OUT, LeftOut
 from pyfork.config.proxies import as_gunicorn_means
-from pyfork.config.schema import SETTINGS, TABLES, Form, Setting
 from pyfork.config.toml_text import literal
 
 Overrides = Mapping[str, tuple[str | tuple[str, ...] | bool, str]]
@@ -145,7 +146,7 @@ def _setting_option(setting: Setting) -> click.Option:
     about = f"{text} [{_default_text(setting)}]"
     if setting.is_switch:
         long_flag = setting.option.long_flag
-        switch = f"{long_flag}/--no-{long_flag.removeprefix('--')}"
+        switch = f"{long_flag}/{_negation(long_flag)}"
         return _SettingOption(setting.table, [setting.name.replace(".", "__"), switch], default=None, help=about)
     return _SettingOption(
         setting.table,
@@ -156,11 +157,17 @@ def _setting_option(setting: Setting) -> click.Option:
     )
 
 
+def _negation(long_flag: str) -> str:
+    """Return the flag that says no: ``--no-preload``, and ``--new-privileges`` for what begins with no itself."""
+    name = long_flag.removeprefix("--")
+    return f"--{name.removeprefix('no-')}" if name.startswith("no-") else f"--no-{name}"
+
+
 def _default_text(setting: Setting) -> str:
     if setting.option.default_text:
         return setting.option.default_text
     if setting.is_list or setting.is_mapping:
-        return " ".join(setting.default) or "none"
+        return " ".join(map(str, setting.default)) or "none"
     return literal(setting.default).strip('"')
 
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from pyfork.config.catalogue import SETTINGS, Setting
+from pyfork.config.declarations import Form
 from pyfork.config.gunicorn import COUNTERPARTS, LEFT_OUT, OWN, LeftOut, translate_worker_class
 from pyfork.config.proxies import as_gunicorn_means
-from pyfork.config.schema import SETTINGS, Form, Setting
 from pyfork.config.toml_text import literal, write_settings
 from pyfork.config.values import Raw, read_value
 from pyfork.errors import ConfigurationError

@@ -5,9 +5,9 @@ An empty variable counts as not set: that is how compose files and manifests pas
 
 from collections.abc import Mapping
 
+from pyfork.config.catalogue import SETTINGS
 from pyfork.config.nearest import close_variable
 from pyfork.config.proxies import as_gunicorn_means
-from pyfork.config.schema import SETTINGS
 from pyfork.config.values import Raw, show
 from pyfork.errors import ConfigurationError
 

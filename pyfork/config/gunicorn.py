@@ -29,6 +29,11 @@ COUNTERPARTS: Mapping[str, str] = {
     "worker_connections": "workers.connections",
     "timeout": "workers.timeout",
     "graceful_timeout": "workers.graceful_timeout",
+    "preload_app": "workers.preload",
+    "max_requests": "workers.max_requests",
+    "max_requests_jitter": "workers.max_requests_jitter",
+    "reload": "development.reload",
+    "reload_extra_files": "development.watch",
     "keepalive": "http.keep_alive",
     "limit_request_line": "http.limit_request_line",
     "limit_request_fields": "http.limit_request_fields",
@@ -103,15 +108,13 @@ _TLS = "TLS is not in this version; let a proxy in front speak it"
 _PROXY_PROTOCOL = "the PROXY protocol is not in this version; let the proxy speak plain HTTP"
 _ASGI = "ASGI is not in this version; pyfork serves WSGI"
 _HTTP2 = "HTTP/2 is not in this version; a proxy in front can speak it"
-_RECYCLING = "workers are not recycled in this version"
-_RELOADER = "watching files is not in this version; send SIGHUP to reload"
 _SYSLOG = "pyfork does not speak syslog; write to standard error (systemd, containers) or use a handler in log.config"
 _STATSD = "metrics are not in this version"
 _DIRTY = "dirty workers are gunicorn's own; use a task queue"
 _CONTROL = "a control socket is not in this version; there is none that could be in the way"
 _PASTE = "PasteDeploy files are not read; name a module whose attribute is the application"
 _LENIENT = "requests that break RFC 9112 are always refused"
-_HOOK = "hooks are not in this version"
+_HOOK = "it is called with objects of gunicorn's; pyfork's hooks get values, and are named in [hooks] (docs/hooks.md)"
 _UWSGI = "pyfork speaks HTTP only"
 _NONE, _OPTIONAL = Argument.NONE, Argument.OPTIONAL
 
@@ -128,19 +131,9 @@ LEFT_OUT: tuple[LeftOut, ...] = (
     LeftOut("certfile", ("--certfile",), _TLS, is_error=True),
     LeftOut("keyfile", ("--keyfile",), _TLS, is_error=True),
     # Debugging.
-    LeftOut("reload", ("--reload",), _RELOADER, _NONE),
-    LeftOut("reload_engine", ("--reload-engine",), _RELOADER, default="auto"),
-    LeftOut("reload_extra_files", ("--reload-extra-file",), _RELOADER),
+    LeftOut("reload_engine", ("--reload-engine",), "watchfiles is the one there is", default="auto"),
     LeftOut("spew", ("--spew",), "use a debugger or `python -m trace`", _NONE),
     # Workers.
-    LeftOut(
-        "preload_app",
-        ("--preload",),
-        "each worker imports the application itself in this version, so a reload always loads new code",
-        _NONE,
-    ),
-    LeftOut("max_requests", ("--max-requests",), _RECYCLING),
-    LeftOut("max_requests_jitter", ("--max-requests-jitter",), _RECYCLING),
     LeftOut(
         "worker_tmp_dir", ("--worker-tmp-dir",), "heartbeats go through a pipe; no file is written, so none can block"
     ),

@@ -16,9 +16,11 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pyfork.config.binds import parse_bind
+from pyfork.config.catalogue import SETTINGS, TABLES
+from pyfork.config.declarations import Form
 from pyfork.config.environment import read_environment, read_forwarded_allow_ips, read_port
 from pyfork.config.gunicorn import translate_worker_class
-from pyfork.config.schema import SETTINGS, TABLES, Form, Settings
+from pyfork.config.schema import Settings
 from pyfork.config.toml_file import read_file
 from pyfork.config.values import Raw, read_value
 from pyfork.errors import ConfigurationError

@@ -2,8 +2,8 @@
 
 import difflib
 
+from pyfork.config.catalogue import SETTINGS, TABLES
 from pyfork.config.gunicorn import COUNTERPARTS
-from pyfork.config.schema import SETTINGS, TABLES
 
 _CLOSE = 0.6
 """difflib's ratio from which "did you mean" is worth saying; its own default."""

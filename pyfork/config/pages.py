@@ -3,8 +3,8 @@
 import textwrap
 from collections.abc import Iterator
 
+from pyfork.config.catalogue import SETTINGS, TABLES, Setting
 from pyfork.config.gunicorn import LEFT_OUT, LeftOut
-from pyfork.config.schema import SETTINGS, TABLES, Setting
 from pyfork.config.toml_text import literal
 from pyfork.config.values import expectation
 

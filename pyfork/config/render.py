@@ -6,9 +6,9 @@
 
 import sys
 
+from pyfork.config.catalogue import SETTINGS
 from pyfork.config.load import Loaded
 from pyfork.config.pages import example_page, settings_page
-from pyfork.config.schema import SETTINGS
 from pyfork.config.toml_text import write_settings
 
 PAGES = {"settings": settings_page, "example": example_page}

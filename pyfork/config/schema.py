@@ -4,77 +4,21 @@ A setting's type, range, default, flags and description stand in its one line he
 ``--print-config``, docs/settings.md and server.toml.example all follow from it. To add a setting, add its field.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum, auto
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-LONGEST = 2_000_000
-"""Seconds (23 days): epoll_wait(2) takes milliseconds as a C int, which ends at 24 days."""
-LARGEST_LINE = 1_048_576
-"""Octets of a request line or a header field. gunicorn's 0 stands for it: no limit at all would be a way to exhaust
-memory from outside."""
-LARGEST_FIELDS = 32_768
-"""Header fields of a request; gunicorn's highest too."""
-
-
-class Form(Enum):
-    """How a value is written, beyond its type."""
-
-    PLAIN = auto()
-    PATH = auto()
-    """Relative to ``server.chdir``; made absolute as text, so that symbolic links stay as the user wrote them."""
-    PATH_OR_DASH = auto()
-    """A path, or ``-`` for a standard stream."""
-    DIRECTORY = auto()
-    """Relative to the directory that pyfork was started in."""
-    BINDS = auto()
-    """Addresses, read by `config.binds`."""
-    PROXIES = auto()
-    """Peers whose word on the client counts, read by `config.proxies`."""
-    ACCOUNT = auto()
-    """A user or a group, by name or number."""
-    OCTAL = auto()
-    """A file mode mask: a TOML integer, or a string that is octal with a leading ``0o`` or ``0``."""
-    LEVEL = auto()
-    """The name of a log level, in any case."""
-    ZERO_IS_HIGHEST = auto()
-    """0 stands for the highest value, for those who wrote 0 in gunicorn."""
-    ZERO_IS_UNLIMITED = auto()
-    """0 and ``"unlimited"`` stand for no limit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """What the command line, the documents and a reload must know of a setting.
-
-    Attributes:
-        flags: the command line's, gunicorn's spelling first where it has one.
-        metavar: what stands for the value in ``--help``; "" for a switch.
-        form: how the value is written.
-        on_reload: what HUP does with a changed value, in the words of docs/settings.md.
-        default_text: what a default of None means.
-        example: a value for server.toml.example where the default is none.
-    """
-
-    flags: tuple[str, ...]
-    metavar: str
-    form: Form = Form.PLAIN
-    on_reload: str = "yes"
-    default_text: str = ""
-    example: Any = None
-
-    @property
-    def long_flag(self) -> str:
-        """Return the flag by which messages name the setting."""
-        return next(flag for flag in self.flags if flag.startswith("--"))
-
-
-RESTART = "needs a restart"
-NEW_SOCKETS = "for addresses opened from then on"
+from pyfork.config.declarations import (
+    LARGEST_FIELDS,
+    LARGEST_LINE,
+    LONGEST,
+    NEW_SOCKETS,
+    RESTART,
+    Form,
+    Option,
+)
+from pyfork.config.schema_hooks import DevelopmentSettings, HookSettings
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,6 +95,14 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
         ),
         Option(("-m", "--umask"), "MASK", Form.OCTAL, default_text="as inherited", example="0o027"),
     ] = None
+    no_new_privileges: Annotated[
+        bool,
+        Meta(
+            description="Let neither the workers nor what they start gain privileges by set-user-ID programs or file "
+            "capabilities (Linux: `PR_SET_NO_NEW_PRIVS`); sudo does not work in the application then."
+        ),
+        Option(("--no-new-privileges",), ""),
+    ] = False
     pidfile: Annotated[
         str | None,
         Meta(description="The file that holds the arbiter's process id, and is locked while pyfork runs."),
@@ -235,6 +187,83 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(ge=0, le=LONGEST, description="Seconds that a worker may take to finish its requests when it is to stop."),
         Option(("--graceful-timeout",), "SECONDS"),
     ] = 30
+    min: Annotated[
+        Annotated[int, Meta(ge=1, le=512)] | None,
+        Meta(
+            description="The fewest workers when their number follows the load (docs/scaling.md): `max` must be set "
+            "too. TTIN and TTOU move both bounds."
+        ),
+        Option(("--workers-min",), "N", default_text="`count`", example=2),
+    ] = None
+    max: Annotated[
+        Annotated[int, Meta(ge=1, le=512)] | None,
+        Meta(
+            description="The most workers when their number follows the load: up quickly, down slowly, by how busy the "
+            "workers are and by how many connections wait. `count` is where it begins."
+        ),
+        Option(("--workers-max",), "N", default_text="none: there are always `count`", example=8),
+    ] = None
+    preload: Annotated[
+        bool,
+        Meta(
+            description="Import the application once, in a process of its own (the mold) that the workers are forked "
+            "from: they share its memory and start in milliseconds. A reload starts a new mold, so it loads new code. "
+            "Linux only; docs/preload.md says what an application must mind."
+        ),
+        Option(("--preload",), ""),
+    ] = False
+    refork_after: Annotated[
+        tuple[int | str, ...],
+        Meta(
+            description="With `preload`: after how many requests a warm worker is made the mold for the others, which "
+            "are then replaced one after another, so that caches are shared too; each number counts from the mold "
+            'before it. With `"..."` at the end the last one repeats, otherwise it stops there. `kill -URG` to the '
+            "arbiter asks for it at any time. Types `sync` and `async` only."
+        ),
+        Option(("--refork-after",), "N,...", Form.STEPS, example=[500, 2000]),
+    ] = ()
+    max_requests: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=2**53,
+            description="Requests after which a worker is replaced; 0 is never. The new one is ready before the old "
+            "one ends.",
+        ),
+        Option(("--max-requests",), "N"),
+    ] = 0
+    max_requests_jitter: Annotated[
+        int,
+        Meta(ge=0, le=2**53, description="Up to so many requests are added to `max_requests`, at random per worker."),
+        Option(("--max-requests-jitter",), "N"),
+    ] = 0
+    max_lifetime: Annotated[
+        float,
+        Meta(ge=0, le=LONGEST, description="Seconds after which a worker is replaced; 0 is never."),
+        Option(("--max-lifetime",), "SECONDS"),
+    ] = 0
+    max_lifetime_jitter: Annotated[
+        float,
+        Meta(ge=0, le=LONGEST, description="Up to so many seconds are added to `max_lifetime`, at random per worker."),
+        Option(("--max-lifetime-jitter",), "SECONDS"),
+    ] = 0
+    max_memory: Annotated[
+        Annotated[int, Meta(ge=2**20, le=2**62)] | None,
+        Meta(
+            description="Memory beyond which a worker is replaced: a number of octets, or text with a unit, as in "
+            '`"512M"` (K, M, G are powers of 1024). 0 or `unlimited` is no limit. It is measured between requests, '
+            "every 5 seconds at most."
+        ),
+        Option(("--max-memory",), "SIZE", Form.SIZE, default_text="no limit", example="512M"),
+    ] = None
+    memory_measure: Annotated[
+        Literal["pss", "rss"],
+        Meta(
+            description="What `max_memory` compares: `pss`, in which a page that several processes share counts in "
+            "parts (Linux), or `rss`, in which it counts whole."
+        ),
+        Option(("--memory-measure",), "NAME", Form.CHOICE),
+    ] = "pss"
 
 
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -360,96 +389,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     http: HttpSettings = HttpSettings()
     proxy: ProxySettings = ProxySettings()
     log: LogSettings = LogSettings()
+    hooks: HookSettings = HookSettings()
+    development: DevelopmentSettings = DevelopmentSettings()
 
     @property
     def label(self) -> str:
         """Return how process titles and the log call what is served."""
         return self.server.proc_name or self.server.app or self.workers.type
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One declared setting, as the rest of ``config`` and ``cli`` look at it.
-
-    Attributes:
-        table: the table of server.toml.
-        key: the key in it.
-        type: the type without its description.
-        checked_type: the type with its range, for msgspec.
-        default: the value when nobody gives one.
-        meta: range and description.
-        option: what the command line and the documents need.
-    """
-
-    table: str
-    key: str
-    type: Any
-    checked_type: Any
-    default: Any
-    meta: Meta
-    option: Option
-
-    @property
-    def name(self) -> str:
-        """Return how messages call it, as in ``workers.count``."""
-        return f"{self.table}.{self.key}"
-
-    @property
-    def variable(self) -> str:
-        """Return its environment variable, as in ``PYFORK_WORKERS_COUNT``."""
-        return f"PYFORK_{self.table}_{self.key}".upper()
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """Return the lowest and the highest value of a number."""
-        found = next(meta for meta in (self.meta, *_inner_metas(self.type)) if meta.ge is not None)
-        return found.ge or 0, found.le or 0
-
-    @property
-    def description(self) -> str:
-        """Return what it does."""
-        return self.meta.description or ""
-
-    @property
-    def is_list(self) -> bool:
-        """Whether it holds several strings."""
-        return get_origin(self.type) is tuple
-
-    @property
-    def is_mapping(self) -> bool:
-        """Whether it holds names with values."""
-        return get_origin(self.type) is dict
-
-    @property
-    def is_switch(self) -> bool:
-        """Whether it is true or false."""
-        return self.type is bool
-
-
-def _inner_metas(hint: Any) -> list[Meta]:
-    """Return the metadata inside an optional type: msgspec takes a range of the number only, not of the union."""
-    return [found for part in get_args(hint) for found in get_args(part) if isinstance(found, Meta)]
-
-
-def _declared(table: str, struct: type[msgspec.Struct]) -> list[Setting]:
-    hints = get_type_hints(struct, include_extras=True)
-    defaults = struct()
-    settings = []
-    for field in msgspec.structs.fields(struct):
-        plain, meta, option = get_args(hints[field.name])
-        default = getattr(defaults, field.name)
-        settings.append(Setting(table, field.name, plain, Annotated[plain, meta], default, meta, option))
-    return settings
-
-
-TABLES: Mapping[str, type[msgspec.Struct]] = {
-    "server": ServerSettings,
-    "workers": WorkerSettings,
-    "http": HttpSettings,
-    "proxy": ProxySettings,
-    "log": LogSettings,
-}
-SETTINGS: Mapping[str, Setting] = {
-    setting.name: setting for table, struct in TABLES.items() for setting in _declared(table, struct)
-}
-"""Every setting by its name, in the order of declaration."""

@@ -9,8 +9,8 @@ import tomllib
 from collections.abc import Iterator
 from typing import Any
 
+from pyfork.config.catalogue import SETTINGS, TABLES
 from pyfork.config.nearest import nearest_setting, nearest_table
-from pyfork.config.schema import SETTINGS, TABLES
 from pyfork.config.values import Raw, show
 from pyfork.errors import ConfigurationError
 

@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pyfork.config.schema import SETTINGS, TABLES, Form, Setting
+from pyfork.config.catalogue import SETTINGS, TABLES, Setting
+from pyfork.config.declarations import Form
 from pyfork.config.values import UNLIMITED
 
 _PLAIN = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\"'\\\[\],#]*")
@@ -40,7 +41,7 @@ def _setting_lines(setting: Setting, value: Any, comment: str) -> Iterator[str]:
     if setting.is_mapping and value:
         yield from ("", f"[{setting.name}]{comment}")
         yield from (f"{_key(key)} = {literal(text)}" for key, text in value.items())
-    elif value is None and setting.option.form is not Form.ZERO_IS_UNLIMITED:
+    elif value is None and setting.option.form not in {Form.ZERO_IS_UNLIMITED, Form.SIZE}:
         yield f"# {setting.key}: {setting.option.default_text}{comment}"
     elif setting.option.form is Form.OCTAL:
         yield f'{setting.key} = "0o{value:03o}"{comment}'  # a string: not every reader knows TOML's octal numbers
@@ -58,7 +59,8 @@ def literal(value: Any) -> str:
         pairs = ", ".join(f"{_key(key)} = {_string(text, is_nested=True)}" for key, text in value.items())
         return f"{{ {pairs} }}" if pairs else "{}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_string(text, is_nested=True) for text in value) + "]"
+        parts = (_string(part, is_nested=True) if isinstance(part, str) else literal(part) for part in value)
+        return "[" + ", ".join(parts) + "]"
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() else repr(value)
     return _string(UNLIMITED) if value is None else str(value)

@@ -8,17 +8,20 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from pyfork.config.binds import parse_bind
+from pyfork.config.catalogue import Setting
+from pyfork.config.declarations import Form
 from pyfork.config.proxies import parse_proxy
-from pyfork.config.schema import Form, Setting
 from pyfork.errors import ConfigurationError
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 UNLIMITED = "unlimited"
+REPEATED = "..."
+UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LONGEST_SHOWN = 60
@@ -51,8 +54,9 @@ def read_value(setting: Setting, raw: Raw) -> Any:
     """
     try:
         value = _from_text(setting, raw.value) if raw.is_text else raw.value
+        value = _read_steps(value, is_text=raw.is_text) if setting.option.form is Form.STEPS else value
         value = _read_form(setting, value)
-        is_strict = not (raw.is_text and setting.type in {bool, int, float})
+        is_strict = not (raw.is_text and (setting.is_switch or setting.number))
         value = msgspec.convert(value, setting.checked_type, strict=is_strict)
         _check_strings(value)
     except (_UnfitError, msgspec.ValidationError) as error:
@@ -68,15 +72,17 @@ def expectation(setting: Setting, *, is_text: bool = False) -> str:
     """Return what ``setting`` takes, to follow "must be"."""
     if setting.option.form in _EXPECTATIONS:
         return _EXPECTATIONS[setting.option.form]
+    if setting.option.form is Form.CHOICE:
+        return f"one of {', '.join(get_args(setting.type))}"
     if setting.is_list:
         return "one or more values, separated by commas" if is_text else "an array of strings"
     if setting.is_mapping:
         return "KEY=VALUE" if is_text else "a table of strings"
     if setting.is_switch:
         return "true or false"
-    if setting.type in {int, float}:
+    if setting.number:
         lowest, highest = setting.bounds
-        number = "a whole number" if setting.type is int else "a number of seconds"
+        number = "a whole number" if setting.number is int else "a number of seconds"
         zero = " (0 stands for the highest)" if setting.option.form is Form.ZERO_IS_HIGHEST else ""
         return f"{number} from {lowest:g} to {highest:.0f}{zero}"
     return "a string"
@@ -87,6 +93,9 @@ _EXPECTATIONS = {
     Form.OCTAL: "a mask of file modes from 0 to 0o777, as in 0o027",
     Form.LEVEL: f"one of {', '.join(LEVELS)}",
     Form.ZERO_IS_UNLIMITED: f'a number of octets, or "{UNLIMITED}"',
+    Form.SIZE: f'a number of octets from 1M on, with a unit as in "512M" or without, or "{UNLIMITED}"',
+    Form.STEPS: f'whole numbers from 1 on, the last of which "{REPEATED}" may follow',
+    Form.HOOK: 'a function, as in "myproject.hooks:on_starting"',
 }
 
 
@@ -195,12 +204,49 @@ def _read_zero_as_unlimited(_: Setting, value: str | int) -> int | None:
         raise _UnfitError from None
 
 
+def _read_steps(value: Any, *, is_text: bool) -> Any:
+    """Check counts that ``"..."`` may follow; text gives them as text."""
+    if not isinstance(value, list):
+        return value
+    counts = value[:-1] if value[-1:] == [REPEATED] else value
+    if is_text:
+        counts = [int(count) if str(count).isdecimal() else count for count in counts]
+    if not all(isinstance(count, int) and not isinstance(count, bool) and count >= 1 for count in counts):
+        raise _UnfitError
+    if not counts and value:
+        raise _UnfitError(f'"{REPEATED}" has nothing to repeat')
+    return [*counts, *value[len(counts) :]]
+
+
+def _read_size(_: Setting, value: str | int) -> int | None:
+    if value in {0, "0", UNLIMITED}:
+        return None
+    found = re.fullmatch(r"([0-9]{1,18})([KMGT]?)(iB|B)?", str(value), re.IGNORECASE)
+    if found is None:
+        raise _UnfitError
+    return int(found[1]) * UNITS.get(found[2].upper(), 1)
+
+
+def _read_hook(_: Setting, value: str | int) -> str | int:
+    """Leave whether the function is there to the process that calls it; but what cannot be one is told at once."""
+    if isinstance(value, int):
+        return value
+    module, colon, function = value.rpartition(":")
+    names = [*module.split("."), *function.split(".")]
+    is_file = module.endswith(".py") or "/" in module
+    if not colon or not all(name.isidentifier() for name in (function.split(".") if is_file else names)):
+        raise _UnfitError
+    return value
+
+
 _READERS: Mapping[Form, Callable[[Setting, Any], Any]] = {
     Form.ACCOUNT: _read_account,
     Form.OCTAL: _read_octal,
     Form.LEVEL: _read_level,
     Form.ZERO_IS_HIGHEST: _read_zero_as_highest,
     Form.ZERO_IS_UNLIMITED: _read_zero_as_unlimited,
+    Form.SIZE: _read_size,
+    Form.HOOK: _read_hook,
 }
 
 

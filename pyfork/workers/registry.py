@@ -31,6 +31,9 @@ FAMILIAR = (
 LIBRARIES = {"gevent": "gevent"}
 """What a type needs beside pyfork's own requirements; the extra has the type's name. The arbiter never imports it."""
 
+FORK_SAFE = frozenset({"sync", "async"})
+"""Types whose workers have one thread and no other loop's state, so that a copy of one in service can be a mold."""
+
 SHARED = {
     "gevent": (
         "pyfork.workers.accepting",
@@ -87,6 +90,17 @@ def find_class(name: str) -> str:
 def is_ours(worker_class: str) -> bool:
     """Whether the outcome of `find_class` is one of pyfork's own types."""
     return worker_class in TYPES.values()
+
+
+def can_refork(name: str) -> bool:
+    """Whether a worker of type ``name`` can become a mold while it serves.
+
+    Not a class of the user's own: nobody knows its threads and descriptors.
+    """
+    try:
+        return resolve_type(name) in FORK_SAFE
+    except ConfigurationError:  # which is told by who checks the type
+        return True
 
 
 def _own_name(name: str) -> str:

@@ -84,3 +84,37 @@ def test_a_path_that_cannot_be_looked_at(tmp_path):
 def test_known_worker_types_pass(tmp_path, name):
     """Those of the registry."""
     assert problems(tmp_path, workers__type=name) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"workers__min": "2"}, "workers.min: there is no workers.max"),
+        ({"workers__min": "4", "workers__max": "2"}, "workers.min: 4 is more than workers.max, 2"),
+        ({"workers__count": "9", "workers__max": "8"}, "workers.count: 9 is where the number begins"),
+        ({"workers__count": "1", "workers__min": "2", "workers__max": "8"}, "workers.count: 1 is where"),
+        ({"workers__refork_after": ("5",)}, "only with workers.preload = true"),
+        (
+            {"workers__refork_after": ("5",), "workers__preload": True, "workers__type": "gevent"},
+            "a worker of type gevent cannot be forked while it serves",
+        ),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_told(tmp_path, settings, problem):
+    """Bounds around the count, and a warm mold only where there are molds."""
+    [found] = problems(tmp_path, **settings)
+    assert problem in found
+
+
+def test_settings_that_fit_together_pass(tmp_path):
+    """The count may be left to the bounds; every alias of a type that can be forked counts."""
+    assert problems(tmp_path, workers__min="2", workers__max="8") == []
+    assert problems(tmp_path, workers__max="8", workers__count="8") == []
+    preloading = {"workers__preload": True, "workers__refork_after": ("5,...",), "workers__type": "selectors"}
+    assert problems(tmp_path, **preloading) == []
+
+
+def test_a_mold_needs_linux(tmp_path, monkeypatch):
+    """Elsewhere nobody adopts the workers that it forks."""
+    monkeypatch.setattr("pyfork.cli.checks.sys.platform", "darwin")
+    assert "only Linux" in problems(tmp_path, workers__preload=True)[0]

@@ -32,12 +32,12 @@ def served(monkeypatch, tmp_path):
 
 def test_it_serves(served, capsys):
     """A line in gunicorn's manner needs nothing else; its warnings come before the log exists."""
-    assert command.run(["-w", "2", "--preload", "shop:app"]) == 0
+    assert command.run(["-w", "2", "--worker-tmp-dir", "/dev/shm", "shop:app"]) == 0
     loaded, _ = served[0]
     assert (loaded.settings.server.app, loaded.settings.workers.count) == ("shop:app", 2)
     assert capsys.readouterr().err == (
-        "pyfork: warning: --preload is ignored: each worker imports the application itself in this version, so a "
-        "reload always loads new code\n"
+        "pyfork: warning: --worker-tmp-dir is ignored: heartbeats go through a pipe; no file is written, so none can "
+        "block\n"
     )
 
 
@@ -166,14 +166,14 @@ def test_what_gunicorn_would_have_read_is_warned_of(monkeypatch, tmp_path, capsy
 def test_convert_takes_in_everything_that_gunicorn_would(monkeypatch, tmp_path, capsys):
     """The file, then GUNICORN_CMD_ARGS, then the line; what is left out, and what this version lacks, is warned of."""
     (tmp_path / "gunicorn.conf.py").write_text("workers = 2\nthreads = 2\ntimeout = 2\nworker_class = 'gthread'\n")
-    monkeypatch.setenv("GUNICORN_CMD_ARGS", "--threads 3 --timeout '3' --reload")
+    monkeypatch.setenv("GUNICORN_CMD_ARGS", "--threads 3 --timeout '3' --spew")
     assert command.run(["--convert", "gunicorn.conf.py", "-t", "4", "shop:app"]) == 0
     captured = capsys.readouterr()
     assert tomllib.loads(captured.out) == {
         "server": {"app": "shop:app"},
         "workers": {"type": "gthread", "count": 2, "threads": 3, "timeout": 4},
     }
-    assert "warning: --reload is ignored" in captured.err
+    assert "warning: --spew is ignored" in captured.err
     assert "must be changed" not in captured.err
 
 

@@ -4,7 +4,7 @@ import click
 import pytest
 
 from pyfork.cli.options import CommandLine, parse
-from pyfork.config.schema import SETTINGS
+from pyfork.config.catalogue import SETTINGS
 
 
 def given(*arguments) -> CommandLine:

@@ -77,9 +77,9 @@ def test_what_is_left_out_is_said_and_why(tmp_path):
 import multiprocessing
 _private = worker_clas = 1
 cores = 4
-preload_app = True
+spew = True
 daemon = False
-max_requests = 0
+max_requests_jitter = 0
 proxy_protocol = "off"
 config = "x"
 timeout = -3
@@ -91,11 +91,11 @@ def helper(): pass
     text = "\n".join(converted.warnings)
     assert len(converted.warnings) == 5
     assert "gunicorn has no such setting; did you mean worker_class?" in text
-    assert "preload_app is left out: each worker imports the application itself" in text
-    assert "post_fork is left out: hooks are not in this version" in text
+    assert "spew is left out: use a debugger" in text
+    assert "post_fork is left out: it is called with objects of gunicorn's" in text
     assert "left out: gunicorn.conf.py: timeout: workers.timeout must be a number of seconds" in text
     assert "left out: gunicorn.conf.py: bind: server.bind '8000'" in text
-    assert tomllib.loads(converted.text) == {}
+    assert tomllib.loads(converted.text) == {"workers": {"max_requests_jitter": 0}}
 
 
 def test_a_class_becomes_its_dotted_path(tmp_path):

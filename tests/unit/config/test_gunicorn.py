@@ -1,7 +1,7 @@
 """gunicorn 27's settings: each has a counterpart, or a reason why it has none."""
 
+from pyfork.config.catalogue import SETTINGS
 from pyfork.config.gunicorn import COUNTERPARTS, LEFT_OUT, OWN
-from pyfork.config.schema import SETTINGS
 
 
 def test_every_setting_has_exactly_one_fate():

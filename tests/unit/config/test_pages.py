@@ -4,10 +4,10 @@ import re
 
 import pytest
 
+from pyfork.config.catalogue import SETTINGS
 from pyfork.config.gunicorn import LEFT_OUT
 from pyfork.config.load import LoadRequest, load
 from pyfork.config.pages import EXAMPLE, example_page, settings_page
-from pyfork.config.schema import SETTINGS
 from pyfork.ipc.exits import ExitStatus
 
 

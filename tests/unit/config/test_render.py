@@ -9,9 +9,9 @@ import pytest
 import toml
 
 from pyfork.config import render
+from pyfork.config.catalogue import SETTINGS
 from pyfork.config.load import LoadRequest, load
 from pyfork.config.render import PAGES, main, to_toml
-from pyfork.config.schema import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from pyfork.config.schema import SETTINGS, TABLES, Settings
+from pyfork.config.catalogue import SETTINGS, TABLES
+from pyfork.config.schema import Settings
 
 
 @pytest.mark.parametrize("setting", SETTINGS.values(), ids=lambda setting: setting.name)

@@ -4,7 +4,8 @@ import datetime as dt
 
 import pytest
 
-from pyfork.config.schema import LARGEST_LINE, SETTINGS
+from pyfork.config.catalogue import SETTINGS
+from pyfork.config.declarations import LARGEST_LINE
 from pyfork.config.values import Raw, expectation, read_value, show
 from pyfork.errors import ConfigurationError
 
@@ -44,6 +45,17 @@ def refusal(read, name, value):
         ("http.limit_request_body", 0, None),
         ("http.limit_request_body", "unlimited", None),
         ("http.limit_request_body", 1, 1),
+        ("workers.refork_after", [500, 2000], (500, 2000)),
+        ("workers.refork_after", [500, "..."], (500, "...")),
+        ("workers.refork_after", [], ()),
+        ("workers.max_memory", "512M", 512 * 2**20),
+        ("workers.max_memory", "1GiB", 2**30),
+        ("workers.max_memory", 2**21, 2**21),
+        ("workers.max_memory", 0, None),
+        ("workers.max_memory", "unlimited", None),
+        ("workers.memory_measure", "rss", "rss"),
+        ("hooks.on_exit", "shop.hooks:ended", "shop.hooks:ended"),
+        ("hooks.on_exit", "deploy/hooks.py:Hooks.ended", "deploy/hooks.py:Hooks.ended"),
     ],
 )
 def test_toml_values_are_taken_as_they_are_typed(name, given, value):
@@ -171,3 +183,32 @@ def test_there_is_an_expectation_for_every_setting(setting):
     """It completes "must be", for text as for TOML."""
     assert expectation(setting, is_text=True)
     assert expectation(setting, is_text=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "wanted"),
+    [
+        ("workers.refork_after", ["..."], "has nothing to repeat"),
+        ("workers.refork_after", [0], "whole numbers from 1 on"),
+        ("workers.refork_after", [True], "whole numbers from 1 on"),
+        ("workers.refork_after", ["...", 5], "whole numbers from 1 on"),
+        ("workers.refork_after", 500, "whole numbers from 1 on"),
+        ("workers.max_memory", "12 apples", "a number of octets from 1M on"),
+        ("workers.max_memory", "512", "a number of octets from 1M on"),
+        ("workers.memory_measure", "uss", "one of pss, rss"),
+        ("hooks.on_exit", "shop.hooks", "a function, as in"),
+        ("hooks.on_exit", "shop hooks:ended", "a function, as in"),
+        ("hooks.on_exit", "shop.hooks:", "a function, as in"),
+        ("hooks.on_exit", 3, "a function, as in"),
+    ],
+)
+def test_the_newer_notations_are_refused_with_what_they_take(name, given, wanted):
+    """A count, a size, a choice and a hook each say what they must be."""
+    assert wanted in refusal(from_toml, name, given)
+
+
+def test_counts_are_read_from_text():
+    """A variable and a flag have no arrays."""
+    assert from_text("workers.refork_after", "500,2000,...") == (500, 2000, "...")
+    assert from_text("workers.refork_after", ("500,2000",)) == (500, 2000)
+    assert "whole numbers" in refusal(from_text, "workers.refork_after", "500,often")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from pyfork.arbiter.lifecycle import ArbiterState
 from pyfork.ipc.exits import ExitStatus
 
 
@@ -31,15 +32,64 @@ class Level(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SpawnWorker:
-    """Fork worker ``number`` of ``generation``; answered at once by `WorkerSpawned` or `SpawnFailed`."""
+    """Fork worker ``number`` of ``generation``; answered by `WorkerSpawned` or `SpawnFailed`.
+
+    Attributes:
+        number: its place.
+        generation: whose settings it gets.
+        mold: the serial of the ready mold to fork it from, and then the answer comes later; None to fork it from the
+            arbiter, which answers at once.
+        refork_at: requests after which it is to say that it is ripe, or None.
+    """
+
+    number: int
+    generation: int
+    mold: int | None = None
+    refork_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelSpawn:
+    """Wait no longer for a mold to fork that worker; answered at once by `SpawnFailed`. One born later exits."""
 
     number: int
     generation: int
 
 
 @dataclass(frozen=True, slots=True)
+class SpawnMold:
+    """Fork a mold for ``generation``, which imports the application; ``serial`` counts the molds of this arbiter.
+
+    Answered at once by `MoldSpawned` or `MoldRefused`.
+    """
+
+    generation: int
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class PromoteWorker:
+    """Have worker ``pid`` fork a copy of itself, once it is between two requests, that becomes the mold ``serial``.
+
+    Answered later by `MoldSpawned` or `MoldRefused`.
+    """
+
+    pid: int
+    generation: int
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelMold:
+    """Wait no longer for the worker to do that; answered at once by `MoldRefused`. A mold born later exits."""
+
+    generation: int
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
 class SignalWorker:
-    """Send ``order`` to a process that has not been reaped."""
+    """Send ``order`` to a worker or mold that has not been reaped."""
 
     pid: int
     order: Order
@@ -87,6 +137,20 @@ class ReopenLogs:
 
 
 @dataclass(frozen=True, slots=True)
+class StateChanged:
+    """Let those know who look on (systemd, hooks): the arbiter has made a move to ``state``."""
+
+    state: ArbiterState
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadEnded:
+    """Let them know that a reload has ended: well, or with the reason why the old generation goes on."""
+
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """Write one line (or, with a traceback, several) to the error log."""
 
@@ -103,6 +167,10 @@ class Exit:
 
 Action = (
     SpawnWorker
+    | CancelSpawn
+    | SpawnMold
+    | PromoteWorker
+    | CancelMold
     | SignalWorker
     | DumpStacks
     | LoadConfiguration
@@ -110,6 +178,8 @@ Action = (
     | DropGeneration
     | StopAccepting
     | ReopenLogs
+    | StateChanged
+    | ReloadEnded
     | Log
     | Exit
 )

@@ -9,9 +9,10 @@ Where to look:
 
 - a worker misses a deadline (stuck, boot overdue, drain overdue): `_on_time_passed`; stuck while its loop lives:
   `_on_beat`
-- a worker cannot boot, at the first start, during a reload, later: `_boot_failed`
+- a worker or mold cannot boot, at the first start, during a reload, later: `failures`
+- a mold's life: `mold_events`
 - HUP: `_ask_reload`, then `_settle_reload`; the rules are in `rollout`
-- who is retired and who is spawned: `placement`
+- who is retired and who is spawned: `staffing`, by the rules of `placement` and `molds`
 - TERM, INT: `_stop`, then `stopping`
 
 What does not work: orders that are given where the event is seen ("the replacement is ready, so retire number 2"). With
@@ -24,31 +25,33 @@ from random import Random
 from pyfork.arbiter import actions as act
 from pyfork.arbiter import events as ev
 from pyfork.arbiter.actions import Level
-from pyfork.arbiter.figures import Statistics, WorkerStatistics
+from pyfork.arbiter.desk import Desk
+from pyfork.arbiter.failures import Failures, early_death, overdue_boot
+from pyfork.arbiter.figures import MoldStatistics, Statistics, WorkerStatistics
+from pyfork.arbiter.handles import MoldHandle, WorkerHandle
 from pyfork.arbiter.headcount import Headcount
 from pyfork.arbiter.lifecycle import (
-    ARBITER_TRANSITIONS,
     ArbiterMove,
     ArbiterState,
     ReloadMove,
     ReloadState,
     WorkerMove,
     WorkerState,
-    advance,
 )
+from pyfork.arbiter.mold_events import MoldEvents
+from pyfork.arbiter.molds import Molds
 from pyfork.arbiter.pacing import Pacing
-from pyfork.arbiter.placement import Aim, find_surplus, find_vacancies, is_reached
-from pyfork.arbiter.policy import SETTLED
+from pyfork.arbiter.placement import Aim, is_reached
 from pyfork.arbiter.reports import (
     describe_boot_failure,
-    describe_exit,
     report_exit,
     report_kill,
     report_stuck,
     report_stuck_alive,
 )
 from pyfork.arbiter.rollout import Rollout
-from pyfork.arbiter.roster import Roster, WorkerHandle
+from pyfork.arbiter.roster import Roster
+from pyfork.arbiter.staffing import Staffing
 from pyfork.arbiter.stopping import Stopping
 from pyfork.ipc.exits import ExitStatus
 from pyfork.ipc.messages import FailureKind
@@ -63,14 +66,16 @@ class Core:
     """
 
     def __init__(self, plan: ev.Plan, *, random: Random) -> None:
-        self._state = ArbiterState.STARTING
+        self._desk = desk = Desk()
         self._roster = Roster()
         self._rollout = Rollout(plan)
         self._headcount = Headcount(plan.count)
         self._pacing = Pacing(random)
+        self._molds = Molds()
+        self._staffing = Staffing(self._roster, self._molds, self._pacing, self._rollout)
         self._stopping = Stopping()
-        self._now = 0.0
-        self._actions: list[act.Action] = []
+        self._failures = Failures(desk, self._rollout, self._headcount, self._pacing, self._give_up)
+        molds = self._mold_events = MoldEvents(desk, self._roster, self._molds, self._failures)
         self._handlers: dict[type, Callable[..., None]] = {
             ev.Started: self._on_started,
             ev.VerbReceived: self._on_verb,
@@ -78,6 +83,12 @@ class Core:
             ev.SpawnFailed: self._on_spawn_failed,
             ev.WorkerReady: self._on_ready,
             ev.WorkerBeat: self._on_beat,
+            ev.WorkerWorn: self._on_worn,
+            ev.WorkerRipe: self._on_ripe,
+            ev.MoldSpawned: molds.on_spawned,
+            ev.MoldRefused: molds.on_refused,
+            ev.MoldReady: molds.on_ready,
+            ev.MoldExited: molds.on_exited,
             ev.BootFailed: self._on_boot_failed,
             ev.WorkerExited: self._on_exited,
             ev.ConfigurationLoaded: self._on_loaded,
@@ -93,6 +104,7 @@ class Core:
             ev.Verb.SCALE_DOWN: lambda: self._scale(-1),
             ev.Verb.REOPEN_LOGS: self._reopen_logs,
             ev.Verb.DRAIN_WORKERS: self._drain_workers,
+            ev.Verb.REFORK: self._ask_refork,
         }
 
     def handle(self, event: ev.Event, now: float) -> list[act.Action]:
@@ -101,28 +113,35 @@ class Core:
         Raises:
             IllegalMoveError: the shell answered what nobody had asked.
         """
-        self._now = now
-        self._actions = []
+        self._desk.begin(now)
         self._handlers[type(event)](event)
-        if self._actions or not isinstance(event, ev.WorkerBeat):  # the commonest event seldom changes anything
+        if self._desk.actions or not isinstance(event, ev.WorkerBeat):  # the commonest event seldom changes anything
             self._settle()
-        return self._actions
+        return self._desk.actions
 
     def next_deadline(self) -> float | None:
         """Return the moment for the next `events.TimePassed`, or None when only other events can change anything."""
-        moments = (self._roster.next_deadline(), self._pacing.next_try())
+        moments = [self._roster.next_deadline(), self._molds.next_deadline(), self._pacing.next_try()]
+        if self._can_refork():
+            moments.append(self._molds.next_try(self._roster, self._rollout.current, self._desk.now))
         return min((moment for moment in moments if moment is not None), default=None)
 
     def statistics(self) -> Statistics:
         """Return what there is to know."""
         return Statistics(
-            state=self._state,
+            state=self._desk.state,
             reload=self._rollout.state,
             generation=self._rollout.current,
             wanted=self._headcount.wanted,
             is_drained=self._headcount.is_drained,
             workers=tuple(
-                WorkerStatistics(worker.number, worker.generation, worker.pid, worker.state) for worker in self._roster
+                WorkerStatistics(
+                    worker.number, worker.generation, worker.pid, worker.state, worker.mold, worker.is_outworn
+                )
+                for worker in self._roster
+            ),
+            molds=tuple(
+                MoldStatistics(mold.serial, mold.generation, mold.pid, mold.state, mold.layer) for mold in self._molds
             ),
         )
 
@@ -133,113 +152,99 @@ class Core:
 
     def _on_spawned(self, event: ev.WorkerSpawned) -> None:
         worker = self._roster.find_spawning(event.number, event.generation)
-        worker.spawned(event.pid, self._now)
-        self._log(Level.INFO, f"{worker} is booting")
+        worker.spawned(event.pid, self._desk.now)
+        self._desk.log(Level.INFO, f"{worker} is booting")
 
     def _on_spawn_failed(self, event: ev.SpawnFailed) -> None:
         worker = self._roster.find_spawning(event.number, event.generation)
         self._roster.remove(worker, WorkerMove.REFUSED)
-        why = f"worker {event.number} gen {event.generation} could not be forked: {event.reason}"
-        if self._state is ArbiterState.STARTING:
-            self._give_up_start(why, ExitStatus.BOOT)
-        elif self._state is not ArbiterState.STOPPING:
-            self._back_off(event.generation, why)
+        self._failures.spawn_refused(worker, event.reason)
 
     def _on_ready(self, event: ev.WorkerReady) -> None:
         worker = self._roster.find(event.pid)
         if worker is None or worker.state is not WorkerState.BOOTING:
             return  # it crossed our order to end
-        self._log(Level.INFO, f"{worker} is ready")
-        self._actions += worker.got_ready(self._now)
+        self._desk.log(Level.INFO, f"{worker} is ready")
+        self._desk.order(*worker.got_ready(self._desk.now))
         self._pacing.succeed(worker.generation)
-        if self._state is ArbiterState.STARTING:
-            self._move(ArbiterMove.SERVING)
+        if self._desk.is_starting:
+            self._desk.move(ArbiterMove.SERVING)
         if worker.generation == self._rollout.trial:
-            self._log(Level.INFO, f"reload: generation {worker.generation} is ready to replace the others")
+            self._desk.log(Level.INFO, f"reload: generation {worker.generation} is ready to replace the others")
             if self._rollout.prove():
-                self._log(Level.INFO, self._headcount.follow_file(worker.plan.count))
+                self._desk.log(Level.INFO, self._headcount.follow_file(worker.plan.count))
 
     def _on_beat(self, event: ev.WorkerBeat) -> None:
         worker = self._roster.find(event.pid)
-        if worker is not None and worker.silence is not None and worker.silence.hear(self._now, event.entered):
-            self._actions.append(report_stuck_alive(worker))
-            self._actions += worker.dump_and_drain(self._now)
+        if worker is not None and worker.silence is not None and worker.silence.hear(self._desk.now, event.entered):
+            self._desk.order(report_stuck_alive(worker))
+            self._desk.order(*worker.dump_and_drain(self._desk.now))
             self._pacing.lose(worker.number)
 
-    def _on_boot_failed(self, event: ev.BootFailed) -> None:
+    def _on_worn(self, event: ev.WorkerWorn) -> None:
         worker = self._roster.find(event.pid)
-        if worker is None or worker.state is not WorkerState.BOOTING:
+        if worker is not None and worker.is_ready and not worker.is_outworn:
+            worker.is_outworn = True
+            self._desk.log(Level.INFO, f"{worker} is to be replaced: {event.reason}")
+
+    def _on_ripe(self, event: ev.WorkerRipe) -> None:
+        worker = self._roster.find(event.pid)
+        if worker is not None:
+            worker.is_ripe = True
+
+    def _on_boot_failed(self, event: ev.BootFailed) -> None:
+        process = self._roster.find(event.pid) or self._molds.find(event.pid)
+        if process is None or process.state is not WorkerState.BOOTING:
             return  # it crossed our order to end
-        worker.gave_up(self._now)
-        self._boot_failed(worker, describe_boot_failure(event.message, event.traceback), event.kind)
+        process.gave_up(self._desk.now)
+        why = f"{process} could not boot: {describe_boot_failure(event.message, event.traceback)}"
+        if isinstance(process, MoldHandle):
+            self._mold_events.on_boot_failed(process, why, event.kind)
+        else:
+            self._failures.boot_failed(process, why, event.kind)
 
     def _on_exited(self, event: ev.WorkerExited) -> None:
         worker = self._roster.find(event.pid)
         if worker is None:
             return
         if worker.state is WorkerState.BOOTING:
-            is_import = event.code == ExitStatus.APPLICATION
-            kind = FailureKind.APPLICATION if is_import else FailureKind.BOOT
-            self._boot_failed(worker, f"it {describe_exit(event.code, event.signal)} before it was ready", kind)
+            self._failures.boot_failed(worker, *early_death(worker, event.code, event.signal))
         else:
-            self._actions.append(report_exit(worker, event.code, event.signal))
+            self._desk.order(report_exit(worker, event.code, event.signal))
         if worker.is_ready:
-            self._lost(worker)
+            self._failures.worker_lost(worker)
         self._roster.remove(worker, WorkerMove.EXITED)
 
+    # What the time tells.
+
     def _on_time_passed(self, event: ev.TimePassed) -> None:
+        self._mold_events.on_time_passed()
         for worker in self._roster:
             entered = None if worker.pid is None else event.in_application.get(worker.pid)
-            if worker.is_overdue(self._now, entered):
+            if worker.is_overdue(self._desk.now, entered):
                 self._deal_with_overdue(worker)
 
     def _on_stalled(self, event: ev.Stalled) -> None:
-        self._roster.shift(event.seconds, self._now)
+        self._roster.shift(event.seconds, self._desk.now)
+        self._molds.shift(event.seconds, self._desk.now)
         self._pacing.shift(event.seconds)
 
     def _deal_with_overdue(self, worker: WorkerHandle) -> None:
         if worker.state is WorkerState.READY:
-            self._actions.append(report_stuck(worker))
-            self._actions += worker.dump(self._now)
+            self._desk.order(report_stuck(worker))
+            self._desk.order(*worker.dump(self._desk.now))
             self._pacing.lose(worker.number)
+        elif worker.state is WorkerState.SPAWNING:
+            worker.deadline = None
+            self._mold_events.on_late_fork(worker)
+            self._desk.order(act.CancelSpawn(worker.number, worker.generation))
         elif worker.state is WorkerState.BOOTING:
-            self._actions += worker.dump(self._now)
-            timeout = worker.plan.boot_timeout
-            why = f"it was not ready within {timeout:g} s (workers.boot_timeout); its stacks are in the log"
-            self._boot_failed(worker, why, FailureKind.BOOT)
+            self._desk.order(*worker.dump(self._desk.now))
+            self._failures.boot_failed(worker, overdue_boot(worker), FailureKind.BOOT)
         else:
             if worker.state is WorkerState.DRAINING:
-                self._actions.append(report_kill(worker))
-            self._actions += worker.kill()
-
-    def _boot_failed(self, worker: WorkerHandle, why: str, kind: FailureKind) -> None:
-        """Judge a worker that will not become ready: it ends the start, fails the reload, or is tried again later."""
-        why = f"{worker} could not boot: {why}"
-        if self._state is ArbiterState.STOPPING:
-            return
-        if self._state is ArbiterState.STARTING:
-            is_application = kind is FailureKind.APPLICATION
-            self._give_up_start(why, ExitStatus.APPLICATION if is_application else ExitStatus.BOOT)
-        elif worker.generation == self._rollout.candidate:
-            self._log(Level.ERROR, why)
-            self._fail_reload(ReloadMove.FAILED)
-        else:
-            self._back_off(worker.generation, why)
-
-    def _lost(self, worker: WorkerHandle) -> None:
-        """Have a ready worker that died replaced: at once, unless it died so soon that its successor may die too."""
-        if worker.has_settled(self._now) or worker.generation not in {self._rollout.target, self._rollout.trial}:
-            self._pacing.lose(worker.number)
-        else:
-            why = f"{worker} died within {SETTLED:g} s of getting ready"
-            self._back_off(worker.generation, why, Level.WARNING)  # its exit is in the log already
-
-    def _back_off(self, generation: int, why: str, level: Level = Level.ERROR) -> None:
-        if generation not in {self._rollout.target, self._rollout.trial}:
-            self._log(Level.WARNING, f"{why}\nit is not needed any more")
-            return
-        delay = self._pacing.fail(generation, self._now)
-        self._log(level, f"{why}\nthe next try is in {delay:.1f} s")
+                self._desk.order(report_kill(worker))
+            self._desk.order(*worker.kill())
 
     # What an operator asks.
 
@@ -247,80 +252,83 @@ class Core:
         self._verbs[event.verb]()
 
     def _scale(self, step: int) -> None:
-        if self._state is not ArbiterState.STOPPING:
-            self._log(Level.INFO, self._headcount.scale(step))
+        if not self._desk.is_stopping:
+            self._desk.log(Level.INFO, self._headcount.scale(step))
 
     def _drain_workers(self) -> None:
-        if self._state is not ArbiterState.STOPPING:
+        if not self._desk.is_stopping:
             self._headcount.is_drained = True
-            self._log(Level.INFO, "all workers are retired; HUP or TTIN brings them back")
+            self._desk.log(Level.INFO, "all workers are retired; HUP or TTIN brings them back")
+
+    def _ask_refork(self) -> None:
+        if self._desk.is_stopping:
+            return
+        if self._rollout.plan(self._rollout.current).can_refork:
+            self._molds.is_refork_asked = True
+        else:
+            why = "it takes workers.preload = true and workers of type sync or async"
+            self._desk.log(Level.WARNING, f"refork: no worker can become a mold here: {why}")
 
     def _reopen_logs(self) -> None:
-        self._actions.append(act.ReopenLogs())
-        for worker in self._roster:
-            self._actions += worker.reopen_logs()
+        self._desk.order(act.ReopenLogs())
+        for process in (*self._roster, *self._molds):
+            self._desk.order(*process.reopen_logs())
 
     def _stop(self, move: ArbiterMove, *, at_once: bool = False) -> None:
-        is_second = self._state is ArbiterState.STOPPING
+        is_second = self._desk.is_stopping
         self._stopping.is_hurried |= at_once or is_second
         if is_second:
             return
-        self._move(move)
+        self._desk.move(move)
         self._pacing.rest()
-        self._actions.append(act.StopAccepting())
+        self._desk.order(act.StopAccepting())
 
-    def _give_up_start(self, why: str, status: ExitStatus) -> None:
-        self._log(Level.CRITICAL, f"{why}\nno worker has ever been ready: pyfork ends")
+    def _give_up(self, status: ExitStatus) -> None:
         self._stopping.status = status
         self._stop(ArbiterMove.BOOT_FAILED)
 
     # Reload.
 
     def _ask_reload(self) -> None:
-        if self._state is ArbiterState.STOPPING:
+        if self._desk.is_stopping:
             return
         self._headcount.is_drained = False
         self._rollout.is_asked = True
-        if self._state is ArbiterState.STARTING or self._rollout.state is ReloadState.REPLACING:
-            self._log(Level.INFO, "reload: it begins when what is under way has ended")
+        if self._desk.is_starting or self._rollout.state is ReloadState.REPLACING:
+            self._desk.log(Level.INFO, "reload: it begins when what is under way has ended")
 
     def _on_loaded(self, event: ev.ConfigurationLoaded) -> None:
-        if self._state is ArbiterState.STOPPING:
+        if self._desk.is_stopping:
             return
         self._rollout.load(event.plan)
         self._reopen_logs()
-        self._log(Level.INFO, f"reload: generation {self._rollout.newest} is tried with one worker")
+        self._desk.log(Level.INFO, f"reload: generation {self._rollout.newest} is tried with one worker")
 
     def _on_refused(self, event: ev.ConfigurationRefused) -> None:
-        if self._state is ArbiterState.STOPPING:
+        if self._desk.is_stopping:
             return
         self._rollout.refuse()
         self._reopen_logs()
         for problem in event.problems:
-            self._log(Level.ERROR, f"reload refused: {problem}")
-        self._log(Level.ERROR, f"reload refused: generation {self._rollout.current} goes on")
-
-    def _fail_reload(self, move: ReloadMove) -> None:
-        failed = self._rollout.fail(move)
-        self._headcount.take_back()
-        current = self._rollout.current
-        level = Level.ERROR if move is ReloadMove.FAILED else Level.INFO
-        self._log(level, f"reload {move.name.lower()}: generation {failed} is ended, {current} goes on")
+            self._desk.log(Level.ERROR, f"reload refused: {problem}")
+        self._desk.log(Level.ERROR, f"reload refused: generation {self._rollout.current} goes on")
+        self._desk.order(act.ReloadEnded("\n".join(event.problems)))
 
     # From what is to what shall be.
 
     def _settle(self) -> None:
-        if self._state is ArbiterState.STOPPING:
-            self._actions += self._stopping.settle(self._roster, self._now)
+        if self._desk.is_stopping:
+            self._desk.order(*self._stopping.settle(self._roster, self._molds, self._desk.now))
             return
         if self._rollout.state is ReloadState.TRYING and (self._rollout.is_asked or self._headcount.is_drained):
-            self._fail_reload(ReloadMove.ABANDONED)
-        for worker in find_surplus(self._roster, self._aim()):
-            self._actions += worker.retire(self._now)
-        for vacancy in self._pacing.admit(find_vacancies(self._roster, self._aim()), self._now):
-            self._roster.add(vacancy.number, vacancy.generation, self._rollout.plan(vacancy.generation))
-            self._actions.append(act.SpawnWorker(vacancy.number, vacancy.generation))
+            self._failures.fail_reload(ReloadMove.ABANDONED)
+        self._desk.order(*self._staffing.settle(self._aim(), self._desk.now))
         self._settle_reload()
+        if self._can_refork():
+            self._desk.order(*self._staffing.promote(self._desk.now))
+
+    def _can_refork(self) -> bool:
+        return self._desk.state is ArbiterState.RUNNING and not self._headcount.is_drained
 
     def _aim(self) -> Aim:
         rollout = self._rollout
@@ -329,30 +337,25 @@ class Core:
     def _settle_reload(self) -> None:
         rollout = self._rollout
         for generation in sorted(rollout.failed):
-            if not self._roster.has_active(generation):
+            if not self._roster.has_active(generation) and not self._molds.has_active(generation):
                 rollout.drop(generation)
                 self._pacing.succeed(generation)
-                self._actions.append(act.DropGeneration(generation))
+                self._desk.order(act.DropGeneration(generation))
         if rollout.state is ReloadState.REPLACING and is_reached(self._roster, self._aim()):
             self._headcount.keep()
             adopted = rollout.adopt()
-            self._actions.append(act.AdoptGeneration(adopted))
-            self._log(Level.INFO, f"reload: generation {adopted} has replaced the others")
+            self._desk.order(act.AdoptGeneration(adopted))
+            self._desk.log(Level.INFO, f"reload: generation {adopted} has replaced the others")
+            self._desk.order(act.ReloadEnded(None))
         elif rollout.state is ReloadState.ROLLING_BACK and not rollout.failed:
             rollout.undo()
-        if rollout.is_asked and rollout.can_begin and self._state is not ArbiterState.STARTING:
-            self._actions.append(act.LoadConfiguration(rollout.begin()))
+        if rollout.is_asked and rollout.can_begin and not self._desk.is_starting:
+            self._desk.order(act.LoadConfiguration(rollout.begin()))
         self._note_reload()
 
     def _note_reload(self) -> None:
         is_reloading = self._rollout.state is not ReloadState.IDLE
-        if is_reloading and self._state is ArbiterState.RUNNING:
-            self._move(ArbiterMove.RELOAD)
-        elif not is_reloading and self._state is ArbiterState.RELOADING:
-            self._move(ArbiterMove.RELOADED)
-
-    def _move(self, move: ArbiterMove) -> None:
-        self._state = advance(ARBITER_TRANSITIONS, self._state, move)
-
-    def _log(self, level: Level, message: str) -> None:
-        self._actions.append(act.Log(level, message))
+        if is_reloading and self._desk.state is ArbiterState.RUNNING:
+            self._desk.move(ArbiterMove.RELOAD)
+        elif not is_reloading and self._desk.state is ArbiterState.RELOADING:
+            self._desk.move(ArbiterMove.RELOADED)

@@ -28,6 +28,8 @@ class Verb(Enum):
     """USR1."""
     DRAIN_WORKERS = "drain workers"
     """WINCH without a controlling terminal: retire all workers, keep listening; HUP or TTIN brings them back."""
+    REFORK = "refork"
+    """URG: make a warm worker the mold of the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,11 @@ class Plan:
         boot_timeout: seconds from the spawn until the worker must be ready; 0 is never.
         graceful_timeout: seconds that a draining worker may take.
         beat_interval: seconds between two beats of a worker that waits.
+        bounds: the fewest and the most workers when their number follows the load, or None.
+        preload: workers are forked from a mold.
+        can_refork: a worker may become a mold.
+        refork_after: requests of a worker after which it does, by how often that has happened.
+        refork_repeats: the last of them counts again and again.
     """
 
     count: int
@@ -47,6 +54,11 @@ class Plan:
     boot_timeout: float
     graceful_timeout: float
     beat_interval: float
+    bounds: tuple[int, int] | None = None
+    preload: bool = False
+    can_refork: bool = False
+    refork_after: tuple[int, ...] = ()
+    refork_repeats: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +75,7 @@ class VerbReceived:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSpawned:
-    """The answer to `actions.SpawnWorker`: the process exists."""
+    """The answer to `actions.SpawnWorker`: the process exists. It comes at once, or, from a mold, later."""
 
     number: int
     generation: int
@@ -72,7 +84,7 @@ class WorkerSpawned:
 
 @dataclass(frozen=True, slots=True)
 class SpawnFailed:
-    """The answer to `actions.SpawnWorker`: the kernel refused (EAGAIN, ENOMEM, EMFILE)."""
+    """The answer to `actions.SpawnWorker`: the kernel refused (EAGAIN, ENOMEM, EMFILE), or the mold has not done it."""
 
     number: int
     generation: int
@@ -102,8 +114,57 @@ class WorkerBeat:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerWorn:
+    """The worker asks to be replaced, and serves on until it is: ``reason`` completes "because ..."."""
+
+    pid: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRipe:
+    """The worker has served as many requests as make it a mold (`actions.SpawnWorker.refork_at`)."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class MoldSpawned:
+    """The answer to `actions.SpawnMold`, at once, or to `actions.PromoteWorker`, later: the process exists."""
+
+    generation: int
+    serial: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class MoldRefused:
+    """The answer to `actions.SpawnMold`, `actions.PromoteWorker` or `actions.CancelMold`: there is no such process."""
+
+    generation: int
+    serial: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MoldReady:
+    """The mold has loaded the application, or was forked from a worker that had, and takes orders."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class MoldExited:
+    """The mold was reaped; see `WorkerExited`."""
+
+    pid: int
+    code: int | None
+    signal: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class BootFailed:
-    """The worker says why it will not become ready; its `WorkerExited` follows."""
+    """A worker or mold says why it will not become ready; its `WorkerExited` or `MoldExited` follows."""
 
     pid: int
     kind: FailureKind
@@ -169,6 +230,12 @@ Event = (
     | SpawnFailed
     | WorkerReady
     | WorkerBeat
+    | WorkerWorn
+    | WorkerRipe
+    | MoldSpawned
+    | MoldRefused
+    | MoldReady
+    | MoldExited
     | BootFailed
     | WorkerExited
     | ConfigurationLoaded

@@ -13,6 +13,19 @@ class WorkerStatistics:
     generation: int
     pid: int | None
     state: WorkerState
+    mold: int | None = None
+    is_outworn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MoldStatistics:
+    """One mold, for whoever looks on."""
+
+    serial: int
+    generation: int
+    pid: int | None
+    state: WorkerState
+    layer: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +39,7 @@ class Statistics:
         wanted: workers wanted (while drained by WINCH: wanted again afterwards).
         is_drained: WINCH has retired all workers.
         workers: all that are not gone, oldest first.
+        molds: likewise.
     """
 
     state: ArbiterState
@@ -34,3 +48,4 @@ class Statistics:
     wanted: int
     is_drained: bool
     workers: tuple[WorkerStatistics, ...]
+    molds: tuple[MoldStatistics, ...] = ()

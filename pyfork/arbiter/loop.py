@@ -84,6 +84,8 @@ class ArbiterLoop:
             act.DropGeneration: self._drop_generation,
             act.StopAccepting: self._stop_accepting,
             act.ReopenLogs: self._reopen,
+            act.StateChanged: self._announce,
+            act.ReloadEnded: self._announce,
             act.Log: self._write_log,
             act.Exit: self._leave,
         }
@@ -298,6 +300,9 @@ class ArbiterLoop:
     def _reopen(self, action: act.ReopenLogs) -> None:
         del action
         self._reopen_logs()
+
+    def _announce(self, action: act.StateChanged | act.ReloadEnded) -> None:
+        """Tell those who look on; nobody does yet."""
 
     def _write_log(self, action: act.Log) -> None:
         _log.log(logging.getLevelNamesMapping()[action.level.name], "%s", action.message)

@@ -79,6 +79,19 @@ class Pacing:
         self._lost.clear()
         return admitted
 
+    def may_begin(self, generation: int, now: float) -> bool:
+        """Return whether a mold of ``generation`` may be started now; if not it waits for `next_try`. After `admit`."""
+        backoff = self._backoffs.get(generation)
+        if backoff is None or now >= backoff.not_before:
+            return True
+        self._waiting.add(generation)
+        return False
+
+    def failures(self, generation: int) -> int:
+        """Return how many starts of ``generation`` have failed since one that did not."""
+        backoff = self._backoffs.get(generation)
+        return 0 if backoff is None else backoff.failures
+
     def rest(self) -> None:
         """Note that no vacancy will ever be filled again."""
         self._waiting.clear()

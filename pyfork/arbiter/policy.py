@@ -14,6 +14,12 @@ DUMP_GRACE = 1.0
 """Seconds that a stuck worker has for writing its stacks before it is killed."""
 SETTLED = 1.0
 """Seconds after which a ready worker has shown that it can serve; to die sooner is as good as a failed boot."""
+SPAWN_TIMEOUT = 10.0
+"""Seconds that a mold may take to fork a worker, and a worker beyond its request to fork a mold."""
+SPAWN_TRIES = 3
+"""Forks from a mold that fail in a row before its generation is given up, if it has yet to prove itself."""
+REFORK_PAUSE = 10.0
+"""Seconds after a worker could not be made a mold before the next may try; pitchfork's."""
 MAXIMUM_COUNT = 512
 """Workers: the scoreboard's 1 024 slots hold two generations of them."""
 
@@ -21,6 +27,19 @@ MAXIMUM_COUNT = 512
 def surge(count: int) -> int:
     """Return how many ready workers of ``count`` may be in replacement at once."""
     return max(1, count // 4)
+
+
+def refork_threshold(plan: Plan, layer: int) -> int | None:
+    """Return the requests after which a worker becomes a mold, None for never.
+
+    Args:
+        plan: its generation's.
+        layer: how many times its mold's line has been reforked.
+    """
+    steps = plan.refork_after
+    if not steps or (layer >= len(steps) and not plan.refork_repeats):
+        return None
+    return steps[min(layer, len(steps) - 1)]
 
 
 @dataclass(slots=True)

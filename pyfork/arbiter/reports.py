@@ -1,9 +1,9 @@
 """How the core words what it tells the operator: whole sentences that name worker, generation and process."""
 
 from pyfork.arbiter.actions import Level, Log, Order
+from pyfork.arbiter.handles import MoldHandle, WorkerHandle
 from pyfork.arbiter.lifecycle import WorkerState
 from pyfork.arbiter.policy import QUIT_GRACE
-from pyfork.arbiter.roster import WorkerHandle
 from pyfork.ipc.exits import ExitStatus
 
 
@@ -29,6 +29,14 @@ def report_exit(worker: WorkerHandle, code: int | None, signal: str | None) -> L
     if worker.state is WorkerState.DRAINING:
         return Log(Level.INFO, f"{worker} has ended")
     return Log(Level.INFO, f"{worker} is gone after it missed its deadline")
+
+
+def report_mold_exit(mold: MoldHandle, code: int | None, signal: str | None) -> Log:
+    """Return the line about a mold that was reaped once it was ready, judged by the state in which that found it."""
+    how = describe_exit(code, signal)
+    if mold.is_ready:
+        return Log(Level.ERROR, f"{mold} {how} although nobody asked it to: another is made, the workers serve on")
+    return Log(Level.INFO, f"{mold} has ended" if mold.state is WorkerState.DRAINING else f"{mold} is gone")
 
 
 def report_kill(worker: WorkerHandle) -> Log:

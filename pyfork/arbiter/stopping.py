@@ -2,6 +2,7 @@
 
 from pyfork.arbiter.actions import Action, Exit, Order
 from pyfork.arbiter.lifecycle import WorkerState
+from pyfork.arbiter.molds import Molds
 from pyfork.arbiter.roster import Roster
 from pyfork.ipc.exits import ExitStatus
 
@@ -19,15 +20,17 @@ class Stopping:
         self.is_hurried = False
         self._has_exited = False
 
-    def settle(self, roster: Roster, now: float) -> list[Action]:
+    def settle(self, roster: Roster, molds: Molds, now: float) -> list[Action]:
         """Tell everyone to end who was not told yet, or not urgently enough; exit when nobody is left."""
         actions: list[Action] = []
+        for mold in molds.find_surplus(kept=()):
+            actions += mold.quit(now)
         for worker in roster:
             if worker.state in {WorkerState.READY, WorkerState.BOOTING}:
                 actions += worker.quit(now) if self.is_hurried else worker.retire(now)
             elif self.is_hurried and worker.state is WorkerState.DRAINING and worker.order is Order.TERM:
                 actions += worker.quit(now)
-        if not roster and not self._has_exited:
+        if not roster and not molds and not self._has_exited:
             self._has_exited = True
             actions.append(Exit(self.status))
         return actions

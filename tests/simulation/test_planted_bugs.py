@@ -14,12 +14,14 @@ from pyfork.arbiter import core as core_module
 from pyfork.arbiter import placement
 from pyfork.arbiter.actions import Order
 from pyfork.arbiter.core import Core
+from pyfork.arbiter.handles import WorkerHandle
 from pyfork.arbiter.headcount import Headcount
 from pyfork.arbiter.lifecycle import IllegalMoveError, ReloadState, WorkerMove, WorkerState
+from pyfork.arbiter.molds import Molds
 from pyfork.arbiter.pacing import Pacing
 from pyfork.arbiter.policy import Silence
 from pyfork.arbiter.rollout import Rollout
-from pyfork.arbiter.roster import Roster, WorkerHandle
+from pyfork.arbiter.roster import Roster
 from pyfork.arbiter.stopping import Stopping
 from tests.simulation.machine import ArbiterMachine
 
@@ -38,7 +40,7 @@ def retire_before_ready(monkeypatch: pytest.MonkeyPatch) -> None:
 def retire_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A first ready worker is reason enough to retire all others."""
 
-    def everybody(worker: WorkerHandle, aim: placement.Aim, served: set[int]) -> bool:
+    def everybody(worker: WorkerHandle, aim: placement.Aim, served: set[int], _covered: set[int]) -> bool:
         return worker.is_ready and worker.generation != aim.target and bool(served)
 
     monkeypatch.setattr(placement, "_is_surplus", everybody)
@@ -172,11 +174,11 @@ def exit_early(monkeypatch: pytest.MonkeyPatch) -> None:
     """The arbiter leaves while killed workers have yet to end."""
     settle = Stopping.settle
 
-    def settle_without_killed(self: Stopping, roster: Roster, now: float) -> list[Any]:
+    def settle_without_killed(self: Stopping, roster: Roster, molds: Molds, now: float) -> list[Any]:
         for worker in roster:
             if worker.state is WorkerState.KILLED:
                 roster.remove(worker, WorkerMove.EXITED)
-        return settle(self, roster, now)
+        return settle(self, roster, molds, now)
 
     monkeypatch.setattr(Stopping, "settle", settle_without_killed)
 

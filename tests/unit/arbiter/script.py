@@ -10,7 +10,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from pyfork.arbiter import events as ev
-from pyfork.arbiter.actions import Action, Level, Log, Order, SignalWorker, SpawnWorker
+from pyfork.arbiter.actions import Action, Level, Log, Order, ReloadEnded, SignalWorker, SpawnWorker, StateChanged
 from pyfork.arbiter.core import Core
 from pyfork.arbiter.policy import SETTLED
 
@@ -32,12 +32,13 @@ def plan(
 
 
 class Script:
-    """One core and the time; every method that tells it something returns what it ordered, without the log lines."""
+    """One core and the time; every method that tells it something returns what it ordered, without log and news."""
 
     def __init__(self, first: ev.Plan | None = None) -> None:
         self.now = 0.0
         self.core = Core(first or plan(), random=Random(1))
         self.log: list[Log] = []
+        self.news: list[Action] = []
         self.refusals = 0
         self.is_shell_slow = False
         self._spawned: dict[tuple[int, int], int] = {}
@@ -69,6 +70,9 @@ class Script:
         for action in actions:
             if isinstance(action, Log):
                 self.log.append(action)
+                continue
+            if isinstance(action, StateChanged | ReloadEnded):
+                self.news.append(action)
                 continue
             orders.append(action)
             if isinstance(action, SpawnWorker) and not self.is_shell_slow:

@@ -1,15 +1,15 @@
 """Who is missing and who is too many."""
 
+from pyfork.arbiter.handles import WorkerHandle
 from pyfork.arbiter.lifecycle import WorkerState
 from pyfork.arbiter.placement import Aim, Vacancy, find_surplus, find_vacancies, is_reached, served_places
-from pyfork.arbiter.roster import WorkerHandle
 from tests.unit.arbiter.script import plan
 
 SPAWNING, BOOTING, READY = WorkerState.SPAWNING, WorkerState.BOOTING, WorkerState.READY
 
 
 def worker(number: int, generation: int = 1, state: WorkerState = READY) -> WorkerHandle:
-    return WorkerHandle(number, generation, plan(), state)
+    return WorkerHandle(number=number, generation=generation, plan=plan(), state=state)
 
 
 def test_empty_places_come_before_replacements_and_the_trial_last() -> None:

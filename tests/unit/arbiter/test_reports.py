@@ -3,6 +3,7 @@
 import pytest
 
 from pyfork.arbiter.actions import Level, Log, Order
+from pyfork.arbiter.handles import WorkerHandle
 from pyfork.arbiter.lifecycle import WorkerState
 from pyfork.arbiter.reports import (
     describe_boot_failure,
@@ -12,12 +13,11 @@ from pyfork.arbiter.reports import (
     report_stuck,
     report_stuck_alive,
 )
-from pyfork.arbiter.roster import WorkerHandle
 from tests.unit.arbiter.script import plan
 
 
 def worker(state: WorkerState, order: Order | None = None) -> WorkerHandle:
-    return WorkerHandle(2, 5, plan(), state, pid=77, order=order)
+    return WorkerHandle(number=2, generation=5, plan=plan(), state=state, pid=77, order=order)
 
 
 @pytest.mark.parametrize(

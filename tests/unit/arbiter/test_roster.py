@@ -3,13 +3,14 @@
 import pytest
 
 from pyfork.arbiter.actions import DumpStacks, Order
+from pyfork.arbiter.handles import WorkerHandle
 from pyfork.arbiter.lifecycle import IllegalMoveError, WorkerMove, WorkerState
-from pyfork.arbiter.roster import Roster, WorkerHandle
+from pyfork.arbiter.roster import Roster
 from tests.unit.arbiter.script import kill, plan, quit_, term, usr1
 
 
 def booting(**settings: float) -> WorkerHandle:
-    worker = WorkerHandle(2, 5, plan(**settings))
+    worker = WorkerHandle(number=2, generation=5, plan=plan(**settings))
     worker.spawned(77, 10)
     return worker
 
@@ -88,7 +89,7 @@ def test_stall_moves_deadlines_and_silence() -> None:
     worker.got_ready(30)
     worker.shift(5, 40)
     assert worker.next_deadline() == 45
-    WorkerHandle(0, 1, plan()).shift(5, 20)
+    WorkerHandle(number=0, generation=1, plan=plan()).shift(5, 20)
 
 
 def test_logs_are_reopened_when_the_signal_can_be_heard() -> None:
@@ -105,8 +106,8 @@ def test_logs_are_reopened_when_the_signal_can_be_heard() -> None:
 
 def test_worker_without_a_process_cannot_be_signalled() -> None:
     """Signalling pid 0 would reach the arbiter's own group."""
-    with pytest.raises(IllegalMoveError, match="worker 0 gen 1 has no process yet"):
-        WorkerHandle(0, 1, plan()).signal(Order.USR1)
+    with pytest.raises(IllegalMoveError, match=r"worker 0 gen 1 .* has no process yet"):
+        WorkerHandle(number=0, generation=1, plan=plan()).signal(Order.USR1)
 
 
 def test_roster_knows_each_worker_until_it_is_gone() -> None:

@@ -2,6 +2,7 @@
 
 from pyfork.arbiter.actions import Exit
 from pyfork.arbiter.lifecycle import WorkerMove, WorkerState
+from pyfork.arbiter.molds import Molds
 from pyfork.arbiter.roster import Roster
 from pyfork.arbiter.stopping import Stopping
 from pyfork.ipc.exits import ExitStatus
@@ -23,26 +24,26 @@ def roster_of_three() -> Roster:
 def test_everybody_is_told_once() -> None:
     """Who serves drains, who boots quits, who is not there yet is told later."""
     roster, stopping = roster_of_three(), Stopping()
-    assert stopping.settle(roster, 5) == [quit_(1), term(2)]
-    assert stopping.settle(roster, 6) == []
+    assert stopping.settle(roster, Molds(), 5) == [quit_(1), term(2)]
+    assert stopping.settle(roster, Molds(), 6) == []
     roster.find_spawning(0, 1).spawned(3, 7)
-    assert stopping.settle(roster, 7) == [quit_(3)]
+    assert stopping.settle(roster, Molds(), 7) == [quit_(3)]
 
 
 def test_hurry_is_told_to_those_who_drain() -> None:
     """Those who were told QUIT know it."""
     roster, stopping = roster_of_three(), Stopping()
-    stopping.settle(roster, 5)
+    stopping.settle(roster, Molds(), 5)
     stopping.is_hurried = True
-    assert stopping.settle(roster, 6) == [quit_(2)]
-    assert stopping.settle(roster, 7) == []
+    assert stopping.settle(roster, Molds(), 6) == [quit_(2)]
+    assert stopping.settle(roster, Molds(), 7) == []
 
 
 def test_hurry_from_the_start_drains_nobody() -> None:
     """INT."""
     roster, stopping = roster_of_three(), Stopping()
     stopping.is_hurried = True
-    assert stopping.settle(roster, 5) == [quit_(1), quit_(2)]
+    assert stopping.settle(roster, Molds(), 5) == [quit_(1), quit_(2)]
 
 
 def test_worker_that_is_killed_is_told_nothing_more() -> None:
@@ -51,9 +52,9 @@ def test_worker_that_is_killed_is_told_nothing_more() -> None:
     for worker in roster:
         if worker.state is WorkerState.BOOTING:
             worker.dump(5)
-    assert stopping.settle(roster, 5) == [term(2)]
+    assert stopping.settle(roster, Molds(), 5) == [term(2)]
     stopping.is_hurried = True
-    assert stopping.settle(roster, 5) == [quit_(2)]
+    assert stopping.settle(roster, Molds(), 5) == [quit_(2)]
 
 
 def test_exit_comes_once_with_the_status() -> None:
@@ -61,7 +62,7 @@ def test_exit_comes_once_with_the_status() -> None:
     roster, stopping = Roster(), Stopping()
     stopping.status = ExitStatus.BOOT
     roster.add(0, 1, plan())
-    assert stopping.settle(roster, 5) == []
+    assert stopping.settle(roster, Molds(), 5) == []
     roster.remove(roster.find_spawning(0, 1), WorkerMove.REFUSED)
-    assert stopping.settle(roster, 5) == [Exit(ExitStatus.BOOT)]
-    assert stopping.settle(roster, 5) == []
+    assert stopping.settle(roster, Molds(), 5) == [Exit(ExitStatus.BOOT)]
+    assert stopping.settle(roster, Molds(), 5) == []

@@ -347,6 +347,7 @@ class Core:
             self._desk.order(act.AdoptGeneration(adopted))
             self._desk.log(Level.INFO, f"reload: generation {adopted} has replaced the others")
             self._desk.order(act.ReloadEnded(None))
+            self._desk.order(*self._staffing.settle(self._aim(), self._desk.now))  # the old mold is not kept any more
         elif rollout.state is ReloadState.ROLLING_BACK and not rollout.failed:
             rollout.undo()
         if rollout.is_asked and rollout.can_begin and not self._desk.is_starting:

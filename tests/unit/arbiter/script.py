@@ -7,10 +7,22 @@ pid 302, the next one in that place 1302, then 2302.
 from __future__ import annotations
 
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyfork.arbiter import events as ev
-from pyfork.arbiter.actions import Action, Level, Log, Order, ReloadEnded, SignalWorker, SpawnWorker, StateChanged
+from pyfork.arbiter.actions import (
+    Action,
+    CancelMold,
+    CancelSpawn,
+    Level,
+    Log,
+    Order,
+    ReloadEnded,
+    SignalWorker,
+    SpawnMold,
+    SpawnWorker,
+    StateChanged,
+)
 from pyfork.arbiter.core import Core
 from pyfork.arbiter.policy import SETTLED
 
@@ -27,8 +39,9 @@ def plan(
     boot_timeout: float = 60.0,
     graceful_timeout: float = 30.0,
     beat_interval: float = 5.0,
+    **more: Any,
 ) -> ev.Plan:
-    return ev.Plan(count, timeout, boot_timeout, graceful_timeout, beat_interval)
+    return ev.Plan(count, timeout, boot_timeout, graceful_timeout, beat_interval, **more)
 
 
 class Script:
@@ -42,6 +55,20 @@ class Script:
         self.refusals = 0
         self.is_shell_slow = False
         self._spawned: dict[tuple[int, int], int] = {}
+
+    @classmethod
+    def preloading(cls, **settings: Any) -> Script:
+        """Begin with mold 1 and all workers of generation 1, forked from it, ready for a while."""
+        script = cls(plan(preload=True, can_refork=True, **settings))
+        script.now = -SETTLED
+        script.tell(ev.Started())
+        script.mold_ready(1)
+        pids = [worker.pid or 0 for worker in script.core.statistics().workers]
+        script.ready(*pids)
+        script.now = 0.0
+        script.beat(*pids)
+        script.log.clear()
+        return script
 
     @classmethod
     def serving(cls, first: ev.Plan | None = None) -> Script:
@@ -77,6 +104,12 @@ class Script:
             orders.append(action)
             if isinstance(action, SpawnWorker) and not self.is_shell_slow:
                 orders += self.tell(self.spawn_answer(action))
+            elif isinstance(action, SpawnMold):
+                orders += self.tell(self.mold_answer(action))
+            elif isinstance(action, CancelSpawn):
+                orders += self.tell(ev.SpawnFailed(action.number, action.generation, "given up"))
+            elif isinstance(action, CancelMold):
+                orders += self.tell(ev.MoldRefused(action.generation, action.serial, "given up"))
         return orders
 
     def spawn_answer(self, action: SpawnWorker) -> ev.Event:
@@ -88,6 +121,12 @@ class Script:
         self._spawned[place] = before + 1
         return ev.WorkerSpawned(*place, 1000 * before + 100 * action.generation + action.number)
 
+    def mold_answer(self, action: SpawnMold) -> ev.Event:
+        if self.refusals:
+            self.refusals -= 1
+            return ev.MoldRefused(action.generation, action.serial, "[Errno 12] Cannot allocate memory")
+        return ev.MoldSpawned(action.generation, action.serial, mold_pid(action.serial))
+
     # What happens, in a word.
 
     def verb(self, verb: Verb) -> list[Action]:
@@ -95,6 +134,12 @@ class Script:
 
     def ready(self, *pids: int | None) -> list[Action]:
         return [order for pid in pids for order in self.tell(ev.WorkerReady(pid or 0))]
+
+    def mold_ready(self, serial: int) -> list[Action]:
+        return self.tell(ev.MoldReady(mold_pid(serial)))
+
+    def mold_exits(self, serial: int, code: int | None = None, signal: str | None = "SIGKILL") -> list[Action]:
+        return self.tell(ev.MoldExited(mold_pid(serial), code, signal))
 
     def beat(self, *pids: int) -> None:
         for pid in pids:
@@ -141,6 +186,10 @@ class Script:
     def says(self, level: Level, *words: str) -> bool:
         """Whether one line of that level has all these words."""
         return any(all(word in message for word in words) for message in self.messages(level))
+
+
+def mold_pid(serial: int) -> int:
+    return 90_000 + serial
 
 
 def term(pid: int) -> SignalWorker:

@@ -23,6 +23,8 @@ configurations = st.builds(
     graceful_timeout=st.sampled_from((30.0, 5.0, 0.0)),
     is_valid=st.sampled_from((True, True, True, False)),
     boots=st.sampled_from((True, True, True, False)),
+    preload=st.booleans(),
+    can_refork=st.booleans(),
 )
 moments = st.sampled_from((0.0, 0.1, 0.3, 0.5, 1.0, 1.1, 1.5, 3.0, 10.0, 31.0, 65.0))
 
@@ -36,9 +38,7 @@ class ArbiterMachine(RuleBasedStateMachine):
 
     @initialize(configuration=configurations, seed=st.integers(0, 1000), release=st.sampled_from(Boot))
     def begin(self, configuration: Configuration, seed: int, release: Boot) -> None:
-        fine = Configuration(
-            configuration.count, configuration.timeout, configuration.boot_timeout, configuration.graceful_timeout
-        )
+        fine = replace(configuration, is_valid=True, boots=True)
         release = release if seed % 8 == 0 else Boot.GOOD  # most starts succeed, or there is little to see
         self.world = World(fine, seed, release)
         if seed % 4:
@@ -66,6 +66,7 @@ class ArbiterMachine(RuleBasedStateMachine):
                 Verb.SCALE_DOWN,
                 Verb.DRAIN_WORKERS,
                 Verb.REOPEN_LOGS,
+                Verb.REFORK,
             )
         )
     )
@@ -88,6 +89,21 @@ class ArbiterMachine(RuleBasedStateMachine):
         deadline = self.world.core.next_deadline()
         if self.world.exit is None and deadline is not None:
             self.world.stall(max(0.0, deadline + 0.95 * STALL - self.world.now), everybody=everybody)
+
+    # What workers ask.
+
+    @rule(index=st.integers(0, 20), everybody=st.booleans())
+    def wear(self, index: int, everybody: bool) -> None:
+        process = self.choose(index)
+        if process is not None:
+            for one in self.world.alive() if everybody else [process]:
+                self.world.wear(one)
+
+    @rule(index=st.integers(0, 20))
+    def ripen(self, index: int) -> None:
+        process = self.choose(index)
+        if process is not None:
+            self.world.ripen(process)
 
     # What takes several steps to come about, and chance alone would seldom reach.
 
@@ -126,7 +142,27 @@ class ArbiterMachine(RuleBasedStateMachine):
             self.tell(ev.VerbReceived(Verb.RELOAD))
         self.world.run(1.1)
 
+    @rule(is_asked=st.booleans(), patience=st.sampled_from((0.0, 0.3, 1.2)), index=st.integers(0, 20))
+    def refork(self, is_asked: bool, patience: float, index: int) -> None:
+        if is_asked:
+            self.tell(ev.VerbReceived(Verb.REFORK))
+        else:
+            self.ripen(index)
+        self.world.run(patience)
+
     # Faults.
+
+    @rule(how=st.sampled_from(("dies", "hangs")), is_missed=st.booleans(), index=st.integers(0, 20))
+    def lose_mold(self, how: str, is_missed: bool, index: int) -> None:
+        """A mold ends or stops, and is asked for a worker in the same moment."""
+        for mold in [one for one in self.world.alive() if one.is_mold]:
+            if how == "dies":
+                self.world.crash(mold, None, "SIGKILL")
+            else:
+                self.world.hang(mold, inside=False)
+        if is_missed:
+            self.crash(index, (None, "SIGKILL"))
+        self.world.run(0.3)
 
     @rule(release=st.sampled_from(Boot))
     def deploy(self, release: Boot) -> None:
@@ -174,10 +210,11 @@ class ArbiterMachine(RuleBasedStateMachine):
     def find_peace(self) -> None:
         world = self.world
         world.heal()
-        world.run(20.0)
         deadline = world.now + PEACE
-        while world.now < deadline and not world.laws.has_peace():
+        looks = 0  # a ripe worker becomes a mold up to a pause later: one look is not enough
+        while world.now < deadline and looks < 2:
             world.run(20.0)
+            looks = looks + 1 if world.laws.has_peace() else 0
         if not world.laws.is_stopping:
             world.laws.check_peace()
             workers = world.core.statistics().workers

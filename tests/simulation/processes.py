@@ -1,4 +1,4 @@
-"""The workers of the fake world: what a real process does between the orders that it gets, on a virtual clock."""
+"""The workers and molds of the fake world: what a real process does between the orders that it gets, on a virtual clock."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -28,17 +28,23 @@ class Configuration:
     graceful_timeout: float = 30.0
     is_valid: bool = True
     boots: bool = True
+    preload: bool = False
+    can_refork: bool = False
 
 
 @dataclass
 class Process:
-    """A worker's process: the truth about it, which the core only hears of."""
+    """A worker's or mold's process: the truth about it, which the core only hears of."""
 
     pid: int
     number: int
     generation: int
     configuration: Configuration
     spawned: float
+    serial: int | None = None
+    """A mold's; a worker has none."""
+    owes_since: float | None = None
+    """Since when it owes a fork, if it is a mold."""
     serves: bool = False
     """It has said that it is ready (whether or not anybody has heard it)."""
     dead: bool = False
@@ -69,6 +75,11 @@ class Process:
     """How often since `progress` it did not run without anybody noticing: once has to be harmless."""
     beats: int = 0
     """How often it has made progress; a beat that was planned before the last time is not sent."""
+
+    @property
+    def is_mold(self) -> bool:
+        """Whether workers are forked from it."""
+        return self.serial is not None
 
     def make_progress(self, now: float) -> None:
         """Note a beat or a new stretch in the application."""

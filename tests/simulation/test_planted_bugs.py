@@ -3,7 +3,7 @@
 Each bug is one replaced function. The machine has the budget of the normal run to see a law broken.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import pytest
@@ -11,12 +11,13 @@ from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from pyfork.arbiter import core as core_module
-from pyfork.arbiter import placement
+from pyfork.arbiter import placement, staffing
 from pyfork.arbiter.actions import Order
 from pyfork.arbiter.core import Core
-from pyfork.arbiter.handles import WorkerHandle
+from pyfork.arbiter.handles import MoldHandle, WorkerHandle
 from pyfork.arbiter.headcount import Headcount
 from pyfork.arbiter.lifecycle import IllegalMoveError, ReloadState, WorkerMove, WorkerState
+from pyfork.arbiter.mold_events import MoldEvents
 from pyfork.arbiter.molds import Molds
 from pyfork.arbiter.pacing import Pacing
 from pyfork.arbiter.policy import Silence
@@ -206,6 +207,80 @@ def sleep_badly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Pacing, "rest", lambda self: None)
 
 
+def end_old_mold_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old mold goes as soon as the new one has proved itself, and a roll-back imports whatever is on the disk."""
+
+    def surplus(self: Molds, kept: Collection[int]) -> list[MoldHandle]:
+        return original(self, sorted(kept)[-1:])
+
+    original = Molds.find_surplus
+    monkeypatch.setattr(Molds, "find_surplus", surplus)
+
+
+def forget_mold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mold that has died is not made again."""
+    monkeypatch.setattr(Molds, "find_missing", lambda self, generations: [] if self._serial > 2 else [*generations])
+
+
+def fork_from_cold_mold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest mold is forked from, although there is a warmer one."""
+
+    def source(self: Molds, generation: int) -> MoldHandle | None:
+        return next((mold for mold in self if mold.generation == generation and mold.is_ready), None)
+
+    monkeypatch.setattr(Molds, "source", source)
+
+
+def promote_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every ripe worker becomes a mold at once."""
+
+    def candidate(self: Molds, workers: Iterable[WorkerHandle], generation: int, _now: float) -> WorkerHandle | None:
+        source = self.source(generation)
+        return None if source is None else next(iter(self._due(workers, source)), None)
+
+    monkeypatch.setattr(Molds, "find_candidate", candidate)
+
+
+def retire_outworn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks for a replacement is told to end before there is one."""
+
+    def surplus(worker: WorkerHandle, aim: placement.Aim, served: set[int], covered: set[int]) -> bool:
+        return original(worker, aim, served, covered) or (worker.is_ready and worker.is_outworn)
+
+    original = placement._is_surplus
+    monkeypatch.setattr(placement, "_is_surplus", surplus)
+    monkeypatch.setattr(placement, "covered_places", lambda workers, aim: set())
+
+
+def forget_outworn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An outworn worker counts as what its place is to have."""
+
+    def fills(worker: WorkerHandle, aim: placement.Aim) -> bool:
+        return worker.generation == aim.target and worker.number < aim.places
+
+    monkeypatch.setattr(placement, "_fills_place", fills)
+
+
+def wait_for_deaf_mold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mold that does not fork is waited for, for good."""
+    monkeypatch.setattr(staffing, "SPAWN_TIMEOUT", 1e9)
+
+
+def keep_deaf_mold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A spawn is given up and the mold is asked again and again."""
+    monkeypatch.setattr(MoldEvents, "on_late_fork", lambda self, worker: None)
+
+
+def fail_reload_by_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that could not be made a mold counts as a failed boot."""
+    monkeypatch.setattr(MoldHandle, "is_promoted", property(lambda self: False))
+
+
+def leave_mold_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The arbiter exits when its workers are gone, and the mold is nobody's."""
+    monkeypatch.setattr(Molds, "__bool__", lambda self: False)
+
+
 BUGS = (
     retire_before_ready,
     retire_all_at_once,
@@ -231,6 +306,16 @@ BUGS = (
     reopen_in_boot,
     adopt_early,
     sleep_badly,
+    end_old_mold_early,
+    forget_mold,
+    fork_from_cold_mold,
+    promote_two,
+    retire_outworn_at_once,
+    forget_outworn,
+    wait_for_deaf_mold,
+    keep_deaf_mold,
+    fail_reload_by_copy,
+    leave_mold_behind,
 )
 
 

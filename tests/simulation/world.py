@@ -30,6 +30,8 @@ def plan_of(configuration: Configuration) -> ev.Plan:
         boot_timeout=configuration.boot_timeout,
         graceful_timeout=configuration.graceful_timeout,
         beat_interval=min(5.0, timeout / 4) if timeout else 5.0,
+        preload=configuration.preload,
+        can_refork=configuration.can_refork,
     )
 
 
@@ -40,7 +42,10 @@ class World:
         self.configuration = configuration
         self.release = release
         self.spawns_to_fail = 0
+        self.is_healed = False  # once faults have stopped, copies of workers boot, too
         self.processes: dict[int, Process] = {}
+        self.births: dict[tuple[int, int], Process] = {}  # workers that a mold has yet to fork
+        self.copies: dict[int, Process] = {}  # molds that a worker has yet to fork, by serial
         self.generations = {1: configuration}
         self.current = 1
         self._awake = self.now
@@ -60,7 +65,7 @@ class World:
     def tell(self, event: ev.Event) -> None:
         """Hand an event over and carry out the answer, as the loop's ``_handle``."""
         self.is_sound = False
-        self._todo.extend(self._ask(event))
+        self._todo.extend(self._ask(event, is_answer=False))
         while self._todo:
             action = self._todo.popleft()
             self.laws.before_action(action)
@@ -70,19 +75,31 @@ class World:
 
     def _answer(self, event: ev.Event) -> None:
         """As the loop's ``_answer``."""
-        self._todo.extendleft(reversed(self._ask(event)))
+        self._todo.extendleft(reversed(self._ask(event, is_answer=True)))
 
-    def _ask(self, event: ev.Event) -> list[act.Action]:
+    def _ask(self, event: ev.Event, *, is_answer: bool) -> list[act.Action]:
         self.events += 1
-        self.laws.before_event(event)
+        self.laws.before_event(event, is_answer=is_answer)
         actions = self.core.handle(event, self.now)
         self.laws.after_event(event, actions)
         return actions
 
     def _perform(self, action: act.Action) -> None:
         match action:
-            case act.SpawnWorker(number, generation):
+            case act.SpawnWorker(number, generation, None):
                 self._spawn(number, generation)
+            case act.SpawnWorker(number, generation, mold):
+                self._ask_mold(number, generation, mold)
+            case act.CancelSpawn(number, generation):
+                del self.births[number, generation]
+                self._answer(ev.SpawnFailed(number, generation, "given up"))
+            case act.SpawnMold(generation, serial):
+                self._spawn_mold(generation, serial)
+            case act.PromoteWorker(pid, generation, serial):
+                self._promote(self.processes[pid], generation, serial)
+            case act.CancelMold(generation, serial):
+                del self.copies[serial]
+                self._answer(ev.MoldRefused(generation, serial, "given up"))
             case act.SignalWorker(pid, order):
                 self._signal(self.processes[pid], order)
             case act.DumpStacks(pid):
@@ -108,6 +125,70 @@ class World:
         self.processes[pid] = process
         self._begin_boot(process)
         self._answer(ev.WorkerSpawned(number, generation, pid))
+
+    def _ask_mold(self, number: int, generation: int, serial: int | None) -> None:
+        mold = next((one for one in self.processes.values() if one.serial == serial), None)
+        if mold is None or (
+            mold.dead and self.random.random() < 0.5
+        ):  # its socket is closed, or the request waits in it
+            self._answer(ev.SpawnFailed(number, generation, "[Errno 32] Broken pipe"))
+            return
+        self.births[number, generation] = mold
+        mold.owes_since = self.now if mold.owes_since is None else mold.owes_since
+        self._later(self.random.choice((0.0, 0.0, 0.01, 0.3)), lambda: self._bear(number, generation, mold))
+
+    def _bear(self, number: int, generation: int, mold: Process) -> None:
+        """Let the mold fork, unless it cannot or the arbiter has given it up."""
+        if self.births.get((number, generation)) is not mold or (mold.hangs and not mold.dead):
+            return
+        del self.births[number, generation]
+        if mold not in self.births.values():
+            mold.owes_since = None
+        if mold.dead or self.spawns_to_fail:
+            self.spawns_to_fail = max(0, self.spawns_to_fail - (not mold.dead))
+            self.tell(ev.SpawnFailed(number, generation, "the pipe is at its end"))
+            return
+        pid = next(self._pids)
+        process = Process(pid, number, generation, mold.configuration, self.now)
+        self.processes[pid] = process
+        dies = self.release is Boot.FLAKY and self.random.random() < 0.2
+        self._boot(process, Boot.DIES if dies else Boot.GOOD, self.random.choice((0.0, 0.01, 0.1)))
+        self.tell(ev.WorkerSpawned(number, generation, pid))
+
+    def _spawn_mold(self, generation: int, serial: int) -> None:
+        if self.spawns_to_fail:
+            self.spawns_to_fail -= 1
+            self._answer(ev.MoldRefused(generation, serial, "[Errno 11] Resource temporarily unavailable"))
+            return
+        process = self._make_mold(generation, serial, self.generations[generation])
+        self._begin_boot(process)
+        self._answer(ev.MoldSpawned(generation, serial, process.pid))
+
+    def _make_mold(self, generation: int, serial: int, configuration: Configuration) -> Process:
+        pid = next(self._pids)
+        self.processes[pid] = Process(pid, -1, generation, configuration, self.now, serial=serial)
+        return self.processes[pid]
+
+    def _promote(self, worker: Process, generation: int, serial: int) -> None:
+        self.copies[serial] = worker
+        self._later(self.random.choice((0.0, 0.01, 1.0)), lambda: self._copy(worker, generation, serial))
+
+    def _copy(self, worker: Process, generation: int, serial: int) -> None:
+        """Let the worker fork the mold once it is between two requests."""
+        if self.copies.get(serial) is not worker or (worker.hangs and not worker.dead):
+            return
+        if worker.entered is not None and not worker.dead:
+            self._later(0.5, lambda: self._copy(worker, generation, serial))
+            return
+        del self.copies[serial]
+        if worker.dead or self.spawns_to_fail:
+            self.spawns_to_fail = max(0, self.spawns_to_fail - (not worker.dead))
+            self.tell(ev.MoldRefused(generation, serial, "the pipe is at its end"))
+            return
+        process = self._make_mold(generation, serial, worker.configuration)
+        fates = (Boot.GOOD,) if self.is_healed else (Boot.GOOD, Boot.GOOD, Boot.DIES, Boot.SAYS_WHY)
+        self._boot(process, self.random.choice(fates), 0.1)
+        self.tell(ev.MoldSpawned(generation, serial, process.pid))
 
     def _load(self, generation: int) -> None:
         if self.configuration.is_valid:
@@ -136,7 +217,9 @@ class World:
         boot = self.release if process.configuration.boots else Boot.SAYS_WHY
         if boot is Boot.FLAKY:
             boot = self.random.choice((Boot.GOOD, Boot.GOOD, Boot.SLOW, Boot.SAYS_WHY, Boot.DIES, Boot.HANGS))
-        takes = self.random.choice((0.05, 0.3, 1.0))
+        self._boot(process, boot, self.random.choice((0.05, 0.3, 1.0)))
+
+    def _boot(self, process: Process, boot: Boot, takes: float) -> None:
         match boot:
             case Boot.GOOD:
                 self._later(takes, lambda: self._get_ready(process))
@@ -155,6 +238,9 @@ class World:
         if process.dead or process.hangs:
             return
         process.serves = True
+        if process.is_mold:
+            self._say(process, ev.MoldReady(process.pid))
+            return
         self._say(process, ev.WorkerReady(process.pid))
         self._beat(process, says=False)
 
@@ -184,11 +270,22 @@ class World:
         if process.dead:
             return
         process.dead = True
+        self._end_forks(process)
         self._later(self.random.choice((0.0, 0.0, 0.01)), lambda: self._reap(process, code, signal))
+
+    def _end_forks(self, process: Process) -> None:
+        """Let the pipes end whose other ends were in the dead process's socket."""
+        for (number, generation), mold in self.births.items():
+            if mold is process:
+                self._later(0.0, lambda n=number, g=generation: self._bear(n, g, process))  # type: ignore[misc]
+        for serial, worker in self.copies.items():
+            if worker is process:
+                self._later(0.0, lambda s=serial: self._copy(process, process.generation, s))  # type: ignore[misc]
 
     def _reap(self, process: Process, code: int | None, signal: str | None) -> None:
         del self.processes[process.pid]
-        self.tell(ev.WorkerExited(process.pid, code, signal))
+        exited = ev.MoldExited if process.is_mold else ev.WorkerExited
+        self.tell(exited(process.pid, code, signal))
 
     def _say(self, process: Process, event: ev.Event) -> None:
         """Hand over what a process says while it is not reaped (a dead one's last words are read before)."""
@@ -226,6 +323,7 @@ class World:
         """Stop the arbiter, or every process, and let it go on, as the loop's ``_turn`` sees it."""
         deadline = self.core.next_deadline()
         self.now += seconds
+        self.laws.stalls += seconds
         is_noticed = deadline is not None and self.now - deadline > STALL
         lost = self.now - self._awake if is_noticed else seconds
         if everybody:
@@ -262,12 +360,13 @@ class World:
         """Let the loop of a process turn no more, inside the application or outside of it."""
         if process.serves and (process.entered is None or process.lives):
             process.hangs = True
+            inside &= not process.is_mold
             if inside and process.entered is None:
                 self._enter(process)
 
     def request(self, process: Process, seconds: float, *, in_thread: bool = False) -> None:
         """Let a worker be inside the application for a while; in a thread, its loop goes on to beat."""
-        if not process.serves or process.hangs or process.entered is not None:
+        if not process.serves or process.hangs or process.entered is not None or process.is_mold:
             return
         process.lives = in_thread
         self._enter(process)
@@ -290,21 +389,35 @@ class World:
         if not process.lives or process.hangs:
             self._beat(process)
 
+    def wear(self, process: Process) -> None:
+        """Let a worker ask for its replacement."""
+        if process.serves and not process.is_silent and not process.is_mold and not process.dead:
+            self.tell(ev.WorkerWorn(process.pid, "it has served 1000 requests"))
+
+    def ripen(self, process: Process) -> None:
+        """Let a worker say that it could be a mold."""
+        if process.serves and not process.is_silent and not process.is_mold and not process.dead:
+            self.tell(ev.WorkerRipe(process.pid))
+
     def heal(self) -> None:
         """Let faults stop: from now on everything boots, spawns and loads."""
         self.release = Boot.GOOD
         self.spawns_to_fail = 0
-        self.configuration = Configuration(count=self.configuration.count)
+        self.is_healed = True
+        self.configuration = Configuration(count=self.configuration.count, preload=self.configuration.preload)
         self.generations = {
             number: Configuration(
                 count=one.count,
                 timeout=one.timeout,
                 boot_timeout=one.boot_timeout,
                 graceful_timeout=one.graceful_timeout,
+                preload=one.preload,
+                can_refork=one.can_refork,
             )
             for number, one in self.generations.items()
         }
         for process in self.alive():
             one = process.configuration
-            if process.hangs and not (one.timeout if process.serves else one.boot_timeout):
+            is_judged = not process.is_mold and one.timeout if process.serves else one.boot_timeout
+            if process.hangs and not is_judged:
                 self.crash(process, None, "SIGKILL")  # nobody promises to notice it

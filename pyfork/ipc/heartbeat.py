@@ -3,7 +3,7 @@
 import os
 from time import monotonic
 
-from pyfork.ipc.messages import BEAT, READY, BootReport, beat_interval, encode_report
+from pyfork.ipc.messages import BEAT, READY, RIPE, BootReport, beat_interval, encode_report
 
 
 class Heartbeat:
@@ -24,6 +24,10 @@ class Heartbeat:
     def say_ready(self) -> None:
         """The application is loaded and the listeners are watched."""
         self._say(READY)
+
+    def say_ripe(self) -> None:
+        """Enough requests were served to become a mold."""
+        self._say(RIPE)
 
     def beat(self, now: float) -> None:
         """Send one beat; ``now`` is monotonic."""

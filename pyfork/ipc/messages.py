@@ -1,8 +1,9 @@
 """What is handed over at the fork, and the words that a child says on its heartbeat pipe. Pure: values and octets only.
 
-A word is one octet: ``.`` a beat, ``R`` ready, ``F`` a boot failure, which four octets of length (big-endian) and a
-JSON array ``[kind, message, traceback]`` follow. One octet keeps a beat at one ``write`` that is atomic and never
-blocks; the pipe needs no framing for what it carries all day.
+A word is one octet: ``.`` a beat, ``R`` ready, ``M`` ripe, ``P`` born, which the child's pid follows (four octets,
+big-endian), ``F`` a boot failure, which four octets of length and a JSON array ``[kind, message, traceback]`` follow.
+One octet keeps a beat at one ``write`` that is atomic and never blocks; the pipe needs no framing for what it carries
+all day.
 """
 
 import json
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 BEAT = b"."
 READY = b"R"
+RIPE = b"M"
+BORN = b"P"
 FAILURE = b"F"
 MAXIMUM_REPORT = 48 * 1024
 """Octets of a boot report: with its head it fits an empty pipe of 64 KiB, so the dying child never blocks."""
@@ -50,6 +53,18 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class Ripe:
+    """The child has served enough requests to become a mold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Born:
+    """The first word of a child that the arbiter did not fork itself: it exists, and this is its pid."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
 class BootReport:
     """The child will not serve, and this is why. ``traceback`` is "" when there is none."""
 
@@ -58,7 +73,9 @@ class BootReport:
     traceback: str
 
 
-Word = Beat | Ready | BootReport
+Word = Beat | Ready | Ripe | Born | BootReport
+_PLAIN: dict[bytes, Word] = {BEAT: Beat(), READY: Ready(), RIPE: Ripe()}
+"""The words that are one octet and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +111,8 @@ class Handoff:
         lifeline_fd: a pipe's read end whose EOF says that the arbiter is gone.
         settings: of its generation.
         worker_class: "module:Class", resolved from ``workers.type``.
+        control_fd: where the arbiter's order to fork a mold comes from (`ipc.orders`); None for who never gets one.
+        refork_at: after how many requests the worker says that it is ripe; 0 is never.
     """
 
     number: int
@@ -105,6 +124,8 @@ class Handoff:
     lifeline_fd: int
     settings: Settings
     worker_class: str
+    control_fd: int | None = None
+    refork_at: int = 0
 
     @property
     def name(self) -> str:
@@ -112,9 +133,40 @@ class Handoff:
         return f"worker {self.number} gen {self.generation}"
 
 
+@dataclass(frozen=True, slots=True)
+class MoldHandoff:
+    """All that a mold gets from the arbiter, at the fork; see `Handoff` for what both have.
+
+    Attributes:
+        generation: whose workers it forks.
+        serial: which mold it is, counted from 1 over the arbiter's life.
+        control_fd: where the arbiter's orders to fork a worker come from (`ipc.orders`); never None.
+    """
+
+    generation: int
+    serial: int
+    scoreboard: "Scoreboard"
+    listeners: tuple[Listener, ...]
+    heartbeat_fd: int
+    lifeline_fd: int
+    control_fd: int
+    settings: Settings
+    worker_class: str
+
+    @property
+    def name(self) -> str:
+        """How the log calls the mold."""
+        return f"mold {self.serial} gen {self.generation}"
+
+
 def beat_interval(timeout: float) -> float:
     """Return the seconds between two beats for ``workers.timeout`` (0 is "never stuck")."""
     return min(BEAT_INTERVAL, timeout / 4) if timeout else BEAT_INTERVAL
+
+
+def encode_born(pid: int) -> bytes:
+    """Return the octets of the first word of a child that the arbiter did not fork itself."""
+    return BORN + pid.to_bytes(4, "big")
 
 
 def encode_report(report: BootReport) -> bytes:
@@ -144,25 +196,32 @@ class WordDecoder:
         position = 0
         while position < len(buffer):
             octet = buffer[position : position + 1]
-            if octet == BEAT:
-                words.append(Beat())
+            plain = _PLAIN.get(octet)
+            if plain is not None:
+                words.append(plain)
                 position += 1
-            elif octet == READY:
-                words.append(Ready())
-                position += 1
-            elif octet == FAILURE:
-                length = int.from_bytes(buffer[position + 1 : position + 5], "big")
-                if length > LONGEST_REPORT:
-                    raise GarbledPipeError(f"a boot report of {length} octets is none of ours")
-                end = position + 5 + length
-                if len(buffer) < position + 5 or len(buffer) < end:
-                    break
-                words.append(_decode_report(buffer[position + 5 : end]))
-                position = end
-            else:
-                raise GarbledPipeError(f"octet {octet!r} on the heartbeat pipe is no word")
+                continue
+            long = _find_long(octet, buffer, position + 1)
+            if long is None:
+                break
+            word, position = long
+            words.append(word)
         self._rest = buffer[position:]
         return words
+
+
+def _find_long(octet: bytes, buffer: bytes, start: int) -> tuple[Word, int] | None:
+    """Return the word that ``octet`` begins and where it ends, or None when the rest of it has not come."""
+    if octet not in {BORN, FAILURE}:
+        raise GarbledPipeError(f"octet {octet!r} on the heartbeat pipe is no word")
+    body = start + 4
+    number = int.from_bytes(buffer[start:body], "big")
+    if octet == BORN:
+        return None if len(buffer) < body else (Born(number), body)
+    if number > LONGEST_REPORT:
+        raise GarbledPipeError(f"a boot report of {number} octets is none of ours")
+    end = body + number
+    return None if len(buffer) < max(body, end) else (_decode_report(buffer[body:end]), end)
 
 
 def _decode_report(body: bytes) -> BootReport:

@@ -248,6 +248,11 @@ class Slot:
         """
         self.words[_LOAD] = load
 
+    @property
+    def requests(self) -> int:
+        """How many requests have ended, as of the last `flush`."""
+        return self.words[_REQUESTS]
+
     # In the arbiter (and in whoever looks on).
 
     def clear(self) -> None:

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from pyfork.ipc import messages as m
 
 REPORT = m.BootReport(m.FailureKind.APPLICATION, "no module", "Traceback: ü\n")
-WORDS = {m.BEAT: m.Beat(), m.READY: m.Ready(), m.encode_report(REPORT): REPORT}
+WORDS: dict[bytes, m.Word] = {
+    m.BEAT: m.Beat(),
+    m.READY: m.Ready(),
+    m.RIPE: m.Ripe(),
+    m.encode_born(70_000): m.Born(70_000),
+    m.encode_report(REPORT): REPORT,
+}
 
 
 @given(st.lists(st.sampled_from(sorted(WORDS)), max_size=8), st.data())
@@ -59,7 +65,9 @@ def test_beat_interval(timeout: float, interval: float) -> None:
     assert m.beat_interval(timeout) == pytest.approx(interval)
 
 
-def test_handoff_names_its_worker() -> None:
+def test_handoffs_name_their_processes() -> None:
     """The name in the log has number and generation."""
     handoff = m.Handoff(2, 5, 0, None, (), 0, 0, None, "")  # type: ignore[arg-type]
     assert handoff.name == "worker 2 gen 5"
+    mold = m.MoldHandoff(5, 3, None, (), 0, 0, 0, None, "")  # type: ignore[arg-type]
+    assert mold.name == "mold 3 gen 5"

@@ -13,7 +13,7 @@ from pyfork.config.schema import Settings
 from pyfork.errors import ApplicationLoadError, BootError
 from pyfork.ipc.exits import ExitStatus
 from pyfork.process.privileges import drop_privileges
-from pyfork.workers.base import load_application_for, load_worker_type
+from pyfork.workers.boot import load_application_for, load_worker_type
 from pyfork.workers.loader import enter_application_directory
 from pyfork.workers.registry import find_class, is_ours
 

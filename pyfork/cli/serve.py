@@ -28,7 +28,7 @@ from pyfork.process import title
 from pyfork.process.fds import raise_descriptor_limit
 from pyfork.process.privileges import find_owner
 from pyfork.process.signals import disregard, ignore, raise_in_main_thread, unblock_all
-from pyfork.workers.base import worker_main
+from pyfork.workers.boot import worker_main
 from pyfork.workers.lingering import MOST_OF_MANY, MOST_SOCKETS
 from pyfork.workers.registry import find_class, is_ours, modules_before_fork, resolve_type
 

@@ -157,6 +157,11 @@ def reset_in_child() -> None:
             restore_default(signal.Signals(number))
 
 
+def forget_wakeup() -> None:
+    """Write arriving signals nowhere; called in a copy of a process, whose descriptor is the original's."""
+    signal.set_wakeup_fd(-1)
+
+
 def unblock_all() -> None:
     """Accept every signal; called at start, as a parent may have left some blocked (signal masks are inherited)."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -32,6 +32,7 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import Protocol
 
+from pyfork.ipc.passing import close_all
 from pyfork.workers.balance import PAUSE, Balance
 from pyfork.workers.base import Worker
 from pyfork.workers.queues import known_queued, most_queued
@@ -202,6 +203,11 @@ class Acceptor:
             while allowed > 0 and (accepted := self._accept(listener)) is not None:
                 allowed -= 1
                 yield accepted
+
+    def abandon(self) -> None:
+        """Close what is not a listener, in a copy of the worker; the loop is not told."""
+        if self._spare >= 0:
+            close_all([self._spare])
 
     # Whether the listeners are in the loop.
 

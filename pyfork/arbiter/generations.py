@@ -16,11 +16,19 @@ from pyfork.ipc.messages import beat_interval
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """The settings that a generation's workers get, and the sockets they accept from."""
+    """The settings that a generation's workers get, and the sockets they accept from.
+
+    Attributes:
+        loaded: the configuration.
+        listeners: the sockets.
+        worker_class: "module:Class".
+        can_refork: whether a worker of that class can be forked while it serves.
+    """
 
     loaded: Loaded
     listeners: tuple[BoundListener, ...]
     worker_class: str
+    can_refork: bool = False
 
     def plan(self) -> Plan:
         """Return what the core needs of the settings."""
@@ -31,6 +39,10 @@ class Generation:
             boot_timeout=workers.boot_timeout,
             graceful_timeout=workers.graceful_timeout,
             beat_interval=beat_interval(workers.timeout),
+            preload=workers.preload,
+            can_refork=workers.preload and self.can_refork,
+            refork_after=tuple(step for step in workers.refork_after if isinstance(step, int)),
+            refork_repeats=any(isinstance(step, str) for step in workers.refork_after),  # "..." at the end
         )
 
 

@@ -20,21 +20,22 @@ import select
 import signal
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import monotonic
 
 from pyfork.arbiter import actions as act
 from pyfork.arbiter import events as ev
-from pyfork.arbiter.children import Child, Children, read_words
+from pyfork.arbiter.children import Child, Children
 from pyfork.arbiter.core import Core
 from pyfork.arbiter.generations import Generation, Generations
 from pyfork.arbiter.listeners import BoundListener
-from pyfork.arbiter.spawn import spawn_worker
+from pyfork.arbiter.nursery import Nursery
+from pyfork.arbiter.reaper import Reaper
 from pyfork.arbiter.verbs import VERBS, WARNINGS
 from pyfork.errors import ConfigurationError
 from pyfork.ipc.exits import ExitStatus
-from pyfork.ipc.messages import GarbledPipeError, Handoff
 from pyfork.ipc.scoreboard import Scoreboard
-from pyfork.process.signals import SignalQueue, name_of
+from pyfork.process.signals import SignalQueue
 from pyfork.process.stacks import STACKS_SIGNAL
 
 STALL = 1.0
@@ -72,11 +73,29 @@ class ArbiterLoop:
         self._children = Children(self._scoreboard)
         self._signals = SignalQueue()
         self._epoll = select.epoll()
+        self._nursery = Nursery(
+            self._scoreboard,
+            self._children,
+            self._generations,
+            private=(self._signals.fd, self._signals.write_fd),
+            watch=lambda fd: self._epoll.register(fd, select.EPOLLIN),
+        )
+        self._reaper = Reaper(
+            self._children,
+            handle=self._handle,
+            kill=partial(self._kill, number=signal.SIGKILL),
+            unwatch=self._epoll.unregister,
+            on_gone=lambda: self._generations.release(self._children.generations()),
+        )
         self._todo: deque[act.Action] = deque()
         self._exit: ExitStatus | None = None
         self._awake = monotonic()
         self._execute_by_type: dict[type, Callable[..., None]] = {
-            act.SpawnWorker: self._spawn,
+            act.SpawnWorker: lambda action: self._answer(self._nursery.spawn_worker(action)),
+            act.CancelSpawn: lambda action: self._answer(self._nursery.cancel_worker(action)),
+            act.SpawnMold: lambda action: self._answer(self._nursery.spawn_mold(action)),
+            act.PromoteWorker: lambda action: self._answer(self._nursery.promote(action)),
+            act.CancelMold: lambda action: self._answer(self._nursery.cancel_mold(action)),
             act.SignalWorker: self._signal,
             act.DumpStacks: self._dump_stacks,
             act.LoadConfiguration: self._load_configuration,
@@ -94,7 +113,7 @@ class ArbiterLoop:
         """Supervise until everything has ended.
 
         Raises:
-            BecameWorker: in a child, and there only.
+            BecameChild: in a child, and there only.
         """
         self._signals.install(VERBS)
         self._epoll.register(self._signals.fd, select.EPOLLIN)
@@ -137,10 +156,10 @@ class ArbiterLoop:
         self._awake = now
         has_signals = any(fd == self._signals.fd for fd, _ in ready)
         for child in list(self._children) if has_signals else self._heard(ready):
-            self._listen_to(child)
+            self._reaper.listen_to(child)
         child_ended = has_signals and self._take_signals()
         if child_ended:
-            self._reap()
+            self._reaper.reap()
         deadline = self._core.next_deadline()
         if deadline is not None and monotonic() >= deadline:
             self._handle(ev.TimePassed(self._children.in_application()))
@@ -164,42 +183,6 @@ class ArbiterLoop:
                 self._handle(ev.VerbReceived(verb))
         return child_ended
 
-    def _listen_to(self, child: Child) -> None:
-        if child.has_hung_up:
-            return
-        try:
-            events, is_over = read_words(child)
-        except GarbledPipeError as error:
-            _log.error("%s (pid %d): %s; it is killed", child.name, child.pid, error)
-            if not child.is_reaped:
-                self._kill(child.pid, signal.SIGKILL)
-            events, is_over = [], True
-        if is_over:
-            child.has_hung_up = True
-            self._epoll.unregister(child.heartbeat_fd)
-        for event in events:
-            self._handle(event)
-
-    def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            child = self._children.find(pid)
-            if child is None:
-                _log.debug("reaped pid %d, which is none of our workers", pid)
-                continue
-            child.is_reaped = True
-            self._listen_to(child)
-            self._children.remove(child)
-            self._generations.release(self._children.generations())
-            code = os.waitstatus_to_exitcode(status)
-            ended_by = name_of(-code) if code < 0 else None
-            self._handle(ev.WorkerExited(pid, None if code < 0 else code, ended_by))
-
     def _handle(self, event: ev.Event) -> None:
         self._todo.extend(self._core.handle(event, monotonic()))
         while self._todo:
@@ -208,39 +191,10 @@ class ArbiterLoop:
 
     # The actions, one method each.
 
-    def _spawn(self, action: act.SpawnWorker) -> None:
-        generation = self._generations[action.generation]
-        try:
-            slot_index = self._children.free_slot()
-            self._scoreboard.reserve(slot_index)
-            spawned = spawn_worker(
-                lambda heartbeat_fd, lifeline_fd: Handoff(
-                    number=action.number,
-                    generation=action.generation,
-                    slot=slot_index,
-                    scoreboard=self._scoreboard,
-                    listeners=tuple(listener.describe() for listener in generation.listeners),
-                    heartbeat_fd=heartbeat_fd,
-                    lifeline_fd=lifeline_fd,
-                    settings=generation.loaded.settings,
-                    worker_class=generation.worker_class,
-                ),
-                [
-                    self._signals.fd,
-                    self._signals.write_fd,
-                    *self._children.descriptors(),
-                    *self._generations.foreign_fds(action.generation),
-                ],
-            )
-        except OSError as error:
-            self._answer(ev.SpawnFailed(action.number, action.generation, str(error)))
+    def _answer(self, event: ev.Event | None) -> None:
+        """Tell the core how an action ended, before its next one is carried out; None: that is heard later."""
+        if event is None:
             return
-        child = self._children.add(spawned, action.number, action.generation, slot_index)
-        self._epoll.register(child.heartbeat_fd, select.EPOLLIN)
-        self._answer(ev.WorkerSpawned(action.number, action.generation, child.pid))
-
-    def _answer(self, event: ev.Event) -> None:
-        """Tell the core how an action ended, before its next one is carried out."""
         self._todo.extendleft(reversed(self._core.handle(event, monotonic())))
 
     def _signal(self, action: act.SignalWorker) -> None:
@@ -256,7 +210,7 @@ class ArbiterLoop:
         child = self._children.find(action.pid)
         if child is None:
             return
-        oldest = child.slot.oldest_request()
+        oldest = None if child.slot is None else child.slot.oldest_request()
         if oldest is not None:
             took = monotonic() - oldest.started_ns / 1e9
             path = oldest.path.encode("unicode_escape").decode("ascii")

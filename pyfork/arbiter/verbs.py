@@ -48,6 +48,12 @@ ARBITER_SIGNALS = (
         "terminal: a resized window sends it too.",
     ),
     SignalRow(
+        signal.SIGURG,
+        Verb.REFORK,
+        "Refork: with `workers.preload`, make a warm worker the mold of the others, which are then replaced one after "
+        "another; types `sync` and `async`.",
+    ),
+    SignalRow(
         signal.SIGUSR2,
         None,
         "Ignored, with a warning: pyfork cannot be upgraded in place yet. HUP loads new code and settings, a "

@@ -16,13 +16,13 @@ from pyfork.arbiter.generations import Generation
 from pyfork.arbiter.listeners import BoundListener, inherited_listeners, open_listeners
 from pyfork.arbiter.loop import ArbiterLoop
 from pyfork.arbiter.pidfile import Pidfile
-from pyfork.arbiter.spawn import BecameWorker
+from pyfork.arbiter.spawn import AnyHandoff, BecameChild
 from pyfork.arbiter.verbs import VERBS
 from pyfork.config.load import Loaded
 from pyfork.config.schema import Settings
 from pyfork.errors import ConfigurationError, QuitNow
 from pyfork.ipc.exits import ExitStatus
-from pyfork.ipc.messages import Handoff
+from pyfork.ipc.messages import Handoff, MoldHandoff
 from pyfork.log import error as error_log
 from pyfork.process import title
 from pyfork.process.fds import raise_descriptor_limit
@@ -30,7 +30,8 @@ from pyfork.process.privileges import find_owner
 from pyfork.process.signals import disregard, ignore, raise_in_main_thread, unblock_all
 from pyfork.workers.boot import worker_main
 from pyfork.workers.lingering import MOST_OF_MANY, MOST_SOCKETS
-from pyfork.workers.registry import find_class, is_ours, modules_before_fork, resolve_type
+from pyfork.workers.mold import mold_main
+from pyfork.workers.registry import can_refork, find_class, is_ours, modules_before_fork, resolve_type
 
 DESCRIPTORS_OF_A_CONNECTION = 3
 """At most, but for odd applications: the socket, a file that the application sends, and our own descriptor of it; or
@@ -45,14 +46,14 @@ _log = logging.getLogger("pyfork.error")
 
 
 def serve(loaded: Loaded, reload_configuration: Callable[[], Loaded]) -> int:
-    """Run pyfork until it has stopped; in a worker, run the worker.
+    """Run pyfork until it has stopped; in a child, live its life.
 
     Args:
         loaded: the checked configuration.
         reload_configuration: reads and checks it anew, for HUP; raises ConfigurationError.
 
     Returns:
-        The exit status of this process, arbiter or worker.
+        The exit status of this process, arbiter or child.
 
     Raises:
         ConfigurationError: an address, the pidfile or a log file cannot be had; nothing was started.
@@ -78,8 +79,8 @@ def serve(loaded: Loaded, reload_configuration: Callable[[], Loaded]) -> int:
         restore=_restore,
     )
     status = _supervise(loop, pidfile)
-    if isinstance(status, Handoff):  # this process is a worker now
-        return worker_main(status)
+    if not isinstance(status, ExitStatus):  # this process is a child now
+        return _live(status)
     disregard(VERBS)
     loop.close()
     if pidfile is not None:
@@ -95,11 +96,11 @@ def _heed_orders_while_starting() -> None:
     ignore(number for number, verb in VERBS.items() if verb not in {Verb.STOP, Verb.STOP_NOW})
 
 
-def _supervise(loop: ArbiterLoop, pidfile: Pidfile | None) -> ExitStatus | Handoff:
+def _supervise(loop: ArbiterLoop, pidfile: Pidfile | None) -> ExitStatus | AnyHandoff:
     """Return the arbiter's exit status in the arbiter, and in a child what it was born with."""
     try:
         return loop.run()
-    except BecameWorker as born:
+    except BecameChild as born:
         loop.abandon()
         if pidfile is not None:
             os.close(pidfile.fd)
@@ -109,6 +110,15 @@ def _supervise(loop: ArbiterLoop, pidfile: Pidfile | None) -> ExitStatus | Hando
     except Exception:  # noqa: BLE001 - whatever it is, the pidfile and the sockets must not stay behind
         _log.critical("the arbiter has failed and ends; its workers finish their requests", exc_info=True)
         return ExitStatus.FAILURE
+
+
+def _live(handoff: AnyHandoff) -> ExitStatus:
+    """Live the life of a child, and return its exit status."""
+    match handoff:
+        case Handoff():
+            return worker_main(handoff)
+        case MoldHandoff():
+            return mold_main(handoff)
 
 
 def _open(loaded: Loaded) -> tuple[Generation, Pidfile | None]:
@@ -138,7 +148,7 @@ def _make_generation(loaded: Loaded, listeners: tuple[BoundListener, ...]) -> Ge
         # Before any fork: an upgrade of pyfork on disk must not give old arbiters workers of the new version.
         for module in modules_before_fork(worker_type):
             importlib.import_module(module)
-    return Generation(loaded, listeners, worker_class)
+    return Generation(loaded, listeners, worker_class, can_refork(worker_type))
 
 
 def _load_generation(

@@ -26,6 +26,7 @@ from pyfork.arbiter import actions as act
 from pyfork.arbiter import events as ev
 from pyfork.arbiter.children import Child, Children, read_words
 from pyfork.arbiter.core import Core
+from pyfork.arbiter.development import Development
 from pyfork.arbiter.generations import Generation, Generations
 from pyfork.arbiter.listeners import BoundListener
 from pyfork.arbiter.spawn import spawn_worker
@@ -72,6 +73,7 @@ class ArbiterLoop:
         self._children = Children(self._scoreboard)
         self._signals = SignalQueue()
         self._epoll = select.epoll()
+        self._development = Development(generation.loaded, self._epoll, monotonic())
         self._todo: deque[act.Action] = deque()
         self._exit: ExitStatus | None = None
         self._awake = monotonic()
@@ -94,17 +96,19 @@ class ArbiterLoop:
         """Supervise until everything has ended.
 
         Raises:
-            BecameWorker: in a child, and there only.
+            BecameChild: in a child, and there only.
         """
         self._signals.install(VERBS)
         self._epoll.register(self._signals.fd, select.EPOLLIN)
         self._handle(ev.Started())
+        self._tend_development()
         while self._exit is None:
             self._turn()
         return self._exit
 
     def close(self) -> None:
         """Close the listeners and let go of everything; called in the arbiter at its end."""
+        self._development.close()
         for listener in self._generations.listeners():
             if listener.is_inherited:
                 listener.accept_again()
@@ -124,7 +128,8 @@ class ArbiterLoop:
     # One turn.
 
     def _turn(self) -> None:
-        deadline = self._core.next_deadline()
+        moments = (self._core.next_deadline(), self._development.next_deadline())
+        deadline = min((moment for moment in moments if moment is not None), default=None)
         timeout = None if deadline is None else max(0.0, deadline - monotonic())
         ready = self._epoll.poll(timeout)
         now = monotonic()
@@ -141,9 +146,24 @@ class ArbiterLoop:
         child_ended = has_signals and self._take_signals()
         if child_ended:
             self._reap()
+        self._tend_development()
         deadline = self._core.next_deadline()
         if deadline is not None and monotonic() >= deadline:
             self._handle(ev.TimePassed(self._children.in_application()))
+
+    def _tend_development(self) -> None:
+        if self._development.take_changes():
+            self._handle(ev.VerbReceived(ev.Verb.RELOAD))
+        self._development.on_time(monotonic(), self._all_descriptors)
+
+    def _descriptors(self) -> list[int]:
+        """Return the arbiter's descriptors that no child may keep, beside listeners."""
+        own = (self._signals.fd, self._signals.write_fd)
+        return [*own, *self._children.descriptors(), *self._development.descriptors()]
+
+    def _all_descriptors(self) -> list[int]:
+        listeners = (listener.socket.fileno() for listener in self._generations.listeners())
+        return [*self._descriptors(), *listeners]
 
     def _heard(self, ready: list[tuple[int, int]]) -> list[Child]:
         found = (self._children.by_heartbeat(fd) for fd, _ in ready)
@@ -189,6 +209,8 @@ class ArbiterLoop:
             if pid == 0:
                 return
             child = self._children.find(pid)
+            if child is None and self._development.take_exit(pid, status, monotonic()):
+                continue
             if child is None:
                 _log.debug("reaped pid %d, which is none of our workers", pid)
                 continue
@@ -224,13 +246,9 @@ class ArbiterLoop:
                     lifeline_fd=lifeline_fd,
                     settings=generation.loaded.settings,
                     worker_class=generation.worker_class,
+                    fault=self._development.fault,
                 ),
-                [
-                    self._signals.fd,
-                    self._signals.write_fd,
-                    *self._children.descriptors(),
-                    *self._generations.foreign_fds(action.generation),
-                ],
+                [*self._descriptors(), *self._generations.foreign_fds(action.generation)],
             )
         except OSError as error:
             self._answer(ev.SpawnFailed(action.number, action.generation, str(error)))
@@ -273,12 +291,14 @@ class ArbiterLoop:
         self._kill(action.pid, STACKS_SIGNAL)
 
     def _load_configuration(self, action: act.LoadConfiguration) -> None:
+        self._development.begin_reload(action.generation)
         try:
             candidate = self._load_generation(self._generations.newest, self._generations.listeners())
         except ConfigurationError as error:
             self._answer(ev.ConfigurationRefused(error.problems))
             return
         self._generations.add(action.generation, candidate)
+        self._development.follow(candidate.loaded)
         self._answer(ev.ConfigurationLoaded(candidate.plan()))
 
     def _adopt_generation(self, action: act.AdoptGeneration) -> None:
@@ -287,10 +307,12 @@ class ArbiterLoop:
     def _drop_generation(self, action: act.DropGeneration) -> None:
         self._generations.drop(action.generation, self._children.generations())
         self._restore(self._generations.newest)
+        self._development.follow(self._generations.newest.loaded)
 
     def _stop_accepting(self, action: act.StopAccepting) -> None:
         del action
         self._scoreboard.set_stopping()
+        self._development.close()
         for listener in self._generations.listeners():
             try:
                 listener.refuse()
@@ -302,7 +324,9 @@ class ArbiterLoop:
         self._reopen_logs()
 
     def _announce(self, action: act.StateChanged | act.ReloadEnded) -> None:
-        """Tell those who look on; nobody does yet."""
+        """Tell those who look on."""
+        if isinstance(action, act.ReloadEnded):
+            self._development.end_reload(action.error)
 
     def _write_log(self, action: act.Log) -> None:
         _log.log(logging.getLevelNamesMapping()[action.level.name], "%s", action.message)

@@ -3,6 +3,7 @@
 They run at the start, at each HUP and for ``--check-config``, and find everything at once.
 """
 
+import importlib.util
 import os
 import stat
 import sys
@@ -35,6 +36,7 @@ def check(loaded: Loaded, *, needs_application: bool = True) -> list[str]:
     problems += _check_type(loaded)
     problems += _check_numbers(loaded)
     problems += _check_mold(settings.workers)
+    problems += _check_development(settings)
     problems += _problems_of(lambda: check_privileges(settings.server.user, settings.server.group))
     problems += _check_directories(settings.server)
     problems += _check_sockets(settings)
@@ -77,6 +79,13 @@ def _check_mold(workers: WorkerSettings) -> list[str]:
             "and async can"
         )
     return problems
+
+
+def _check_development(settings: Settings) -> list[str]:
+    if settings.development.reload and importlib.util.find_spec("watchfiles") is None:
+        how = "pip install watchfiles (or 'pyfork[reload]'; in a checkout '.[reload]')"
+        return [f"development.reload: it needs the library watchfiles, which is not installed: {how}"]
+    return []
 
 
 def _problems_of(attempt: Callable[[], object]) -> tuple[str, ...]:

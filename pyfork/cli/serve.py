@@ -16,13 +16,14 @@ from pyfork.arbiter.generations import Generation
 from pyfork.arbiter.listeners import BoundListener, inherited_listeners, open_listeners
 from pyfork.arbiter.loop import ArbiterLoop
 from pyfork.arbiter.pidfile import Pidfile
-from pyfork.arbiter.spawn import BecameWorker
+from pyfork.arbiter.spawn import BecameChild
 from pyfork.arbiter.verbs import VERBS
 from pyfork.config.load import Loaded
 from pyfork.config.schema import Settings
+from pyfork.development.watcher import watch_main
 from pyfork.errors import ConfigurationError, QuitNow
 from pyfork.ipc.exits import ExitStatus
-from pyfork.ipc.messages import Handoff
+from pyfork.ipc.messages import AnyHandoff, Handoff, WatchHandoff
 from pyfork.log import error as error_log
 from pyfork.process import title
 from pyfork.process.fds import raise_descriptor_limit
@@ -45,14 +46,14 @@ _log = logging.getLogger("pyfork.error")
 
 
 def serve(loaded: Loaded, reload_configuration: Callable[[], Loaded]) -> int:
-    """Run pyfork until it has stopped; in a worker, run the worker.
+    """Run pyfork until it has stopped; in a child, live the child's life.
 
     Args:
         loaded: the checked configuration.
         reload_configuration: reads and checks it anew, for HUP; raises ConfigurationError.
 
     Returns:
-        The exit status of this process, arbiter or worker.
+        The exit status of this process, arbiter or child.
 
     Raises:
         ConfigurationError: an address, the pidfile or a log file cannot be had; nothing was started.
@@ -78,8 +79,8 @@ def serve(loaded: Loaded, reload_configuration: Callable[[], Loaded]) -> int:
         restore=_restore,
     )
     status = _supervise(loop, pidfile)
-    if isinstance(status, Handoff):  # this process is a worker now
-        return worker_main(status)
+    if not isinstance(status, ExitStatus):  # this process is a child now
+        return _live(status)
     disregard(VERBS)
     loop.close()
     if pidfile is not None:
@@ -95,11 +96,20 @@ def _heed_orders_while_starting() -> None:
     ignore(number for number, verb in VERBS.items() if verb not in {Verb.STOP, Verb.STOP_NOW})
 
 
-def _supervise(loop: ArbiterLoop, pidfile: Pidfile | None) -> ExitStatus | Handoff:
+def _live(handoff: AnyHandoff) -> ExitStatus:
+    """Be what this child was born as."""
+    match handoff:
+        case Handoff():
+            return worker_main(handoff)
+        case WatchHandoff():
+            return watch_main(handoff)
+
+
+def _supervise(loop: ArbiterLoop, pidfile: Pidfile | None) -> ExitStatus | AnyHandoff:
     """Return the arbiter's exit status in the arbiter, and in a child what it was born with."""
     try:
         return loop.run()
-    except BecameWorker as born:
+    except BecameChild as born:
         loop.abandon()
         if pidfile is not None:
             os.close(pidfile.fd)
@@ -191,6 +201,8 @@ def _restore_logs(generation: Generation) -> None:
 def _warn_of_restarts(old: Settings, new: Settings) -> None:
     if old.server.pidfile != new.server.pidfile:
         _log.warning("server.pidfile has changed; that takes a restart, a reload keeps the old one")
+    if old.development.reload != new.development.reload:
+        _log.warning("development.reload has changed; that takes a restart")
 
 
 def _announce(generation: Generation) -> None:

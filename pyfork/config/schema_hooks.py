@@ -116,6 +116,9 @@ class DevelopmentSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = False
     watch: Annotated[
         tuple[str, ...],
-        Meta(description="Files and directories to watch besides the working directory and `server.pythonpath`."),
-        Option(("--reload-extra-file", "--watch"), "PATH,...", Form.PATH, on_reload=RESTART, example=["templates"]),
+        Meta(
+            description="Files and directories to watch besides the Python files in the working directory and in "
+            "`server.pythonpath`; in these every file counts."
+        ),
+        Option(("--reload-extra-file", "--watch"), "PATH,...", Form.PATH, example=["templates"]),
     ] = ()

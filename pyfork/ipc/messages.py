@@ -14,6 +14,7 @@ from pyfork.config.schema import Settings
 from pyfork.errors import PyforkError
 
 if TYPE_CHECKING:
+    from pyfork.ipc.fault import ReloadFault
     from pyfork.ipc.scoreboard import Scoreboard
 
 BEAT = b"."
@@ -23,6 +24,8 @@ MAXIMUM_REPORT = 48 * 1024
 """Octets of a boot report: with its head it fits an empty pipe of 64 KiB, so the dying child never blocks."""
 LONGEST_REPORT = 65536
 """Octets; a longer one is not ours, and would fill the arbiter's memory."""
+LONGEST_CHANGE = 511
+"""Octets: with its end of line it is what POSIX has every pipe take in one piece."""
 BEAT_INTERVAL = 5.0
 
 
@@ -94,6 +97,7 @@ class Handoff:
         lifeline_fd: a pipe's read end whose EOF says that the arbiter is gone.
         settings: of its generation.
         worker_class: "module:Class", resolved from ``workers.type``.
+        fault: where the arbiter says why newer versions fail; with ``development.reload`` only.
     """
 
     number: int
@@ -105,11 +109,33 @@ class Handoff:
     lifeline_fd: int
     settings: Settings
     worker_class: str
+    fault: "ReloadFault | None" = None
 
     @property
     def name(self) -> str:
         """How the log calls the worker."""
         return f"worker {self.number} gen {self.generation}"
+
+
+@dataclass(frozen=True, slots=True)
+class WatchHandoff:
+    """All that the watcher of `development.reload` gets from the arbiter, at the fork.
+
+    Attributes:
+        words_fd: the write end of the pipe on which it says what has changed (`encode_change`).
+        lifeline_fd: a pipe's read end whose EOF says that the arbiter is gone, or wants no watcher any more.
+        settings: those in force.
+        file: the configuration file, or None.
+    """
+
+    words_fd: int
+    lifeline_fd: int
+    settings: Settings
+    file: str | None
+
+
+AnyHandoff = Handoff | WatchHandoff
+"""What a child of the arbiter is born with; `cli/serve.py` knows what each becomes."""
 
 
 def beat_interval(timeout: float) -> float:
@@ -125,6 +151,20 @@ def encode_report(report: BootReport) -> bytes:
         traceback = f"{traceback[:half]}\n  [...]\n{traceback[-half:]}"
     body = json.dumps([report.kind.value, report.message[:2000], traceback]).encode()
     return FAILURE + len(body).to_bytes(4, "big") + body
+
+
+def encode_change(what: str) -> bytes:
+    """Return the octets by which the watcher says what has changed: a line that a pipe takes in one piece (PIPE_BUF).
+
+    Args:
+        what: one line of printable ASCII for the log; an overlong one loses its end.
+    """
+    return what.encode("ascii", "backslashreplace")[:LONGEST_CHANGE] + b"\n"
+
+
+def decode_changes(data: bytes) -> list[str]:
+    """Return what the lines of `encode_change` said, given whole ones."""
+    return data.decode("ascii", "backslashreplace").splitlines()
 
 
 class WordDecoder:

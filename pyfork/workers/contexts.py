@@ -12,6 +12,7 @@ from pyfork.connection.context import (
     cannot_wait,
     keep_going,
 )
+from pyfork.development.banner import with_faults_shown
 from pyfork.gateway.environ import base_environ
 from pyfork.gateway.errors import ErrorStream
 from pyfork.gateway.forwarded import TrustedProxies
@@ -42,6 +43,7 @@ def make_contexts(
         body=http.limit_request_body,
     )
     access_log = create_access_log(worker.settings.log)
+    application = with_faults_shown(application, worker.handoff.fault, worker.handoff.generation)
     proxies = TrustedProxies(worker.settings.proxy.trusted)
     warned: set[str] = set()
     clock = WallClock()

@@ -63,3 +63,12 @@ def test_handoff_names_its_worker() -> None:
     """The name in the log has number and generation."""
     handoff = m.Handoff(2, 5, 0, None, (), 0, 0, None, "")  # type: ignore[arg-type]
     assert handoff.name == "worker 2 gen 5"
+
+
+def test_changes_are_told_in_lines_that_a_pipe_takes_whole() -> None:
+    """PIPE_BUF is 512 octets at least; the arbiter hears one line or several."""
+    assert m.decode_changes(m.encode_change("app.py has changed") + m.encode_change("é" * 600)) == [
+        "app.py has changed",
+        ("\\xe9" * 600)[: m.LONGEST_CHANGE],
+    ]
+    assert len(m.encode_change("x" * 5000)) == 512

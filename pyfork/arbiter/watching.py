@@ -1,0 +1,164 @@
+"""The arbiter's side of the process that watches files (`development.reload`): born, heard, born again.
+
+It is no worker: the core knows nothing of it but the reload that a change asks for. When it dies it is started again,
+with the delays of a boot that fails; when the configuration that it was born with is replaced, at once.
+"""
+
+import os
+import select
+import signal
+from collections.abc import Callable
+from random import Random
+
+from pyfork.arbiter.pacing import Backoff
+from pyfork.arbiter.reports import describe_exit
+from pyfork.arbiter.spawn import SpawnedWatcher, spawn_watcher
+from pyfork.config.load import Loaded
+from pyfork.ipc.messages import WatchHandoff, decode_changes
+
+SETTLED = 10.0
+"""Seconds after which a watcher that dies is not one that cannot watch."""
+
+
+class Watching:
+    """The watcher, as long as it is wanted.
+
+    Args:
+        loaded: what it is to watch follows from this.
+        epoll: the loop's, where its pipe is registered.
+        now: monotonic; the first is due at once.
+    """
+
+    def __init__(self, loaded: Loaded, epoll: select.epoll, now: float) -> None:
+        self._loaded = loaded
+        self._epoll = epoll
+        self._random = Random()  # noqa: S311 - jitter, not a secret
+        self._backoff = Backoff()
+        self._process: SpawnedWatcher | None = None
+        self._born = now
+        self._due: float | None = now
+        self._is_outdated = False
+        self._has_hung_up = False
+
+    def next_deadline(self) -> float | None:
+        """Return when `on_time` has something to do, or None."""
+        return self._due
+
+    def on_time(self, now: float, private: Callable[[], list[int]]) -> str | None:
+        """Start a watcher if one is due.
+
+        Args:
+            now: monotonic.
+            private: returns the arbiter's descriptors, which the child closes.
+
+        Returns:
+            Why it could not be started, for the log.
+
+        Raises:
+            BecameChild: this is the watcher.
+        """
+        if self._due is None or now < self._due:
+            return None
+        loaded = self._loaded
+        try:
+            self._process = spawn_watcher(
+                lambda words_fd, lifeline_fd: WatchHandoff(words_fd, lifeline_fd, loaded.settings, loaded.file),
+                private(),
+            )
+        except OSError as error:
+            return f"the watcher could not be forked: {error}; {self._fail(now)}"
+        self._due = None
+        self._born = now
+        self._is_outdated = self._has_hung_up = False
+        self._epoll.register(self._process.words_fd, select.EPOLLIN)
+        return None
+
+    def descriptors(self) -> list[int]:
+        """Return the descriptors that no child may keep."""
+        process = self._process
+        return [] if process is None else [process.words_fd, process.lifeline_fd]
+
+    def read(self) -> list[str]:
+        """Return what the watcher has said: what has changed, a line each."""
+        process = self._process
+        if process is None or self._has_hung_up:
+            return []
+        try:
+            octets = os.read(process.words_fd, 65536)
+        except BlockingIOError:
+            return []
+        if not octets:  # it is ending
+            self._hang_up(process)
+        return decode_changes(octets)
+
+    def take_exit(self, pid: int, status: int, now: float) -> str | None:
+        """Take note that a child was reaped, if it was the watcher.
+
+        Args:
+            pid: of the child.
+            status: as ``waitpid`` returned it.
+            now: monotonic.
+
+        Returns:
+            What the log should say, "" for nothing; None when it was not the watcher.
+        """
+        process = self._process
+        if process is None or pid != process.pid:
+            return None
+        self._forget(process)
+        if self._is_outdated:
+            self._due = now
+            return ""
+        if now - self._born > SETTLED:
+            self._backoff = Backoff()
+        code = os.waitstatus_to_exitcode(status)
+        how = describe_exit(code, None) if code >= 0 else f"was ended by signal {-code}"
+        return f"the watcher (pid {pid}) {how}: changes are not seen, HUP reloads; {self._fail(now)}"
+
+    def follow(self, loaded: Loaded) -> None:
+        """Watch what ``loaded`` says from now on."""
+        old, self._loaded = self._loaded, loaded
+        if _concerns(old) != _concerns(loaded):
+            self._is_outdated = True
+            self._end()
+
+    def close(self) -> None:
+        """End the watcher and reap it; called at the arbiter's end, and when it begins to stop."""
+        process = self._process
+        self._due = None
+        if process is None:
+            return
+        if self._end():
+            os.waitpid(process.pid, 0)
+        self._forget(process)
+
+    def _end(self) -> bool:
+        """Kill the watcher, which has nothing to lose; return whether that may be done (not without CAP_KILL)."""
+        if self._process is None:
+            return False
+        try:
+            os.kill(self._process.pid, signal.SIGKILL)
+        except PermissionError:
+            return False
+        return True
+
+    def _forget(self, process: SpawnedWatcher) -> None:
+        if not self._has_hung_up:
+            self._hang_up(process)
+        os.close(process.words_fd)
+        os.close(process.lifeline_fd)
+        self._process = None
+
+    def _hang_up(self, process: SpawnedWatcher) -> None:
+        self._has_hung_up = True
+        self._epoll.unregister(process.words_fd)
+
+    def _fail(self, now: float) -> str:
+        delay = self._backoff.fail(now, self._random)
+        self._due = now + delay
+        return f"the next try is in {delay:.1f} s"
+
+
+def _concerns(loaded: Loaded) -> tuple[object, ...]:
+    settings = loaded.settings
+    return (settings.server, settings.log, settings.development.watch, loaded.file)

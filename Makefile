@@ -99,7 +99,7 @@ profile: bench-tools
 	@$(MAKE) --no-print-directory $(BENCH_READY)
 	@$(BENCH_VENV)/bin/python benchmarks/hotpath.py $(ARGS)
 
-## make docs       write the pages anew that follow from the code: settings, signals, server.toml.example
+## make docs       write the pages anew that follow from the code: settings, signals, diagrams, server.toml.example
 docs: $(READY)
 	$(BIN)/python -m pyfork.config.render settings > docs/settings.md
 	$(BIN)/python -m pyfork.config.render example > server.toml.example

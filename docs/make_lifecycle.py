@@ -22,6 +22,7 @@ HEAD = """# The states of workers, reloads and the arbiter
 
 This page is made from the tables in `pyfork/arbiter/lifecycle.py` by `make docs`. A move that is not in a table raises:
 what you see is all that can happen. What leads to a move is decided in `pyfork/arbiter/core.py`.
+[sequences.md](sequences.md) shows real runs, message by message.
 """
 
 WORKER = """

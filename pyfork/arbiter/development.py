@@ -77,10 +77,10 @@ class Development:
         else:
             self.fault.set(self._tried, error)
 
-    def follow(self, loaded: Loaded) -> None:
-        """Watch what ``loaded`` says from now on."""
+    def follow(self, loaded: Loaded, now: float) -> None:
+        """Watch what ``loaded`` says from now on; ``now`` is monotonic."""
         if self._watching is not None:
-            self._watching.follow(loaded)
+            self._watching.follow(loaded, now)
 
     def close(self) -> None:
         """Watch no more; called when the arbiter begins to stop, and at its end."""

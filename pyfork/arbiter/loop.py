@@ -262,6 +262,9 @@ class ArbiterLoop:
         self._todo.extendleft(reversed(self._core.handle(event, monotonic())))
 
     def _signal(self, action: act.SignalWorker) -> None:
+        child = self._children.find(action.pid)
+        if child is not None:
+            _log.debug("%s (pid %d) is sent SIG%s", child.name, child.pid, action.order.value)
         self._kill(action.pid, getattr(signal, f"SIG{action.order.value}"))
 
     def _kill(self, pid: int, number: signal.Signals) -> None:
@@ -298,7 +301,7 @@ class ArbiterLoop:
             self._answer(ev.ConfigurationRefused(error.problems))
             return
         self._generations.add(action.generation, candidate)
-        self._development.follow(candidate.loaded)
+        self._development.follow(candidate.loaded, monotonic())
         self._answer(ev.ConfigurationLoaded(candidate.plan()))
 
     def _adopt_generation(self, action: act.AdoptGeneration) -> None:
@@ -307,7 +310,7 @@ class ArbiterLoop:
     def _drop_generation(self, action: act.DropGeneration) -> None:
         self._generations.drop(action.generation, self._children.generations())
         self._restore(self._generations.newest)
-        self._development.follow(self._generations.newest.loaded)
+        self._development.follow(self._generations.newest.loaded, monotonic())
 
     def _stop_accepting(self, action: act.StopAccepting) -> None:
         del action

@@ -115,12 +115,15 @@ class Watching:
         how = describe_exit(code, None) if code >= 0 else f"was ended by signal {-code}"
         return f"the watcher (pid {pid}) {how}: changes are not seen, HUP reloads; {self._fail(now)}"
 
-    def follow(self, loaded: Loaded) -> None:
-        """Watch what ``loaded`` says from now on."""
+    def follow(self, loaded: Loaded, now: float) -> None:
+        """Watch what ``loaded`` says from now on; ``now`` is monotonic."""
         old, self._loaded = self._loaded, loaded
-        if _concerns(old) != _concerns(loaded):
-            self._is_outdated = True
-            self._end()
+        if self._process is None or _concerns(old) == _concerns(loaded):
+            return
+        self._is_outdated = True
+        if not self._end():
+            self._forget(self._process)  # its lifeline ends it
+            self._due = now
 
     def close(self) -> None:
         """End the watcher and reap it; called at the arbiter's end, and when it begins to stop."""

@@ -21,6 +21,7 @@ from pyfork.config.schema import Settings
 from pyfork.development.stand_in import make_stand_in
 from pyfork.errors import ApplicationLoadError, BootError, ConfigurationError, QuitNow
 from pyfork.ipc.exits import ExitStatus
+from pyfork.ipc.fault import ReloadFault
 from pyfork.ipc.heartbeat import Heartbeat
 from pyfork.ipc.messages import BootReport, FailureKind, Handoff, Listener
 from pyfork.ipc.scoreboard import SlotState
@@ -98,7 +99,7 @@ def _boot(handoff: Handoff, heartbeat: Heartbeat) -> "Worker":
     enter_application_directory(settings.server)
     worker_type = worker_type or load_worker_type(handoff.worker_class)
     worker = worker_type(handoff, heartbeat)
-    application = _load_or_stand_in(worker_type, handoff)
+    application = load_or_stand_in(worker_type, settings, handoff.fault, handoff.generation)
     if application is not None:
         worker.boot(application)
     return worker
@@ -138,22 +139,30 @@ def load_application_for(worker_type: "type[Worker]", settings: Settings) -> App
     return load_application(settings.server.app)
 
 
-def _load_or_stand_in(worker_type: "type[Worker]", handoff: Handoff) -> Application | None:
+def load_or_stand_in(
+    worker_type: "type[Worker]", settings: Settings, fault: ReloadFault | None, generation: int
+) -> Application | None:
     """Import the application, or with `development.reload` what stands in for it until a save mends it.
 
     Not in a generation that a reload tries: it fails, and the last good one serves on.
+
+    Args:
+        worker_type: serves it.
+        settings: name it.
+        fault: the process's; None without `development.reload`.
+        generation: the process's.
 
     Raises:
         ApplicationLoadError: it cannot be imported.
         BootError: there is none.
     """
-    if handoff.fault is not None:
+    if fault is not None:
         # The age of bytecode counts in whole seconds: of two saves in one, the second would not be seen.
         sys.dont_write_bytecode = True
     try:
-        return load_application_for(worker_type, handoff.settings)
+        return load_application_for(worker_type, settings)
     except ApplicationLoadError as error:
-        stand_in = make_stand_in(f"{error}\n{error.traceback_text}", handoff.fault, handoff.generation)
+        stand_in = make_stand_in(f"{error}\n{error.traceback_text}", fault, generation)
         if stand_in is None:
             raise
         _log.error("%s\nan error page is served until a saved file mends it\n%s", error, error.traceback_text.rstrip())

@@ -1,18 +1,8 @@
 """Documents that are made from the code say what the code says."""
 
-import importlib.util
-
 from pyfork.config.pages import example_page, settings_page
 from pyfork.log.atoms import NAMED_ATOMS, NUMBER_ATOMS, TEXT_ATOMS
-from tests.repo.files import ROOT, text
-
-
-def made_by(script):
-    """Return the module of a script in docs/."""
-    specification = importlib.util.spec_from_file_location(script, ROOT / "docs" / f"{script}.py")
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+from tests.repo.files import made_by, text
 
 
 def test_the_settings_page_is_up_to_date():

@@ -1,10 +1,15 @@
 """What a worker serves when there is no version that could be imported: the error, as a page."""
 
+import logging
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from pyfork.development.error_page import make_header, make_page
+from pyfork.errors import ApplicationLoadError
 from pyfork.ipc.fault import ReloadFault
+
+_log = logging.getLogger("pyfork.error")
 
 
 class StandIn:
@@ -35,17 +40,32 @@ class StandIn:
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else page]
 
 
-def make_stand_in(error: str, fault: ReloadFault | None, generation: int) -> StandIn | None:
-    """Return what serves in place of an application that cannot be imported, or None if it must fail the boot.
+def load_or_stand_in(
+    load: Callable[[], Callable[..., Any] | None], fault: ReloadFault | None, generation: int
+) -> Callable[..., Any] | None:
+    """Load the application, or with `development.reload` what stands in for it until a save mends it.
 
-    There is one with `development.reload`, in the first generation, and in a later one that is known to be followed by
-    one that failed: the broken files are then all that a worker of it can find when it has to be replaced.
+    That is done in the first generation, and in a later one that is known to be followed by one that failed: the broken
+    files are then all that a worker of it can find when it has to be replaced. A generation that a reload tries fails,
+    and the last good one serves on.
 
     Args:
-        error: message and traceback.
-        fault: the worker's; None without `development.reload`.
-        generation: the worker's.
+        load: imports the application.
+        fault: the process's; None without `development.reload`.
+        generation: the process's.
+
+    Raises:
+        ApplicationLoadError: it cannot be imported.
     """
-    if fault is None or (generation > 1 and fault.since(generation) is None):
-        return None
-    return StandIn(error, fault, generation)
+    if fault is None:
+        return load()
+    # The age of bytecode counts in whole seconds: of two saves in one, the second would not be seen.
+    sys.dont_write_bytecode = True
+    try:
+        return load()
+    except ApplicationLoadError as error:
+        if generation > 1 and fault.since(generation) is None:
+            raise
+        why = f"{error}\n{error.traceback_text.rstrip()}"
+        _log.error("an error page is served until a saved file mends it: %s", why)
+        return StandIn(why, fault, generation)

@@ -11,17 +11,16 @@ import os
 import select
 import signal
 import socket
-import sys
 import traceback
 from collections.abc import Iterable
+from functools import partial
 from time import monotonic
 from typing import ClassVar
 
 from pyfork.config.schema import Settings
-from pyfork.development.stand_in import make_stand_in
+from pyfork.development.stand_in import load_or_stand_in
 from pyfork.errors import ApplicationLoadError, BootError, ConfigurationError, QuitNow
 from pyfork.ipc.exits import ExitStatus
-from pyfork.ipc.fault import ReloadFault
 from pyfork.ipc.heartbeat import Heartbeat
 from pyfork.ipc.messages import BootReport, FailureKind, Handoff, Listener
 from pyfork.ipc.scoreboard import SlotState
@@ -99,7 +98,8 @@ def _boot(handoff: Handoff, heartbeat: Heartbeat) -> "Worker":
     enter_application_directory(settings.server)
     worker_type = worker_type or load_worker_type(handoff.worker_class)
     worker = worker_type(handoff, heartbeat)
-    application = load_or_stand_in(worker_type, settings, handoff.fault, handoff.generation)
+    load = partial(load_application_for, worker_type, settings)
+    application = load_or_stand_in(load, handoff.fault, handoff.generation)
     if application is not None:
         worker.boot(application)
     return worker
@@ -137,36 +137,6 @@ def load_application_for(worker_type: "type[Worker]", settings: Settings) -> App
     if settings.server.app is None:
         raise BootError(f"workers of type {settings.workers.type} serve an application, and server.app names none")
     return load_application(settings.server.app)
-
-
-def load_or_stand_in(
-    worker_type: "type[Worker]", settings: Settings, fault: ReloadFault | None, generation: int
-) -> Application | None:
-    """Import the application, or with `development.reload` what stands in for it until a save mends it.
-
-    Not in a generation that a reload tries: it fails, and the last good one serves on.
-
-    Args:
-        worker_type: serves it.
-        settings: name it.
-        fault: the process's; None without `development.reload`.
-        generation: the process's.
-
-    Raises:
-        ApplicationLoadError: it cannot be imported.
-        BootError: there is none.
-    """
-    if fault is not None:
-        # The age of bytecode counts in whole seconds: of two saves in one, the second would not be seen.
-        sys.dont_write_bytecode = True
-    try:
-        return load_application_for(worker_type, settings)
-    except ApplicationLoadError as error:
-        stand_in = make_stand_in(f"{error}\n{error.traceback_text}", fault, generation)
-        if stand_in is None:
-            raise
-        _log.error("%s\nan error page is served until a saved file mends it\n%s", error, error.traceback_text.rstrip())
-        return stand_in
 
 
 class Worker:

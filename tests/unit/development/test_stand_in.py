@@ -1,10 +1,12 @@
 """When nothing can be imported, the error is what is served: in the first generation, and where nothing else is left."""
 
+import sys
 from typing import Any
 
 import pytest
 
-from pyfork.development.stand_in import make_stand_in
+from pyfork.development.stand_in import load_or_stand_in
+from pyfork.errors import ApplicationLoadError
 from pyfork.ipc.fault import ReloadFault
 
 
@@ -15,27 +17,45 @@ def call(application: Any, method: str = "GET") -> tuple[str, dict[str, str], by
     return status, dict(headers), body
 
 
+def fail() -> Any:
+    raise ApplicationLoadError("no module named <shop>", "Traceback\n")
+
+
+@pytest.fixture(autouse=True)
+def bytecode(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the tests' own process write bytecode afterwards."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+
+
 def test_without_the_setting_the_boot_fails() -> None:
-    """As it has to in production."""
-    assert make_stand_in("error", None, 1) is None
+    """As it has to in production, where bytecode is written too."""
+    with pytest.raises(ApplicationLoadError):
+        load_or_stand_in(fail, None, 1)
+    assert load_or_stand_in(lambda: fail, None, 1) is fail
+    assert not sys.dont_write_bytecode
+
+
+def test_an_application_that_loads_is_itself() -> None:
+    """Only no bytecode is written, lest a second save within a second is not seen."""
+    assert load_or_stand_in(lambda: fail, ReloadFault(), 1) is fail
+    assert sys.dont_write_bytecode
 
 
 def test_the_error_is_a_page_with_the_status_of_a_failure() -> None:
     """A monitor is not to take it for the site."""
-    application = make_stand_in("no module named <shop>\nTraceback", ReloadFault(), 1)
+    application = load_or_stand_in(fail, ReloadFault(), 1)
     status, headers, body = call(application)
     assert status == "500 Internal Server Error"
     assert headers["Content-Length"] == str(len(body))
     assert headers["X-Pyfork-Reload-Error"] == "no module named <shop>"
     assert b"no module named &lt;shop&gt;\nTraceback" in body
-    head = call(application, "HEAD")
-    assert head == (status, headers, b"")
+    assert call(application, "HEAD") == (status, headers, b"")
 
 
 def test_a_newer_version_that_fails_too_has_its_error_shown() -> None:
     """What was saved last is what its author looks for."""
     fault = ReloadFault()
-    application = make_stand_in("old error", fault, 1)
+    application = load_or_stand_in(fail, fault, 1)
     fault.set(2, "new error")
     assert b"new error" in call(application)[2]
 
@@ -48,4 +68,8 @@ def test_a_tried_generation_has_none(failed: int, generation: int, is_there: boo
     fault = ReloadFault()
     if failed:
         fault.set(failed, "error")
-    assert (make_stand_in("error", fault, generation) is not None) == is_there
+    if is_there:
+        assert call(load_or_stand_in(fail, fault, generation))[0] == "500 Internal Server Error"
+    else:
+        with pytest.raises(ApplicationLoadError):
+            load_or_stand_in(fail, fault, generation)

@@ -57,9 +57,9 @@ class Development:
             _log.info("%s: reload", "; ".join(changes))
         return bool(changes)
 
-    def take_exit(self, pid: int, status: int, now: float) -> bool:
+    def take_exit(self, pid: int, code: int, now: float) -> bool:
         """Take note of a reaped child; return whether it was the watcher. See `Watching.take_exit`."""
-        report = None if self._watching is None else self._watching.take_exit(pid, status, now)
+        report = None if self._watching is None else self._watching.take_exit(pid, code, now)
         if report:
             _log.warning("%s", report)
         return report is not None

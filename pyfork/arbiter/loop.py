@@ -209,7 +209,8 @@ class ArbiterLoop:
             if pid == 0:
                 return
             child = self._children.find(pid)
-            if child is None and self._development.take_exit(pid, status, monotonic()):
+            code = os.waitstatus_to_exitcode(status)
+            if child is None and self._development.take_exit(pid, code, monotonic()):
                 continue
             if child is None:
                 _log.debug("reaped pid %d, which is none of our workers", pid)
@@ -218,7 +219,6 @@ class ArbiterLoop:
             self._listen_to(child)
             self._children.remove(child)
             self._generations.release(self._children.generations())
-            code = os.waitstatus_to_exitcode(status)
             ended_by = name_of(-code) if code < 0 else None
             self._handle(ev.WorkerExited(pid, None if code < 0 else code, ended_by))
 

@@ -91,12 +91,12 @@ class Watching:
             self._hang_up(process)
         return decode_changes(octets)
 
-    def take_exit(self, pid: int, status: int, now: float) -> str | None:
+    def take_exit(self, pid: int, code: int, now: float) -> str | None:
         """Take note that a child was reaped, if it was the watcher.
 
         Args:
             pid: of the child.
-            status: as ``waitpid`` returned it.
+            code: its exit status, or the number of the signal that ended it, negative.
             now: monotonic.
 
         Returns:
@@ -111,7 +111,6 @@ class Watching:
             return ""
         if now - self._born > SETTLED:
             self._backoff = Backoff()
-        code = os.waitstatus_to_exitcode(status)
         how = describe_exit(code, None) if code >= 0 else f"was ended by signal {-code}"
         return f"the watcher (pid {pid}) {how}: changes are not seen, HUP reloads; {self._fail(now)}"
 

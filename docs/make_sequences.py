@@ -24,12 +24,13 @@ from pathlib import Path
 PAGE = Path(__file__).parent / "sequences.md"
 PATIENCE = 60.0
 
-GATE = "open({gate!r}).close()\n"  # of a fifo: waits for whoever opens it for writing
+IMPORT_GATE, REQUEST_GATE = "import_gate", "request_gate"
+"""Fifos: who opens one for reading waits for whoever opens it for writing."""
 APPLICATION = """
 def app(environ, start_response):
     if environ["PATH_INFO"] == "/report":
         print("begins:", environ["REQUEST_METHOD"], environ["PATH_INFO"], file=environ["wsgi.errors"], flush=True)
-        open({gate!r}).close()
+        open("request_gate").close()
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"hello"]
 """
@@ -39,6 +40,7 @@ app = "site1:app"
 bind = ["unix:socket"]
 [workers]
 count = {count}
+{more}
 [log]
 level = "debug"
 error = "log"
@@ -78,17 +80,18 @@ class Run:
     Args:
         directory: an empty one.
         count: of workers.
+        more: settings of the workers, lines of server.toml.
     """
 
-    def __init__(self, directory: Path, count: int) -> None:
+    def __init__(self, directory: Path, count: int, more: str = "") -> None:
         self.directory = directory
-        self._gate = directory / "gate"
-        os.mkfifo(self._gate)
-        (directory / "server.toml").write_text(CONFIGURATION.format(count=count), encoding="utf-8")
+        for gate in (IMPORT_GATE, REQUEST_GATE):
+            os.mkfifo(directory / gate)
+        (directory / "server.toml").write_text(CONFIGURATION.format(count=count, more=more), encoding="utf-8")
         self.save(APPLICATION)
         command = [sys.executable, "-m", "pyfork", "-c", "server.toml"]
         self._process = subprocess.Popen(command, cwd=directory, env={**os.environ, "PWD": str(directory)})  # noqa: S603 (our own interpreter and module)
-        self.wait("is ready", count)
+        self.wait(r"worker \d+ gen 1 .* is ready", count)
         self._begin = len(self.log)
 
     @property
@@ -99,12 +102,12 @@ class Run:
 
     def save(self, code: str, *, is_gated: bool = False) -> None:
         """Write the application; with a gate its import waits for `open_gate`."""
-        text = (GATE if is_gated else "") + code
-        (self.directory / "site1.py").write_text(text.replace("{gate!r}", repr(str(self._gate))), encoding="utf-8")
+        text = (f"open({IMPORT_GATE!r}).close()\n" if is_gated else "") + code
+        (self.directory / "site1.py").write_text(text, encoding="utf-8")
 
-    def open_gate(self) -> None:
+    def open_gate(self, name: str) -> None:
         """Let whoever waits at the gate, or comes to it next, go on."""
-        os.close(os.open(self._gate, os.O_WRONLY))
+        os.close(os.open(self.directory / name, os.O_WRONLY))
 
     def order(self, name: str) -> None:
         """Send the arbiter a signal, "HUP" for example."""
@@ -118,6 +121,16 @@ class Run:
         connection.request("GET", path)
         connection.getresponse().read()
         connection.close()
+
+    @contextmanager
+    def in_flight(self, path: str) -> Iterator[None]:
+        """Have a request in flight for the length of a ``with`` block."""
+        client = threading.Thread(target=self.get, args=(path,))
+        client.start()
+        self.wait(f"begins: GET {path}")
+        yield
+        self.open_gate(REQUEST_GATE)
+        client.join(PATIENCE)
 
     def wait(self, words: str, count: int = 1) -> None:
         """Wait until the log has said ``words`` so often."""
@@ -151,6 +164,8 @@ def draw(before: str, log: str) -> str:
     names = {pid: name for name, pid in re.findall(r"(\w+ \d+ gen \d+) \(pid (\d+)\)", before + log)}
     arrows = [arrow for line in log.splitlines() if (arrow := _arrow(line, names)) is not None]
     text = "\n".join(f"    {arrow}" for arrow in arrows)
+    for mold, generation in re.findall(r"(mold \d+ gen (\d+)) \(pid \d+\) is ready", before + log):
+        text = re.sub(rf"arbiter (->> worker \d+ gen {generation}: fork)", rf"{mold} \1", text)
     there = dict.fromkeys(re.findall(r"\w+ \d+ gen \d+", before + log))
     participants = [name for name in ("operator", "client", "arbiter") if re.search(rf"\b{name}\b.*:", text)]
     shown = [*participants, *(name for name in there if name in text)]
@@ -188,9 +203,9 @@ def reload_good(run: Run) -> None:
     run.save(APPLICATION, is_gated=True)
     run.order("HUP")
     run.wait("worker 0 gen 2 .* is booting")
-    run.open_gate()
+    run.open_gate(IMPORT_GATE)
     run.wait("worker 0 gen 1 .* has ended")
-    run.open_gate()
+    run.open_gate(IMPORT_GATE)
     run.wait("worker 1 gen 1 .* has ended")
     run.wait("has replaced the others")
 
@@ -206,13 +221,9 @@ def reload_broken(run: Run) -> None:
 
 def stop_in_flight(run: Run) -> None:
     """The request is let go on when the worker knows that it is to end."""
-    client = threading.Thread(target=run.get, args=("/report",))
-    client.start()
-    run.wait("begins: GET /report")
-    run.order("TERM")
-    run.wait("is sent SIGTERM")
-    run.open_gate()
-    client.join(PATIENCE)
+    with run.in_flight("/report"):
+        run.order("TERM")
+        run.wait("is sent SIGTERM")
     run.wait("stopped")
 
 
@@ -224,6 +235,7 @@ class Scenario:
     text: str
     count: int
     perform: Callable[[Run], None]
+    more: str = ""
 
 
 SCENARIOS = (
@@ -265,9 +277,9 @@ the states behind them, [signals.md](signals.md) all signals.
 
 
 @contextmanager
-def _running(count: int) -> Iterator[Run]:
+def _running(scenario: Scenario) -> Iterator[Run]:
     with tempfile.TemporaryDirectory() as directory:
-        run = Run(Path(directory).resolve(), count)
+        run = Run(Path(directory).resolve(), scenario.count, scenario.more)
         try:
             yield run
         finally:
@@ -278,7 +290,7 @@ def render() -> str:
     """Run all scenarios and return the page."""
     page = HEAD
     for scenario in SCENARIOS:
-        with _running(scenario.count) as run:
+        with _running(scenario) as run:
             scenario.perform(run)
             page += f"\n## {scenario.title}\n{scenario.text}\n{run.finish()}"
     return page

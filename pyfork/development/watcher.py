@@ -1,7 +1,7 @@
 """The life of the watcher, a child of the arbiter's that says which files have changed.
 
-Everything here runs in that child, with the privileges of a worker: the library that watches is imported here and in no
-other process. It cannot signal an arbiter of root's, so it says a line on a pipe, and the arbiter makes it a reload.
+Everything here runs in that child: the library that watches is imported here and in no other process. It watches with
+the privileges of a worker and cannot signal an arbiter of root's, so it says a line on a pipe, which is made a reload.
 """
 
 import importlib
@@ -35,10 +35,10 @@ def watch_main(handoff: WatchHandoff) -> ExitStatus:
     title.set_title(f"pyfork: watcher [{handoff.settings.label}]")
     error_log.set_identity("watcher")
     try:
+        library = importlib.import_module("watchfiles")  # the workers' user may not be able to read where it is
         drop_privileges(server.user, server.group)
         lifeline.arm(handoff.lifeline_fd, 0.0, lambda: None)  # the kernel ends it then
         os.set_blocking(handoff.words_fd, True)
-        library = importlib.import_module("watchfiles")
         _watch(library, handoff)
     except BrokenPipeError:
         return ExitStatus.OK  # the arbiter is gone

@@ -3,6 +3,7 @@
 The contract of a type is the class `Worker`; everything here runs in the worker, after the fork.
 """
 
+import contextlib
 import errno
 import gc
 import importlib
@@ -17,7 +18,7 @@ from time import monotonic
 from typing import ClassVar
 
 from pyfork.config.schema import Settings
-from pyfork.errors import ApplicationLoadError, BootError, ConfigurationError, QuitNow
+from pyfork.errors import ApplicationLoadError, BootError, ConfigurationError, HookError, QuitNow
 from pyfork.ipc.exits import ExitStatus
 from pyfork.ipc.heartbeat import Heartbeat
 from pyfork.ipc.messages import BootReport, FailureKind, Handoff, Listener
@@ -27,7 +28,14 @@ from pyfork.process import lifeline, title
 from pyfork.process.privileges import drop_privileges
 from pyfork.process.signals import ForkWindow, SignalQueue, disregard, ignore, raise_in_main_thread, reset_in_child
 from pyfork.process.stacks import register_stacks
-from pyfork.workers.loader import Application, enter_application_directory, load_application, load_class
+from pyfork.workers.hook_loader import BEFORE_THE_IMPORT, NO_HOOKS, WorkerHooks, call_boot_hook, load_worker_hooks
+from pyfork.workers.loader import (
+    Application,
+    enter_application_directory,
+    load_application,
+    load_named,
+    user_traceback,
+)
 from pyfork.workers.registry import is_ours
 from pyfork.workers.signals import IGNORED_SIGNALS
 
@@ -52,23 +60,46 @@ def worker_main(handoff: Handoff) -> ExitStatus:
     except (BootError, ConfigurationError, OSError) as error:
         heartbeat.report_failure(BootReport(FailureKind.BOOT, str(error), ""))
         return ExitStatus.BOOT
+    except HookError as error:
+        return _report_hook(heartbeat, error)
     except QuitNow:
         return ExitStatus.OK
     except Exception as error:  # noqa: BLE001 - a fault of ours must reach the operator too
         report = BootReport(FailureKind.BOOT, f"{type(error).__name__}: {error}", traceback.format_exc())
         heartbeat.report_failure(report)
         return ExitStatus.BOOT
+    status = _live(worker)
+    disregard(_DEADLY_AT_THE_END)
+    if status is ExitStatus.OK:
+        worker.close()
+    return status
+
+
+def _report_hook(heartbeat: Heartbeat, error: HookError) -> ExitStatus:
+    """Tell the arbiter that a hook has stopped the boot."""
+    traceback_text = user_traceback(error.__cause__ or error)
+    heartbeat.report_failure(BootReport(FailureKind.BOOT, str(error), traceback_text))
+    return ExitStatus.BOOT
+
+
+def _live(worker: "Worker") -> ExitStatus:
+    """Serve to the end, and call the hook for that if the worker has got as far as serving."""
+    status = ExitStatus.OK
     try:
-        worker.run()
+        try:
+            worker.run()
+        except HookError as error:  # worker_ready
+            return _report_hook(worker.heartbeat, error)
+        except Exception:  # noqa: BLE001 - whatever it is, the log must have it
+            _log.critical("the worker has failed and ends", exc_info=True)
+            status = ExitStatus.FAILURE
     except QuitNow:
         _log.debug("ended at once, as asked")
-    except Exception:  # noqa: BLE001 - whatever it is, the log must have it
-        _log.critical("the worker has failed and ends", exc_info=True)
-        disregard(_DEADLY_AT_THE_END)
-        return ExitStatus.FAILURE
-    disregard(_DEADLY_AT_THE_END)
-    worker.close()
-    return ExitStatus.OK
+    hook = worker.hooks.worker_exit
+    if hook is not None and worker.has_served and not worker.is_copy:
+        with contextlib.suppress(QuitNow):  # at once: the hook is what is left to end
+            hook.call_safely(*worker.identity)
+    return status
 
 
 def _boot(handoff: Handoff, heartbeat: Heartbeat) -> "Worker":
@@ -78,7 +109,8 @@ def _boot(handoff: Handoff, heartbeat: Heartbeat) -> "Worker":
     2. Name, log and scoreboard, so that whatever follows is told under the right name.
     3. A type of ours, whose files the workers' user may not be able to read (they are not the application's).
     4. Privileges, before anything of the user's is read; then the lifeline, which a change of user would clear.
-    5. Directory, environment, path; then a type of the user's own; then the application.
+    5. Directory, environment, path; then a type of the user's own; the hook that comes before the application; the
+       application; the hooks that come after it, which may import parts of it.
     """
     settings = handoff.settings
     ignore((*IGNORED_SIGNALS, signal.SIGUSR1))
@@ -96,7 +128,9 @@ def _boot(handoff: Handoff, heartbeat: Heartbeat) -> "Worker":
     enter_application_directory(settings.server)
     worker_type = worker_type or load_worker_type(handoff.worker_class)
     worker = worker_type(handoff, heartbeat)
+    call_boot_hook(settings.hooks, BEFORE_THE_IMPORT, *worker.identity)
     application = load_application_for(worker_type, settings)
+    worker.hooks = load_worker_hooks(settings.hooks)
     if application is not None:
         worker.boot(application)
     return worker
@@ -112,7 +146,7 @@ def load_worker_type(worker_class: str) -> "type[Worker]":
         module_name, _, class_name = worker_class.partition(":")
         ours: type[Worker] = getattr(importlib.import_module(module_name), class_name)
         return ours
-    found = load_class(worker_class)
+    found = load_named(worker_class, "worker class")
     if not (isinstance(found, type) and issubclass(found, Worker)):
         raise ApplicationLoadError(f"workers.type: {worker_class} is not a subclass of pyfork.workers.base.Worker")
     asked = ("boot", "run") if found.needs_application else ("run",)
@@ -153,6 +187,8 @@ class Worker:
         is_draining: TERM came: finish and return from `run`.
         is_orphaned: the arbiter is gone: finish what is in flight and return.
         is_copy: this process is one that the application forked: it must not serve.
+        has_served: the worker has told the arbiter that it is ready.
+        hooks: those of the user's that the worker calls; set before `boot`.
         needs_application: whether the type serves ``server.app``; without, `boot` is not called.
         is_multithread: whether the application runs in several threads at once (``wsgi.multithread``).
         can_keep_alive: whether connections outlive a response.
@@ -172,6 +208,8 @@ class Worker:
         self.is_draining = False
         self.is_orphaned = False
         self.is_copy = False
+        self.has_served = False
+        self.hooks: WorkerHooks = NO_HOOKS
         self.title = f"pyfork: worker {handoff.number} gen {handoff.generation} [{settings.label}]"
         self.sockets: list[tuple[socket.socket, Listener]] = [
             (socket.socket(fileno=listener.fd), listener) for listener in handoff.listeners
@@ -196,7 +234,13 @@ class Worker:
             listener.close()
 
     def begin_serving(self) -> None:
-        """Tell the arbiter that this worker serves; called by the type at the head of `run`."""
+        """Tell the arbiter that this worker serves; called by the type at the head of `run`.
+
+        Raises:
+            HookError: the hook `worker_ready` does not want it to; let it pass.
+        """
+        if self.hooks.worker_ready is not None:
+            self.hooks.worker_ready.call(*self.identity)
         gc.collect()
         self._install_signals()
         window = ForkWindow()
@@ -205,6 +249,7 @@ class Worker:
         title.set_title(f"{self.title} idle")
         self.slot.set_state(SlotState.READY)
         self.heartbeat.say_ready()
+        self.has_served = True
         _log.debug("ready")
 
     def beat_if_due(self) -> None:
@@ -249,6 +294,11 @@ class Worker:
                 _log.error("cannot accept: %s", error.strerror)
                 self.wait(timeout=1.0)
             return None
+
+    @property
+    def identity(self) -> tuple[int, int, int]:
+        """What the hooks of a worker are called with: its number, its generation, its pid."""
+        return self.handoff.number, self.handoff.generation, os.getpid()
 
     @property
     def is_stopping(self) -> bool:

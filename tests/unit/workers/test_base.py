@@ -87,7 +87,7 @@ def test_signals_do_nothing_to_a_worker_that_ends(
             raise failure
 
     disregarded: list[signal.Signals] = []
-    worker = SimpleNamespace(run=run, close=lambda: None)
+    worker = SimpleNamespace(run=run, close=lambda: None, hooks=base.NO_HOOKS)
     monkeypatch.setattr(base, "Heartbeat", lambda *_: None)
     monkeypatch.setattr(base, "_boot", lambda *_: worker)
     monkeypatch.setattr(base, "disregard", disregarded.extend)

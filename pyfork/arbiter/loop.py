@@ -27,12 +27,16 @@ from pyfork.arbiter import events as ev
 from pyfork.arbiter.children import Child, Children, read_words
 from pyfork.arbiter.core import Core
 from pyfork.arbiter.generations import Generation, Generations
+from pyfork.arbiter.hook_runner import HookRunner
+from pyfork.arbiter.hook_waits import HookWaits
+from pyfork.arbiter.lifecycle import ArbiterState
 from pyfork.arbiter.listeners import BoundListener
-from pyfork.arbiter.spawn import spawn_worker
+from pyfork.arbiter.spawn import spawn_hook, spawn_worker
 from pyfork.arbiter.verbs import VERBS, WARNINGS
+from pyfork.config.schema import Settings
 from pyfork.errors import ConfigurationError
 from pyfork.ipc.exits import ExitStatus
-from pyfork.ipc.messages import GarbledPipeError, Handoff
+from pyfork.ipc.messages import GarbledPipeError, Handoff, HookHandoff
 from pyfork.ipc.scoreboard import Scoreboard
 from pyfork.process.signals import SignalQueue, name_of
 from pyfork.process.stacks import STACKS_SIGNAL
@@ -72,6 +76,8 @@ class ArbiterLoop:
         self._children = Children(self._scoreboard)
         self._signals = SignalQueue()
         self._epoll = select.epoll()
+        self._hooks = HookRunner(self._fork_hook)
+        self._has_served = False
         self._todo: deque[act.Action] = deque()
         self._exit: ExitStatus | None = None
         self._awake = monotonic()
@@ -94,13 +100,18 @@ class ArbiterLoop:
         """Supervise until everything has ended.
 
         Raises:
-            BecameWorker: in a child, and there only.
+            BecameChild: in a child, and there only.
         """
         self._signals.install(VERBS)
         self._epoll.register(self._signals.fd, select.EPOLLIN)
+        waits = HookWaits(self._hooks, self._signals, self._reap)
+        failed = waits.start(self._settings)
+        if failed is not None:
+            return failed
         self._handle(ev.Started())
         while self._exit is None:
             self._turn()
+        waits.finish(self._settings, self._exit)
         return self._exit
 
     def close(self) -> None:
@@ -124,7 +135,7 @@ class ArbiterLoop:
     # One turn.
 
     def _turn(self) -> None:
-        deadline = self._core.next_deadline()
+        deadline = self._next_deadline()
         timeout = None if deadline is None else max(0.0, deadline - monotonic())
         ready = self._epoll.poll(timeout)
         now = monotonic()
@@ -134,6 +145,7 @@ class ArbiterLoop:
                 now - self._awake,
             )
             self._handle(ev.Stalled(now - self._awake))
+            self._hooks.shift(now - self._awake)
         self._awake = now
         has_signals = any(fd == self._signals.fd for fd, _ in ready)
         for child in list(self._children) if has_signals else self._heard(ready):
@@ -144,6 +156,11 @@ class ArbiterLoop:
         deadline = self._core.next_deadline()
         if deadline is not None and monotonic() >= deadline:
             self._handle(ev.TimePassed(self._children.in_application()))
+        self._hooks.on_time(monotonic())
+
+    def _next_deadline(self) -> float | None:
+        moments = (self._core.next_deadline(), self._hooks.next_deadline())
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def _heard(self, ready: list[tuple[int, int]]) -> list[Child]:
         found = (self._children.by_heartbeat(fd) for fd, _ in ready)
@@ -161,8 +178,15 @@ class ArbiterLoop:
                 _log.warning("signal %s: %s", number.name, WARNINGS[number])
             elif verb is not None:
                 _log.info("signal %s: %s", number.name, verb.value)
-                self._handle(ev.VerbReceived(verb))
+                self._obey(verb, number)
         return child_ended
+
+    def _obey(self, verb: ev.Verb, number: signal.Signals) -> None:
+        """Tell the core; whoever is in a hurry does not want to wait for the hooks that run either."""
+        is_stopping = self._core.statistics().state is ArbiterState.STOPPING
+        if verb is ev.Verb.STOP_NOW or (verb is ev.Verb.STOP and is_stopping):
+            self._hooks.kill_all(f"signal {number.name}")
+        self._handle(ev.VerbReceived(verb))
 
     def _listen_to(self, child: Child) -> None:
         if child.has_hung_up:
@@ -179,6 +203,14 @@ class ArbiterLoop:
             self._epoll.unregister(child.heartbeat_fd)
         for event in events:
             self._handle(event)
+            if not self._has_served and isinstance(event, ev.WorkerReady):
+                self._note_first(event.pid)
+
+    def _note_first(self, pid: int) -> None:
+        """Tell the hook when the worker ``pid`` is the first that serves."""
+        self._has_served = self._core.statistics().state not in {ArbiterState.STARTING, ArbiterState.STOPPING}
+        if self._has_served:
+            self._hooks.run(self._settings, "when_ready", pid)
 
     def _reap(self) -> None:
         while True:
@@ -190,6 +222,8 @@ class ArbiterLoop:
                 return
             child = self._children.find(pid)
             if child is None:
+                if self._hooks.reaped(pid, status):
+                    continue
                 _log.debug("reaped pid %d, which is none of our workers", pid)
                 continue
             child.is_reaped = True
@@ -199,6 +233,7 @@ class ArbiterLoop:
             code = os.waitstatus_to_exitcode(status)
             ended_by = name_of(-code) if code < 0 else None
             self._handle(ev.WorkerExited(pid, None if code < 0 else code, ended_by))
+            self._hooks.run(self._settings, "child_exit", pid, ended_by or code)
 
     def _handle(self, event: ev.Event) -> None:
         self._todo.extend(self._core.handle(event, monotonic()))
@@ -210,6 +245,7 @@ class ArbiterLoop:
 
     def _spawn(self, action: act.SpawnWorker) -> None:
         generation = self._generations[action.generation]
+        self._hooks.run(generation.loaded.settings, "pre_fork")
         try:
             slot_index = self._children.free_slot()
             self._scoreboard.reserve(slot_index)
@@ -239,6 +275,17 @@ class ArbiterLoop:
         self._epoll.register(child.heartbeat_fd, select.EPOLLIN)
         self._answer(ev.WorkerSpawned(action.number, action.generation, child.pid))
 
+    @property
+    def _settings(self) -> Settings:
+        """Those in force: a candidate's are not yet."""
+        return self._generations.current.loaded.settings
+
+    def _fork_hook(self, handoff: HookHandoff) -> int:
+        listeners = [listener.socket.fileno() for listener in self._generations.listeners()]
+        return spawn_hook(
+            handoff, [self._signals.fd, self._signals.write_fd, *self._children.descriptors(), *listeners]
+        )
+
     def _answer(self, event: ev.Event) -> None:
         """Tell the core how an action ended, before its next one is carried out."""
         self._todo.extendleft(reversed(self._core.handle(event, monotonic())))
@@ -256,6 +303,7 @@ class ArbiterLoop:
         child = self._children.find(action.pid)
         if child is None:
             return
+        self._hooks.run(self._settings, "worker_stuck", child.pid)
         oldest = child.slot.oldest_request()
         if oldest is not None:
             took = monotonic() - oldest.started_ns / 1e9
@@ -273,6 +321,7 @@ class ArbiterLoop:
         self._kill(action.pid, STACKS_SIGNAL)
 
     def _load_configuration(self, action: act.LoadConfiguration) -> None:
+        self._hooks.run(self._settings, "on_reload", os.getpid())
         try:
             candidate = self._load_generation(self._generations.newest, self._generations.listeners())
         except ConfigurationError as error:

@@ -1,7 +1,7 @@
-"""The fork of a worker, and the only place of the arbiter that forks.
+"""The forks of the arbiter's children, and the only place of the arbiter that forks.
 
-The child does not run its life below the arbiter's frames: `spawn_worker` raises `BecameWorker` there, which unwinds
-the arbiter's loop (it has no ``finally`` that acts) up to the composition root, and the worker begins on a clean stack.
+A child does not run its life below the arbiter's frames: `fork_child` raises `BecameChild` there, which unwinds the
+arbiter's loop (it has no ``finally`` that acts) up to the composition root, and the child begins on a clean stack.
 """
 
 import gc
@@ -9,10 +9,11 @@ import os
 import signal
 import traceback
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pyfork.ipc.exits import ExitStatus
-from pyfork.ipc.messages import Handoff
+from pyfork.ipc.messages import AnyHandoff, Handoff, HookHandoff
 from pyfork.process.signals import all_blocked, ignore, reset_in_child
 
 _NOT_FOR_CHILDREN = (
@@ -27,10 +28,14 @@ _NOT_FOR_CHILDREN = (
 """A signal to the whole group must not end a worker that boots; it takes over those that mean something to it later."""
 
 
-class BecameWorker(BaseException):
-    """Raised in the child, and in the child only."""
+class BecameChild(BaseException):
+    """Raised in the child, and in the child only.
 
-    def __init__(self, handoff: Handoff) -> None:
+    Attributes:
+        handoff: what the child was born with; its type says what it is to become.
+    """
+
+    def __init__(self, handoff: AnyHandoff) -> None:
         super().__init__()
         self.handoff = handoff
 
@@ -45,7 +50,7 @@ class SpawnedWorker:
 
 
 def spawn_worker(make_handoff: Callable[[int, int], Handoff], private: Iterable[int]) -> SpawnedWorker:
-    """Fork a worker; returns in the arbiter, and raises `BecameWorker` in the child.
+    """Fork a worker; returns in the arbiter, and raises `BecameChild` in the child.
 
     Args:
         make_handoff: called with the child's heartbeat and lifeline descriptors, before the fork.
@@ -54,7 +59,7 @@ def spawn_worker(make_handoff: Callable[[int, int], Handoff], private: Iterable[
 
     Raises:
         OSError: the kernel refused (EAGAIN, ENOMEM, EMFILE, ENFILE); nothing is left open.
-        BecameWorker: this is the child.
+        BecameChild: this is the child.
     """
     opened: list[int] = []
     try:
@@ -63,20 +68,42 @@ def spawn_worker(make_handoff: Callable[[int, int], Handoff], private: Iterable[
         os.set_blocking(heartbeat_read, False)
         os.set_blocking(heartbeat_write, False)
         handoff = make_handoff(heartbeat_write, lifeline_read)
-        closed_in_child = [heartbeat_read, lifeline_write, *private]
-        with all_blocked():
-            pid = os.fork()
-            if pid == 0:
-                _begin_child(closed_in_child)
+        pid = fork_child(handoff, [heartbeat_read, lifeline_write, *private])
     except OSError:
         for fd in opened:
             os.close(fd)
         raise
-    if pid == 0:
-        raise BecameWorker(handoff)
     os.close(heartbeat_write)
     os.close(lifeline_read)
     return SpawnedWorker(pid, heartbeat_read, lifeline_write)
+
+
+def spawn_hook(handoff: HookHandoff, private: Iterable[int]) -> int:
+    """Fork the process of one hook, the leader of a group of its own; see `fork_child`."""
+    pid = fork_child(handoff, private)
+    with suppress(OSError):  # it does so itself, and may have ended
+        os.setpgid(pid, pid)
+    return pid
+
+
+def fork_child(handoff: AnyHandoff, private: Iterable[int]) -> int:
+    """Fork; return the child's pid in the arbiter.
+
+    Args:
+        handoff: what the child is to become.
+        private: the arbiter's descriptors, which the child closes at birth.
+
+    Raises:
+        OSError: the kernel refused.
+        BecameChild: this is the child.
+    """
+    with all_blocked():
+        pid = os.fork()
+        if pid == 0:
+            _begin_child(private)
+    if pid == 0:
+        raise BecameChild(handoff)
+    return pid
 
 
 def _open_pipe(opened: list[int]) -> tuple[int, int]:

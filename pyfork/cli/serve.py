@@ -16,19 +16,20 @@ from pyfork.arbiter.generations import Generation
 from pyfork.arbiter.listeners import BoundListener, inherited_listeners, open_listeners
 from pyfork.arbiter.loop import ArbiterLoop
 from pyfork.arbiter.pidfile import Pidfile
-from pyfork.arbiter.spawn import BecameWorker
+from pyfork.arbiter.spawn import BecameChild
 from pyfork.arbiter.verbs import VERBS
 from pyfork.config.load import Loaded
 from pyfork.config.schema import Settings
 from pyfork.errors import ConfigurationError, QuitNow
 from pyfork.ipc.exits import ExitStatus
-from pyfork.ipc.messages import Handoff
+from pyfork.ipc.messages import AnyHandoff, Handoff, HookHandoff
 from pyfork.log import error as error_log
 from pyfork.process import title
 from pyfork.process.fds import raise_descriptor_limit
 from pyfork.process.privileges import find_owner
 from pyfork.process.signals import disregard, ignore, raise_in_main_thread, unblock_all
 from pyfork.workers.base import worker_main
+from pyfork.workers.hook_process import hook_main
 from pyfork.workers.lingering import MOST_OF_MANY, MOST_SOCKETS
 from pyfork.workers.registry import find_class, is_ours, modules_before_fork, resolve_type
 
@@ -78,14 +79,23 @@ def serve(loaded: Loaded, reload_configuration: Callable[[], Loaded]) -> int:
         restore=_restore,
     )
     status = _supervise(loop, pidfile)
-    if isinstance(status, Handoff):  # this process is a worker now
-        return worker_main(status)
+    if not isinstance(status, ExitStatus):  # this process is a child now
+        return _become(status)
     disregard(VERBS)
     loop.close()
     if pidfile is not None:
         pidfile.release()
     _log.info("stopped (exit status %d)", status)
     return status
+
+
+def _become(handoff: AnyHandoff) -> ExitStatus:
+    """Live the life of the child that was born with ``handoff``; return its exit status."""
+    match handoff:
+        case Handoff():
+            return worker_main(handoff)
+        case HookHandoff():
+            return hook_main(handoff)
 
 
 def _heed_orders_while_starting() -> None:
@@ -95,11 +105,11 @@ def _heed_orders_while_starting() -> None:
     ignore(number for number, verb in VERBS.items() if verb not in {Verb.STOP, Verb.STOP_NOW})
 
 
-def _supervise(loop: ArbiterLoop, pidfile: Pidfile | None) -> ExitStatus | Handoff:
+def _supervise(loop: ArbiterLoop, pidfile: Pidfile | None) -> ExitStatus | AnyHandoff:
     """Return the arbiter's exit status in the arbiter, and in a child what it was born with."""
     try:
         return loop.run()
-    except BecameWorker as born:
+    except BecameChild as born:
         loop.abandon()
         if pidfile is not None:
             os.close(pidfile.fd)

@@ -112,6 +112,29 @@ class Handoff:
         return f"worker {self.number} gen {self.generation}"
 
 
+@dataclass(frozen=True, slots=True)
+class HookHandoff:
+    """All that a process gets from the arbiter that is forked to call one hook.
+
+    Attributes:
+        name: the hook's, "child_exit" for one.
+        specification: the dotted path.
+        pid: of the process that the event is about; None when there is none yet.
+        status: how that process ended: its exit status, or the name of the signal that ended it; None otherwise.
+        settings: those in force.
+    """
+
+    name: str
+    specification: str
+    pid: int | None
+    status: int | str | None
+    settings: Settings
+
+
+AnyHandoff = Handoff | HookHandoff
+"""What a child of the arbiter is born with; `cli/serve.py` knows what each becomes."""
+
+
 def beat_interval(timeout: float) -> float:
     """Return the seconds between two beats for ``workers.timeout`` (0 is "never stuck")."""
     return min(BEAT_INTERVAL, timeout / 4) if timeout else BEAT_INTERVAL

@@ -3,6 +3,7 @@
 import importlib.util
 
 from pyfork.config.pages import example_page, settings_page
+from pyfork.hooks.catalogue import KINDS
 from pyfork.log.atoms import NAMED_ATOMS, NUMBER_ATOMS, TEXT_ATOMS
 from tests.repo.files import ROOT, text
 
@@ -33,6 +34,14 @@ def test_the_signals_page_is_up_to_date():
 def test_the_lifecycle_page_is_up_to_date():
     """It is drawn from the tables of legal moves."""
     assert text("docs/lifecycle.md") == made_by("make_lifecycle").render()
+
+
+def test_the_table_of_hooks_is_that_of_the_code():
+    """Each with where it runs and what it is given."""
+    rows = [line.split("|") for line in text("docs/hooks.md").splitlines() if line.startswith("| `")]
+    assert [[cell.strip(" `") for cell in row[1:4]] for row in rows] == [
+        [kind.name, kind.side.value, ", ".join(kind.arguments)] for kind in KINDS.values()
+    ]
 
 
 def test_every_atom_of_the_access_log_is_explained():

@@ -132,6 +132,23 @@ class StopAccepting:
 
 
 @dataclass(frozen=True, slots=True)
+class StartUpgrade:
+    """Start a new arbiter beside this one; answered at once by `UpgradeStarted` or `UpgradeRefused`."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """The new arbiter ``pid`` serves: the sockets and their paths, the pidfile and MAINPID are its own from now on."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReportReady:
+    """Tell the arbiter that started this one that all wanted workers are ready."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReopenLogs:
     """Open the arbiter's own log files anew (the core sends USR1 to the workers)."""
 
@@ -177,6 +194,9 @@ Action = (
     | AdoptGeneration
     | DropGeneration
     | StopAccepting
+    | StartUpgrade
+    | HandOver
+    | ReportReady
     | ReopenLogs
     | StateChanged
     | ReloadEnded

@@ -14,6 +14,7 @@ Where to look:
 - HUP: `_ask_reload`, then `_settle_reload`; the rules are in `rollout`
 - who is retired and who is spawned: `staffing`, by the rules of `placement` and `molds`
 - TERM, INT: `_stop`, then `stopping`
+- USR2: `upgrade_events`; the rules are in `succession`
 
 What does not work: orders that are given where the event is seen ("the replacement is ready, so retire number 2"). With
 two dozen kinds of things that can happen in between, some of them are always forgotten.
@@ -53,6 +54,8 @@ from pyfork.arbiter.rollout import Rollout
 from pyfork.arbiter.roster import Roster
 from pyfork.arbiter.staffing import Staffing
 from pyfork.arbiter.stopping import Stopping
+from pyfork.arbiter.succession import Succession
+from pyfork.arbiter.upgrade_events import UpgradeEvents
 from pyfork.ipc.exits import ExitStatus
 from pyfork.ipc.messages import FailureKind
 
@@ -63,19 +66,22 @@ class Core:
     Args:
         plan: of the first generation.
         random: for the jitter of delays.
+        succession: this arbiter's part in upgrades; None for one that was not started by an upgrade.
     """
 
-    def __init__(self, plan: ev.Plan, *, random: Random) -> None:
+    def __init__(self, plan: ev.Plan, *, random: Random, succession: Succession | None = None) -> None:
         self._desk = desk = Desk()
         self._roster = Roster()
         self._rollout = Rollout(plan)
-        self._headcount = Headcount(plan.count)
+        self._succession = succession or Succession()
+        self._headcount = Headcount(plan.count, self._succession.inherited_count(plan.count))
         self._pacing = Pacing(random)
         self._molds = Molds()
         self._staffing = Staffing(self._roster, self._molds, self._pacing, self._rollout)
         self._stopping = Stopping()
         self._failures = Failures(desk, self._rollout, self._headcount, self._pacing, self._give_up)
         molds = self._mold_events = MoldEvents(desk, self._roster, self._molds, self._failures)
+        upgrade = self._upgrade = UpgradeEvents(desk, self._succession, self._rollout, self._pacing)
         self._handlers: dict[type, Callable[..., None]] = {
             ev.Started: self._on_started,
             ev.VerbReceived: self._on_verb,
@@ -93,6 +99,10 @@ class Core:
             ev.WorkerExited: self._on_exited,
             ev.ConfigurationLoaded: self._on_loaded,
             ev.ConfigurationRefused: self._on_refused,
+            ev.UpgradeStarted: upgrade.on_started,
+            ev.UpgradeRefused: upgrade.on_refused,
+            ev.UpgradeReady: upgrade.on_ready,
+            ev.UpgradeExited: upgrade.on_exited,
             ev.TimePassed: self._on_time_passed,
             ev.Stalled: self._on_stalled,
         }
@@ -105,6 +115,7 @@ class Core:
             ev.Verb.REOPEN_LOGS: self._reopen_logs,
             ev.Verb.DRAIN_WORKERS: self._drain_workers,
             ev.Verb.REFORK: self._ask_refork,
+            ev.Verb.UPGRADE: upgrade.ask,
         }
 
     def handle(self, event: ev.Event, now: float) -> list[act.Action]:
@@ -122,6 +133,7 @@ class Core:
     def next_deadline(self) -> float | None:
         """Return the moment for the next `events.TimePassed`, or None when only other events can change anything."""
         moments = [self._roster.next_deadline(), self._molds.next_deadline(), self._pacing.next_try()]
+        moments.append(self._succession.deadline)
         if self._can_refork():
             moments.append(self._molds.next_try(self._roster, self._rollout.current, self._desk.now))
         return min((moment for moment in moments if moment is not None), default=None)
@@ -131,6 +143,7 @@ class Core:
         return Statistics(
             state=self._desk.state,
             reload=self._rollout.state,
+            upgrade=self._succession.state,
             generation=self._rollout.current,
             wanted=self._headcount.wanted,
             is_drained=self._headcount.is_drained,
@@ -223,11 +236,13 @@ class Core:
             entered = None if worker.pid is None else event.in_application.get(worker.pid)
             if worker.is_overdue(self._desk.now, entered):
                 self._deal_with_overdue(worker)
+        self._desk.order(*self._succession.look(self._desk.now))
 
     def _on_stalled(self, event: ev.Stalled) -> None:
         self._roster.shift(event.seconds, self._desk.now)
         self._molds.shift(event.seconds, self._desk.now)
         self._pacing.shift(event.seconds)
+        self._succession.shift(event.seconds)
 
     def _deal_with_overdue(self, worker: WorkerHandle) -> None:
         if worker.state is WorkerState.READY:
@@ -275,9 +290,9 @@ class Core:
             self._desk.order(*process.reopen_logs())
 
     def _stop(self, move: ArbiterMove, *, at_once: bool = False) -> None:
-        is_second = self._desk.is_stopping
-        self._stopping.is_hurried |= at_once or is_second
-        if is_second:
+        self._stopping.is_hurried |= at_once or self._stopping.is_asked
+        self._stopping.is_asked = True
+        if self._desk.is_stopping:
             return
         self._desk.move(move)
         self._pacing.rest()
@@ -294,7 +309,8 @@ class Core:
             return
         self._headcount.is_drained = False
         self._rollout.is_asked = True
-        if self._desk.is_starting or self._rollout.state is ReloadState.REPLACING:
+        is_busy = self._desk.state in {ArbiterState.STARTING, ArbiterState.UPGRADING}
+        if is_busy or self._rollout.state is ReloadState.REPLACING:
             self._desk.log(Level.INFO, "reload: it begins when what is under way has ended")
 
     def _on_loaded(self, event: ev.ConfigurationLoaded) -> None:
@@ -318,12 +334,15 @@ class Core:
 
     def _settle(self) -> None:
         if self._desk.is_stopping:
-            self._desk.order(*self._stopping.settle(self._roster, self._molds, self._desk.now))
+            self._desk.order(*self._succession.end(self._desk.now, is_hurried=self._stopping.is_hurried))
+            if not (self._succession.is_under_way and self._stopping.is_complete(self._roster, self._molds)):
+                self._desk.order(*self._stopping.settle(self._roster, self._molds, self._desk.now))
             return
         if self._rollout.state is ReloadState.TRYING and (self._rollout.is_asked or self._headcount.is_drained):
             self._failures.fail_reload(ReloadMove.ABANDONED)
         self._desk.order(*self._staffing.settle(self._aim(), self._desk.now))
         self._settle_reload()
+        self._upgrade.settle(self._roster, self._headcount)
         if self._can_refork():
             self._desk.order(*self._staffing.promote(self._desk.now))
 
@@ -350,7 +369,11 @@ class Core:
             self._desk.order(*self._staffing.settle(self._aim(), self._desk.now))  # the old mold is not kept any more
         elif rollout.state is ReloadState.ROLLING_BACK and not rollout.failed:
             rollout.undo()
-        if rollout.is_asked and rollout.can_begin and not self._desk.is_starting:
+        if (
+            rollout.is_asked
+            and rollout.can_begin
+            and self._desk.state in {ArbiterState.RUNNING, ArbiterState.RELOADING}
+        ):
             self._desk.order(act.LoadConfiguration(rollout.begin()))
         self._note_reload()
 

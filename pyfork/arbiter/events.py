@@ -28,6 +28,8 @@ class Verb(Enum):
     """USR1."""
     DRAIN_WORKERS = "drain workers"
     """WINCH without a controlling terminal: retire all workers, keep listening; HUP or TTIN brings them back."""
+    UPGRADE = "upgrade"
+    """USR2: start a new arbiter from what is on the disk now, and leave when it serves."""
     REFORK = "refork"
     """URG: make a warm worker the mold of the others."""
 
@@ -202,6 +204,36 @@ class ConfigurationRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class UpgradeStarted:
+    """The answer to `actions.StartUpgrade`: the new arbiter's process exists."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeRefused:
+    """The answer to `actions.StartUpgrade`: it cannot be done here."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeReady:
+    """The new arbiter has as many ready workers as are wanted."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeExited:
+    """The new arbiter was reaped; `WorkerExited` says what the attributes mean."""
+
+    pid: int
+    code: int | None
+    signal: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class TimePassed:
     """`core.next_deadline()` was reached (or anything else woke the shell).
 
@@ -240,6 +272,10 @@ Event = (
     | WorkerExited
     | ConfigurationLoaded
     | ConfigurationRefused
+    | UpgradeStarted
+    | UpgradeRefused
+    | UpgradeReady
+    | UpgradeExited
     | TimePassed
     | Stalled
 )

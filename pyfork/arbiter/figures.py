@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pyfork.arbiter.lifecycle import ArbiterState, ReloadState, WorkerState
+from pyfork.arbiter.lifecycle import ArbiterState, ReloadState, UpgradeState, WorkerState
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,7 @@ class Statistics:
     Attributes:
         state: the arbiter's.
         reload: how far a reload has come.
+        upgrade: how far the replacement of this arbiter by a new one has come.
         generation: the one adopted last.
         wanted: workers wanted (while drained by WINCH: wanted again afterwards).
         is_drained: WINCH has retired all workers.
@@ -44,6 +45,7 @@ class Statistics:
 
     state: ArbiterState
     reload: ReloadState
+    upgrade: UpgradeState
     generation: int
     wanted: int
     is_drained: bool

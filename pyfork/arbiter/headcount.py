@@ -11,14 +11,15 @@ class Headcount:
 
     Args:
         count: ``workers.count`` of the first generation.
+        wanted: what was wanted of the arbiter that this one replaces, where it had the same count in its file.
 
     Attributes:
         wanted: workers, also while they are drained.
         is_drained: WINCH has sent them all away.
     """
 
-    def __init__(self, count: int) -> None:
-        self.wanted = count
+    def __init__(self, count: int, wanted: int | None = None) -> None:
+        self.wanted = count if wanted is None else wanted
         self.is_drained = False
         self._file_change = 0
 

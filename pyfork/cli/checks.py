@@ -13,7 +13,7 @@ from pyfork.config.load import DEFAULT, Loaded
 from pyfork.config.schema import ServerSettings, Settings, WorkerSettings
 from pyfork.errors import ConfigurationError
 from pyfork.log import error as error_log
-from pyfork.process.privileges import check_privileges
+from pyfork.process.privileges import check_no_new_privileges, check_privileges
 from pyfork.workers.registry import can_refork, check_type, is_own
 
 
@@ -36,6 +36,7 @@ def check(loaded: Loaded, *, needs_application: bool = True) -> list[str]:
     problems += _check_numbers(loaded)
     problems += _check_mold(settings.workers)
     problems += _problems_of(lambda: check_privileges(settings.server.user, settings.server.group))
+    problems += _problems_of(lambda: check_no_new_privileges(is_wanted=settings.server.no_new_privileges))
     problems += _check_directories(settings.server)
     problems += _check_sockets(settings)
     problems += error_log.check(settings.log)

@@ -12,7 +12,7 @@ from msgspec import json
 from pyfork.config.schema import Settings
 from pyfork.errors import ApplicationLoadError, BootError
 from pyfork.ipc.exits import ExitStatus
-from pyfork.process.privileges import drop_privileges
+from pyfork.process.privileges import confine
 from pyfork.workers.base import load_application_for, load_worker_type
 from pyfork.workers.loader import enter_application_directory
 from pyfork.workers.registry import find_class, is_ours
@@ -40,9 +40,7 @@ def try_import(settings: Settings) -> int:
     worker_class = find_class(settings.workers.type)
     try:
         worker_type = load_worker_type(worker_class) if is_ours(worker_class) else None
-        drop_privileges(settings.server.user, settings.server.group)
-        if settings.server.umask is not None:
-            os.umask(settings.server.umask)
+        confine(settings.server)
         enter_application_directory(settings.server)
         load_application_for(worker_type or load_worker_type(worker_class), settings)
     except ApplicationLoadError as error:

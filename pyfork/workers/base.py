@@ -24,7 +24,7 @@ from pyfork.ipc.messages import BootReport, FailureKind, Handoff, Listener
 from pyfork.ipc.scoreboard import SlotState
 from pyfork.log import error as error_log
 from pyfork.process import lifeline, title
-from pyfork.process.privileges import drop_privileges
+from pyfork.process.privileges import confine
 from pyfork.process.signals import ForkWindow, SignalQueue, disregard, ignore, raise_in_main_thread, reset_in_child
 from pyfork.process.stacks import register_stacks
 from pyfork.workers.loader import Application, enter_application_directory, load_application, load_class
@@ -89,9 +89,7 @@ def _boot(handoff: Handoff, heartbeat: Heartbeat) -> "Worker":
     handoff.scoreboard.slot(handoff.slot).open(handoff.generation, os.getpid())
     register_stacks(error_log.error_log_fd())
     worker_type = load_worker_type(handoff.worker_class) if is_ours(handoff.worker_class) else None
-    drop_privileges(settings.server.user, settings.server.group)
-    if settings.server.umask is not None:
-        os.umask(settings.server.umask)
+    confine(settings.server)
     lifeline.arm(handoff.lifeline_fd, settings.workers.graceful_timeout, lambda: None)  # the worker arms it anew
     enter_application_directory(settings.server)
     worker_type = worker_type or load_worker_type(handoff.worker_class)

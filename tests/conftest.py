@@ -35,7 +35,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     failures = []
     for server in servers:
         try:
-            if server.process is not None and server.process.poll() is None:
+            if server.is_running:
                 server.stop()
             server.check_log()
         except AssertionError as error:

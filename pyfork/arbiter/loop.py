@@ -29,7 +29,8 @@ from pyfork.arbiter.core import Core
 from pyfork.arbiter.generations import Generation, Generations
 from pyfork.arbiter.listeners import BoundListener
 from pyfork.arbiter.spawn import spawn_worker
-from pyfork.arbiter.verbs import VERBS, WARNINGS
+from pyfork.arbiter.upgrade import Upgrades
+from pyfork.arbiter.verbs import VERBS
 from pyfork.errors import ConfigurationError
 from pyfork.ipc.exits import ExitStatus
 from pyfork.ipc.messages import GarbledPipeError, Handoff
@@ -53,6 +54,7 @@ class ArbiterLoop:
             and opens what is new; raises ConfigurationError and leaves everything as it was when something is wrong.
         reopen_logs: opens the log files anew.
         restore: makes what `load_generation` changed in the arbiter (its logs) that of the given generation again.
+        upgrades: the arbiter that this one replaces, and the one that replaces it.
     """
 
     def __init__(
@@ -62,12 +64,14 @@ class ArbiterLoop:
         load_generation: Callable[[Generation, Sequence[BoundListener]], Generation],
         reopen_logs: Callable[[], None],
         restore: Callable[[Generation], None],
+        upgrades: Upgrades,
     ) -> None:
         self._core = core
         self._generations = Generations(generation)
         self._load_generation = load_generation
         self._reopen_logs = reopen_logs
         self._restore = restore
+        self._upgrades = upgrades
         self._scoreboard = Scoreboard()
         self._children = Children(self._scoreboard)
         self._signals = SignalQueue()
@@ -83,6 +87,9 @@ class ArbiterLoop:
             act.AdoptGeneration: self._adopt_generation,
             act.DropGeneration: self._drop_generation,
             act.StopAccepting: self._stop_accepting,
+            act.StartUpgrade: self._start_upgrade,
+            act.HandOver: self._hand_over,
+            act.ReportReady: self._report_ready,
             act.ReopenLogs: self._reopen,
             act.StateChanged: self._announce,
             act.ReloadEnded: self._announce,
@@ -98,6 +105,7 @@ class ArbiterLoop:
         """
         self._signals.install(VERBS)
         self._epoll.register(self._signals.fd, select.EPOLLIN)
+        self._upgrades.attach(self._epoll, self._generations.listeners)
         self._handle(ev.Started())
         while self._exit is None:
             self._turn()
@@ -106,7 +114,7 @@ class ArbiterLoop:
     def close(self) -> None:
         """Close the listeners and let go of everything; called in the arbiter at its end."""
         for listener in self._generations.listeners():
-            if listener.is_inherited:
+            if listener.is_inherited and listener.is_owned:
                 listener.accept_again()
             listener.close()
         self._epoll.close()
@@ -120,6 +128,7 @@ class ArbiterLoop:
         self._epoll.close()
         for listener in self._generations.listeners():
             listener.socket.detach()
+        self._upgrades.abandon()
 
     # One turn.
 
@@ -138,6 +147,8 @@ class ArbiterLoop:
         has_signals = any(fd == self._signals.fd for fd, _ in ready)
         for child in list(self._children) if has_signals else self._heard(ready):
             self._listen_to(child)
+        for event in self._upgrades.listen():
+            self._handle(event)
         child_ended = has_signals and self._take_signals()
         if child_ended:
             self._reap()
@@ -157,8 +168,6 @@ class ArbiterLoop:
                 child_ended = True
             elif number == signal.SIGWINCH and _has_terminal():
                 _log.debug("SIGWINCH is ignored: pyfork has a controlling terminal, whose window was resized")
-            elif number in WARNINGS:
-                _log.warning("signal %s: %s", number.name, WARNINGS[number])
             elif verb is not None:
                 _log.info("signal %s: %s", number.name, verb.value)
                 self._handle(ev.VerbReceived(verb))
@@ -190,7 +199,8 @@ class ArbiterLoop:
                 return
             child = self._children.find(pid)
             if child is None:
-                _log.debug("reaped pid %d, which is none of our workers", pid)
+                for event in self._upgrades.reaped(pid, status):
+                    self._handle(event)
                 continue
             child.is_reaped = True
             self._listen_to(child)
@@ -229,6 +239,7 @@ class ArbiterLoop:
                     self._signals.fd,
                     self._signals.write_fd,
                     *self._children.descriptors(),
+                    *self._upgrades.descriptors(),
                     *self._generations.foreign_fds(action.generation),
                 ],
             )
@@ -290,12 +301,25 @@ class ArbiterLoop:
 
     def _stop_accepting(self, action: act.StopAccepting) -> None:
         del action
+        if not self._upgrades.is_in_charge:
+            return  # the sockets are the old arbiter's still, whose workers serve what is queued
         self._scoreboard.set_stopping()
         for listener in self._generations.listeners():
             try:
                 listener.refuse()
             except OSError as error:
                 _log.debug("%s: cannot refuse new connections early: %s", listener.describe().text, error)
+
+    def _start_upgrade(self, action: act.StartUpgrade) -> None:
+        del action
+        self._answer(self._upgrades.start(self._generations.current, self._core.statistics().wanted))
+
+    def _hand_over(self, action: act.HandOver) -> None:
+        self._upgrades.hand_over(action.pid)
+
+    def _report_ready(self, action: act.ReportReady) -> None:
+        del action
+        self._upgrades.report_ready()
 
     def _reopen(self, action: act.ReopenLogs) -> None:
         del action

@@ -1,4 +1,4 @@
-"""The fork of a worker, and the only place of the arbiter that forks.
+"""The forks of a worker and of another program, and the only place of the arbiter that forks.
 
 The child does not run its life below the arbiter's frames: `spawn_worker` raises `BecameWorker` there, which unwinds
 the arbiter's loop (it has no ``finally`` that acts) up to the composition root, and the worker begins on a clean stack.
@@ -9,7 +9,9 @@ import os
 import signal
 import traceback
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import NoReturn
 
 from pyfork.ipc.exits import ExitStatus
 from pyfork.ipc.messages import Handoff
@@ -77,6 +79,36 @@ def spawn_worker(make_handoff: Callable[[int, int], Handoff], private: Iterable[
     os.close(heartbeat_write)
     os.close(lifeline_read)
     return SpawnedWorker(pid, heartbeat_read, lifeline_write)
+
+
+def spawn_program(become: Callable[[], NoReturn], report: Callable[[str], object]) -> int:
+    """Fork a process that becomes another program, and return its pid.
+
+    Every signal is blocked in it, also after the ``exec``: one that came before the program has its handlers would end
+    it. The program accepts them when it is ready to (`process.signals.unblock_all`).
+
+    Args:
+        become: called in the child; ends in ``exec``.
+        report: called in the child with a sentence when it did not; the child then ends.
+
+    Raises:
+        OSError: the kernel refused the fork.
+    """
+    with all_blocked():
+        pid = os.fork()
+        if pid == 0:
+            _begin_program(become, report)
+    return pid
+
+
+def _begin_program(become: Callable[[], NoReturn], report: Callable[[str], object]) -> NoReturn:
+    try:
+        reset_in_child()
+        become()
+    except BaseException as error:  # noqa: BLE001 - whatever it is, this process must not go on as a second arbiter
+        with suppress(Exception):  # nobody listens: the exit status has to do
+            report(f"{type(error).__name__}: {error}")
+    os._exit(ExitStatus.FAILURE)
 
 
 def _open_pipe(opened: list[int]) -> tuple[int, int]:

@@ -136,12 +136,19 @@ class Core:
             is_drained=self._headcount.is_drained,
             workers=tuple(
                 WorkerStatistics(
-                    worker.number, worker.generation, worker.pid, worker.state, worker.mold, worker.is_outworn
+                    worker.number,
+                    worker.generation,
+                    worker.pid,
+                    worker.state,
+                    worker.mold,
+                    worker.is_outworn,
+                    worker.deadline,
                 )
                 for worker in self._roster
             ),
             molds=tuple(
-                MoldStatistics(mold.serial, mold.generation, mold.pid, mold.state, mold.layer) for mold in self._molds
+                MoldStatistics(mold.serial, mold.generation, mold.pid, mold.state, mold.layer, mold.deadline)
+                for mold in self._molds
             ),
         )
 
@@ -351,7 +358,9 @@ class Core:
         elif rollout.state is ReloadState.ROLLING_BACK and not rollout.failed:
             rollout.undo()
         if rollout.is_asked and rollout.can_begin and not self._desk.is_starting:
-            self._desk.order(act.LoadConfiguration(rollout.begin()))
+            generation = rollout.begin()
+            self._note_reload()  # before the answer to the next order, which may end the reload at once
+            self._desk.order(act.LoadConfiguration(generation))
         self._note_reload()
 
     def _note_reload(self) -> None:

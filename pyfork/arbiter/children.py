@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from pyfork.arbiter.events import BootFailed, Event, WorkerBeat, WorkerReady
+from pyfork.arbiter.figures import Work
 from pyfork.arbiter.spawn import SpawnedWorker
 from pyfork.ipc.messages import Beat, BootReport, GarbledPipeError, Ready, WordDecoder
 from pyfork.ipc.messages import Word as HeartbeatWord
@@ -106,6 +107,11 @@ class Children:
     def generations(self) -> set[int]:
         """Return the generations that have processes."""
         return {child.generation for child in self._by_pid.values()}
+
+    def work(self) -> dict[int, Work]:
+        """Return what each child has done and does, by pid."""
+        figures = ((child.pid, child.slot.statistics()) for child in self._by_pid.values())
+        return {pid: Work(slot.requests, slot.in_flight) for pid, slot in figures}
 
     def in_application(self) -> dict[int, float]:
         """Return since when each child is inside the application, for those that are."""

@@ -26,9 +26,11 @@ from pyfork.arbiter import actions as act
 from pyfork.arbiter import events as ev
 from pyfork.arbiter.children import Child, Children, read_words
 from pyfork.arbiter.core import Core
+from pyfork.arbiter.figures import Look
 from pyfork.arbiter.generations import Generation, Generations
 from pyfork.arbiter.listeners import BoundListener
 from pyfork.arbiter.spawn import spawn_worker
+from pyfork.arbiter.systemd import Notifier
 from pyfork.arbiter.verbs import VERBS, WARNINGS
 from pyfork.errors import ConfigurationError
 from pyfork.ipc.exits import ExitStatus
@@ -53,6 +55,7 @@ class ArbiterLoop:
             and opens what is new; raises ConfigurationError and leaves everything as it was when something is wrong.
         reopen_logs: opens the log files anew.
         restore: makes what `load_generation` changed in the arbiter (its logs) that of the given generation again.
+        notifier: is told what happens, for the service manager.
     """
 
     def __init__(
@@ -62,12 +65,14 @@ class ArbiterLoop:
         load_generation: Callable[[Generation, Sequence[BoundListener]], Generation],
         reopen_logs: Callable[[], None],
         restore: Callable[[Generation], None],
+        notifier: Notifier,
     ) -> None:
         self._core = core
         self._generations = Generations(generation)
         self._load_generation = load_generation
         self._reopen_logs = reopen_logs
         self._restore = restore
+        self._notifier = notifier
         self._scoreboard = Scoreboard()
         self._children = Children(self._scoreboard)
         self._signals = SignalQueue()
@@ -84,8 +89,8 @@ class ArbiterLoop:
             act.DropGeneration: self._drop_generation,
             act.StopAccepting: self._stop_accepting,
             act.ReopenLogs: self._reopen,
-            act.StateChanged: self._announce,
-            act.ReloadEnded: self._announce,
+            act.StateChanged: self._tell_state,
+            act.ReloadEnded: self._tell_reload,
             act.Log: self._write_log,
             act.Exit: self._leave,
         }
@@ -98,17 +103,25 @@ class ArbiterLoop:
         """
         self._signals.install(VERBS)
         self._epoll.register(self._signals.fd, select.EPOLLIN)
+        self._notifier.keep(self._generations.current.listeners)
         self._handle(ev.Started())
         while self._exit is None:
             self._turn()
         return self._exit
 
     def close(self) -> None:
-        """Close the listeners and let go of everything; called in the arbiter at its end."""
+        """Close the listeners and let go of everything; called in the arbiter at its end.
+
+        What systemd still holds then, because the arbiter has failed, the next one gets: its path stays.
+        """
         for listener in self._generations.listeners():
             if listener.is_inherited:
                 listener.accept_again()
-            listener.close()
+            if self._notifier.holds(listener):
+                listener.socket.close()
+            else:
+                listener.close()
+        self._notifier.close()
         self._epoll.close()
 
     def abandon(self) -> None:
@@ -118,6 +131,7 @@ class ArbiterLoop:
         shared with the arbiter: it is closed, never changed.
         """
         self._epoll.close()
+        self._notifier.abandon()
         for listener in self._generations.listeners():
             listener.socket.detach()
 
@@ -125,8 +139,7 @@ class ArbiterLoop:
 
     def _turn(self) -> None:
         deadline = self._core.next_deadline()
-        timeout = None if deadline is None else max(0.0, deadline - monotonic())
-        ready = self._epoll.poll(timeout)
+        ready = self._epoll.poll(_until(deadline, self._notifier.next_deadline()))
         now = monotonic()
         if deadline is not None and now - deadline > STALL:
             _log.warning(
@@ -144,6 +157,10 @@ class ArbiterLoop:
         deadline = self._core.next_deadline()
         if deadline is not None and monotonic() >= deadline:
             self._handle(ev.TimePassed(self._children.in_application()))
+        self._notifier.on_time(self._look)
+
+    def _look(self) -> Look:
+        return Look(self._core.statistics(), self._children.work())
 
     def _heard(self, ready: list[tuple[int, int]]) -> list[Child]:
         found = (self._children.by_heartbeat(fd) for fd, _ in ready)
@@ -161,6 +178,8 @@ class ArbiterLoop:
                 _log.warning("signal %s: %s", number.name, WARNINGS[number])
             elif verb is not None:
                 _log.info("signal %s: %s", number.name, verb.value)
+                if verb is ev.Verb.RELOAD:
+                    self._notifier.reload_asked()
                 self._handle(ev.VerbReceived(verb))
         return child_ended
 
@@ -282,6 +301,7 @@ class ArbiterLoop:
         self._answer(ev.ConfigurationLoaded(candidate.plan()))
 
     def _adopt_generation(self, action: act.AdoptGeneration) -> None:
+        self._notifier.keep(self._generations[action.generation].listeners)
         self._generations.adopt(action.generation, self._children.generations())
 
     def _drop_generation(self, action: act.DropGeneration) -> None:
@@ -301,14 +321,25 @@ class ArbiterLoop:
         del action
         self._reopen_logs()
 
-    def _announce(self, action: act.StateChanged | act.ReloadEnded) -> None:
-        """Tell those who look on; nobody does yet."""
+    def _tell_state(self, action: act.StateChanged) -> None:
+        self._notifier.state_changed(action.state, self._look)
+
+    def _tell_reload(self, action: act.ReloadEnded) -> None:
+        self._notifier.reload_ended(action.error, self._core.statistics().generation)
 
     def _write_log(self, action: act.Log) -> None:
+        if action.level is act.Level.CRITICAL:
+            self._notifier.failed(action.message)
         _log.log(logging.getLevelNamesMapping()[action.level.name], "%s", action.message)
 
     def _leave(self, action: act.Exit) -> None:
         self._exit = action.status
+
+
+def _until(*deadlines: float | None) -> float | None:
+    """Return the seconds until the earliest of these moments, None when there is none."""
+    moments = [deadline for deadline in deadlines if deadline is not None]
+    return max(0.0, min(moments) - monotonic()) if moments else None
 
 
 def _has_terminal() -> bool:

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import click
 
+from pyfork.arbiter.systemd import Notifier
 from pyfork.cli.check_config import try_application
 from pyfork.cli.checks import check
 from pyfork.cli.gunicorn_flags import complaint
@@ -47,6 +48,7 @@ def run(arguments: Sequence[str]) -> int:
         _report("error", [f"{error.format_message().rstrip('.')} (`pyfork --help` shows what there is)"])
     except ConfigurationError as error:
         _report("error", error.problems)
+        Notifier.from_environment(os.environ).refused(error.problems[0])
     except ApplicationLoadError as error:
         _report("error", [str(error)])
         return ExitStatus.APPLICATION

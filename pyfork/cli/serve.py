@@ -17,6 +17,7 @@ from pyfork.arbiter.listeners import BoundListener, inherited_listeners, open_li
 from pyfork.arbiter.loop import ArbiterLoop
 from pyfork.arbiter.pidfile import Pidfile
 from pyfork.arbiter.spawn import BecameWorker
+from pyfork.arbiter.systemd import Notifier
 from pyfork.arbiter.verbs import VERBS
 from pyfork.config.load import Loaded
 from pyfork.config.schema import Settings
@@ -59,14 +60,18 @@ def serve(loaded: Loaded, reload_configuration: Callable[[], Loaded]) -> int:
     """
     unblock_all()
     _heed_orders_while_starting()
+    notifier = Notifier.from_environment(os.environ)
     settings = loaded.settings
-    _configure_logs(settings)
-    for warning in loaded.warnings:
-        _log.warning("%s", warning)
     try:
+        _configure_logs(settings)
+        for warning in loaded.warnings:
+            _log.warning("%s", warning)
         first, pidfile = _open(loaded)
     except QuitNow:
         return ExitStatus.OK
+    except ConfigurationError as error:
+        notifier.refused(error.problems[0])
+        raise
     _show_title(settings)
     _announce(first)
     core = Core(first.plan(), random=random.Random())  # noqa: S311 - jitter, not a secret
@@ -76,11 +81,16 @@ def serve(loaded: Loaded, reload_configuration: Callable[[], Loaded]) -> int:
         load_generation=partial(_load_generation, reload_configuration),
         reopen_logs=error_log.reopen,
         restore=_restore,
+        notifier=notifier,
     )
     status = _supervise(loop, pidfile)
     if isinstance(status, Handoff):  # this process is a worker now
         return worker_main(status)
     disregard(VERBS)
+    if status is ExitStatus.FAILURE:
+        notifier.refused("the arbiter has failed, its log says how")  # the next one finds what systemd keeps
+    else:
+        notifier.keep(())
     loop.close()
     if pidfile is not None:
         pidfile.release()

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from pyfork.arbiter.events import BootFailed, Event, WorkerBeat, WorkerReady
+from pyfork.arbiter.events import BootFailed, Event, WorkerBeat, WorkerReady, WorkerRipe, WorkerWorn
 from pyfork.arbiter.spawn import SpawnedWorker
-from pyfork.ipc.messages import Beat, BootReport, GarbledPipeError, Ready, WordDecoder
+from pyfork.ipc.messages import Beat, BootReport, GarbledPipeError, Ready, Ripe, WordDecoder, Worn
 from pyfork.ipc.messages import Word as HeartbeatWord
 from pyfork.ipc.scoreboard import SLOTS, Scoreboard, Slot
 
@@ -140,4 +140,8 @@ def _event_of(child: Child, word: HeartbeatWord) -> Event:
             return WorkerReady(child.pid)
         case BootReport(kind, message, traceback):
             return BootFailed(child.pid, kind, message, traceback)
+        case Worn(reason):
+            return WorkerWorn(child.pid, reason)
+        case Ripe():
+            return WorkerRipe(child.pid)
     raise GarbledPipeError(f"{word!r} is no word")  # pragma: no cover - the union is exhausted above

@@ -180,11 +180,14 @@ class WorkerExited:
         pid: never to be signalled again.
         code: its exit status, or None when a signal ended it.
         signal: the name of that signal ("SIGKILL"), or None.
+        oom_kills: for SIGKILL, by how much the cgroup's count of out-of-memory kills has grown since the last look;
+            None if that cannot be known.
     """
 
     pid: int
     code: int | None
     signal: str | None
+    oom_kills: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

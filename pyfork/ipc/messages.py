@@ -1,11 +1,13 @@
 """What is handed over at the fork, and the words that a child says on its heartbeat pipe. Pure: values and octets only.
 
-A word is one octet: ``.`` a beat, ``R`` ready, ``F`` a boot failure, which four octets of length (big-endian) and a
-JSON array ``[kind, message, traceback]`` follow. One octet keeps a beat at one ``write`` that is atomic and never
-blocks; the pipe needs no framing for what it carries all day.
+A word begins with one octet: ``.`` a beat, ``R`` ready, ``M`` ripe, ``F`` a boot failure, ``W`` worn. The last two are
+followed by four octets of length (big-endian) and as many of content: a JSON array ``[kind, message, traceback]``, or
+the reason in UTF-8. One octet keeps a beat at one ``write`` that is atomic and never blocks; the pipe needs no framing
+for what it carries all day.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -19,10 +21,14 @@ if TYPE_CHECKING:
 BEAT = b"."
 READY = b"R"
 FAILURE = b"F"
+WORN = b"W"
+RIPE = b"M"
 MAXIMUM_REPORT = 48 * 1024
 """Octets of a boot report: with its head it fits an empty pipe of 64 KiB, so the dying child never blocks."""
 LONGEST_REPORT = 65536
 """Octets; a longer one is not ours, and would fill the arbiter's memory."""
+LONGEST_REASON = 1024
+"""Octets of the reason of a worn worker: with its head it is far below PIPE_BUF, so that it is written whole or not."""
 BEAT_INTERVAL = 5.0
 
 
@@ -58,7 +64,19 @@ class BootReport:
     traceback: str
 
 
-Word = Beat | Ready | BootReport
+@dataclass(frozen=True, slots=True)
+class Worn:
+    """The child has served for long enough and asks to be replaced; it serves on until it is told to end."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ripe:
+    """The child has served so many requests that it may become the next mold."""
+
+
+Word = Beat | Ready | BootReport | Worn | Ripe
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +145,12 @@ def encode_report(report: BootReport) -> bytes:
     return FAILURE + len(body).to_bytes(4, "big") + body
 
 
+def encode_worn(reason: str) -> bytes:
+    """Return the octets by which a worker asks to be replaced; an overlong reason loses its end."""
+    body = reason.encode(errors="replace")[:LONGEST_REASON].decode(errors="ignore").encode()  # no half character
+    return WORN + len(body).to_bytes(4, "big") + body
+
+
 class WordDecoder:
     """Turns the octets of one heartbeat pipe into words, however they were cut."""
 
@@ -144,23 +168,21 @@ class WordDecoder:
         position = 0
         while position < len(buffer):
             octet = buffer[position : position + 1]
-            if octet == BEAT:
-                words.append(Beat())
+            if octet in _SHORT_WORDS:
+                words.append(_SHORT_WORDS[octet])
                 position += 1
-            elif octet == READY:
-                words.append(Ready())
-                position += 1
-            elif octet == FAILURE:
-                length = int.from_bytes(buffer[position + 1 : position + 5], "big")
-                if length > LONGEST_REPORT:
-                    raise GarbledPipeError(f"a boot report of {length} octets is none of ours")
-                end = position + 5 + length
-                if len(buffer) < position + 5 or len(buffer) < end:
-                    break
-                words.append(_decode_report(buffer[position + 5 : end]))
-                position = end
-            else:
+                continue
+            if octet not in _LONG_WORDS:
                 raise GarbledPipeError(f"octet {octet!r} on the heartbeat pipe is no word")
+            longest, decode = _LONG_WORDS[octet]
+            length = int.from_bytes(buffer[position + 1 : position + 5], "big")
+            if length > longest:
+                raise GarbledPipeError(f"a word of {length} octets is none of ours")
+            end = position + 5 + length
+            if len(buffer) < position + 5 or len(buffer) < end:
+                break
+            words.append(decode(buffer[position + 5 : end]))
+            position = end
         self._rest = buffer[position:]
         return words
 
@@ -171,3 +193,17 @@ def _decode_report(body: bytes) -> BootReport:
         return BootReport(FailureKind(kind), str(message), str(traceback))
     except (ValueError, TypeError) as error:
         raise GarbledPipeError(f"a boot report cannot be read: {error}") from error
+
+
+def _decode_worn(body: bytes) -> Worn:
+    try:
+        return Worn(body.decode())
+    except UnicodeDecodeError as error:
+        raise GarbledPipeError(f"the reason of a worn worker cannot be read: {error}") from error
+
+
+_SHORT_WORDS: dict[bytes, Word] = {BEAT: Beat(), READY: Ready(), RIPE: Ripe()}
+_LONG_WORDS: dict[bytes, tuple[int, Callable[[bytes], Word]]] = {
+    FAILURE: (LONGEST_REPORT, _decode_report),
+    WORN: (LONGEST_REASON, _decode_worn),
+}

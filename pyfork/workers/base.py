@@ -30,6 +30,7 @@ from pyfork.process.stacks import register_stacks
 from pyfork.workers.loader import Application, enter_application_directory, load_application, load_class
 from pyfork.workers.registry import is_ours
 from pyfork.workers.signals import IGNORED_SIGNALS
+from pyfork.workers.wear import Wear, prepare
 
 _DEADLY_AT_THE_END = (signal.SIGTERM, signal.SIGUSR1, *IGNORED_SIGNALS)
 """What would end a process that gives its handlers back while it ends."""
@@ -76,7 +77,8 @@ def _boot(handoff: Handoff, heartbeat: Heartbeat) -> "Worker":
 
     1. TERM and QUIT end a boot at once: nothing is served yet, and the import may take minutes.
     2. Name, log and scoreboard, so that whatever follows is told under the right name.
-    3. A type of ours, whose files the workers' user may not be able to read (they are not the application's).
+    3. A type of ours, and psutil if it is needed: files that the workers' user may not be able to read (they are not
+       the application's).
     4. Privileges, before anything of the user's is read; then the lifeline, which a change of user would clear.
     5. Directory, environment, path; then a type of the user's own; then the application.
     """
@@ -89,6 +91,7 @@ def _boot(handoff: Handoff, heartbeat: Heartbeat) -> "Worker":
     handoff.scoreboard.slot(handoff.slot).open(handoff.generation, os.getpid())
     register_stacks(error_log.error_log_fd())
     worker_type = load_worker_type(handoff.worker_class) if is_ours(handoff.worker_class) else None
+    prepare(settings.workers)
     drop_privileges(settings.server.user, settings.server.group)
     if settings.server.umask is not None:
         os.umask(settings.server.umask)
@@ -150,6 +153,7 @@ class Worker:
     Attributes:
         sockets: the listeners, non-blocking, beside what is known of them.
         signals: the queue of signals; its ``fd`` belongs into the loop.
+        wear: whether it has served for long enough.
         is_draining: TERM came: finish and return from `run`.
         is_orphaned: the arbiter is gone: finish what is in flight and return.
         is_copy: this process is one that the application forked: it must not serve.
@@ -168,6 +172,7 @@ class Worker:
         self.settings = settings
         self.heartbeat = heartbeat
         self.slot = handoff.scoreboard.slot(handoff.slot)
+        self.wear = Wear(settings.workers, self.slot, heartbeat)
         self.signals = SignalQueue()
         self.is_draining = False
         self.is_orphaned = False
@@ -205,13 +210,19 @@ class Worker:
         title.set_title(f"{self.title} idle")
         self.slot.set_state(SlotState.READY)
         self.heartbeat.say_ready()
+        self.wear.begin(monotonic())
         _log.debug("ready")
 
     def beat_if_due(self) -> None:
         """Beat if it is time; cheap enough to be called after each request."""
         now = monotonic()
         if now >= self.heartbeat.next_beat:
-            self.heartbeat.beat(now)
+            self.beat(now)
+
+    def beat(self, now: float) -> None:
+        """Beat, and see whether this worker is to be replaced; ``now`` is monotonic."""
+        self.heartbeat.beat(now)
+        self.wear.look(now)
 
     def wait(self, fds: Iterable[int] = (), timeout: float | None = None) -> list[int]:
         """Wait until one of ``fds`` is readable; beat and take signals. A whole loop for types with few descriptors.
@@ -276,6 +287,7 @@ class Worker:
         """
         reset_in_child()
         self.is_copy = True
+        self.wear.forget()
         for listener, _ in self.sockets:
             listener.close()
 

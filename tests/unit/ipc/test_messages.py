@@ -1,5 +1,7 @@
 """The words on the heartbeat pipe."""
 
+import select
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,14 @@ from hypothesis import strategies as st
 from pyfork.ipc import messages as m
 
 REPORT = m.BootReport(m.FailureKind.APPLICATION, "no module", "Traceback: ü\n")
-WORDS = {m.BEAT: m.Beat(), m.READY: m.Ready(), m.encode_report(REPORT): REPORT}
+WORDS = {
+    m.BEAT: m.Beat(),
+    m.READY: m.Ready(),
+    m.RIPE: m.Ripe(),
+    m.encode_report(REPORT): REPORT,
+    m.encode_worn("it is old: ü"): m.Worn("it is old: ü"),
+    m.encode_worn(""): m.Worn(""),
+}
 
 
 @given(st.lists(st.sampled_from(sorted(WORDS)), max_size=8), st.data())
@@ -43,9 +52,28 @@ def test_overlong_traceback_keeps_its_ends() -> None:
     assert "[...]" in report.traceback
 
 
+@given(st.text(st.characters(codec=None), max_size=3000))
+def test_reason_of_a_worn_worker_is_bounded_and_cut_between_characters(reason: str) -> None:
+    """The word is written in one piece, and what the arbiter reads is the beginning of what was said."""
+    octets = m.encode_worn(reason)
+    assert len(octets) <= 5 + m.LONGEST_REASON < select.PIPE_BUF
+    [worn] = m.WordDecoder().feed(octets)
+    assert isinstance(worn, m.Worn)
+    assert reason.encode(errors="replace").decode().startswith(worn.reason)
+
+
 @pytest.mark.parametrize(
     "octets",
-    [b"x", b"F\xff\xff\xff\xff", b"F\0\0\0\x015", b"F\0\0\0\2{}", b"F\0\0\0\3[1]", b'F\0\0\0\x10["what", "", ""]'],
+    [
+        b"W\0\0\4\1",
+        b"W\0\0\0\1\xff",
+        b"x",
+        b"F\xff\xff\xff\xff",
+        b"F\0\0\0\x015",
+        b"F\0\0\0\2{}",
+        b"F\0\0\0\3[1]",
+        b'F\0\0\0\x10["what", "", ""]',
+    ],
 )
 def test_what_is_no_word_is_refused(octets: bytes) -> None:
     """Octets that the application wrote to the pipe are an error, never taken for a word."""

@@ -210,7 +210,7 @@ class Core:
         if worker.state is WorkerState.BOOTING:
             self._failures.boot_failed(worker, *early_death(worker, event.code, event.signal))
         else:
-            self._desk.order(report_exit(worker, event.code, event.signal))
+            self._desk.order(report_exit(worker, event.code, event.signal, event.oom_kills))
         if worker.is_ready:
             self._failures.worker_lost(worker)
         self._roster.remove(worker, WorkerMove.EXITED)

@@ -34,6 +34,7 @@ from pyfork.errors import ConfigurationError
 from pyfork.ipc.exits import ExitStatus
 from pyfork.ipc.messages import GarbledPipeError, Handoff
 from pyfork.ipc.scoreboard import Scoreboard
+from pyfork.process.cgroup import OomKills
 from pyfork.process.signals import SignalQueue, name_of
 from pyfork.process.stacks import STACKS_SIGNAL
 
@@ -70,6 +71,7 @@ class ArbiterLoop:
         self._restore = restore
         self._scoreboard = Scoreboard()
         self._children = Children(self._scoreboard)
+        self._oom_kills = OomKills()
         self._signals = SignalQueue()
         self._epoll = select.epoll()
         self._todo: deque[act.Action] = deque()
@@ -198,7 +200,8 @@ class ArbiterLoop:
             self._generations.release(self._children.generations())
             code = os.waitstatus_to_exitcode(status)
             ended_by = name_of(-code) if code < 0 else None
-            self._handle(ev.WorkerExited(pid, None if code < 0 else code, ended_by))
+            oom_kills = self._oom_kills.grown() if ended_by == "SIGKILL" else None
+            self._handle(ev.WorkerExited(pid, None if code < 0 else code, ended_by, oom_kills))
 
     def _handle(self, event: ev.Event) -> None:
         self._todo.extend(self._core.handle(event, monotonic()))

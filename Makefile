@@ -59,7 +59,7 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 
 PURE := pyfork/http1/*,pyfork/ipc/messages.py,pyfork/workers/balance.py,pyfork/config/schema.py,pyfork/config/schema_hooks.py,pyfork/config/declarations.py,pyfork/config/catalogue.py,pyfork/config/binds.py,pyfork/config/proxies.py
-PURE := $(PURE),$(shell echo $(foreach m,core events actions desk failures figures handles headcount lifecycle mold_events molds pacing placement policy reports rollout roster staffing stopping,pyfork/arbiter/$(m).py) | tr ' ' ',')
+PURE := $(PURE),$(shell echo $(foreach m,core crashes events actions desk failures figures handles headcount lifecycle mold_events molds pacing placement policy reports rollout roster scaling staffing stopping,pyfork/arbiter/$(m).py) | tr ' ' ',')
 
 ## make coverage   run the tests with branch coverage, children included: 90 % of everything, 100 % of what is pure
 coverage: $(READY)

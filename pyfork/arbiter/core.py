@@ -208,7 +208,7 @@ class Core:
         if worker is None:
             return
         if worker.state is WorkerState.BOOTING:
-            self._failures.boot_failed(worker, *early_death(worker, event.code, event.signal))
+            self._failures.boot_failed(worker, *early_death(worker, event.code, event.signal, event.oom_kills))
         else:
             self._desk.order(report_exit(worker, event.code, event.signal, event.oom_kills))
         if worker.is_ready:

@@ -126,7 +126,9 @@ def overdue_boot(process: ProcessHandle) -> str:
     return f"{process} could not boot: {why}"
 
 
-def early_death(process: ProcessHandle, code: int | None, signal: str | None) -> tuple[str, FailureKind]:
+def early_death(
+    process: ProcessHandle, code: int | None, signal: str | None, oom_kills: int | None = None
+) -> tuple[str, FailureKind]:
     """Return why a process failed that ended before it was ready, and of which kind that is."""
     kind = FailureKind.APPLICATION if code == ExitStatus.APPLICATION else FailureKind.BOOT
-    return f"{process} could not boot: it {describe_exit(code, signal)} before it was ready", kind
+    return f"{process} could not boot: it {describe_exit(code, signal, oom_kills)} before it was ready", kind

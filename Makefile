@@ -103,7 +103,7 @@ profile: bench-tools
 docs: $(READY)
 	$(BIN)/python -m pyfork.config.render settings > docs/settings.md
 	$(BIN)/python -m pyfork.config.render example > server.toml.example
-	for script in docs/make_*.py; do $(BIN)/python "$$script" || exit 1; done
+	for script in docs/make_*.py; do PYTHONPATH=. $(BIN)/python "$$script" || exit 1; done
 
 ## make clean      remove what make made
 clean:

@@ -1,4 +1,4 @@
-"""How many workers are wanted: the file says it at the start, operators and the load change it, a reload may do so too."""
+"""How many workers are wanted: the file says it at the start; operators, the load and a reload may change it."""
 
 from dataclasses import dataclass
 

@@ -12,8 +12,8 @@ that is the *demand*, in workers: three that are busy for half of the time are a
   the *patience*; then again after `DOWN_INTERVAL` if that still holds. `LOW` is so far below `HIGH` that taking one
   away does not call for it again.
 - A load that comes and goes is not followed down and up: if one more is wanted soon after one was taken away, taking
-  it away was a mistake, and the patience doubles, up to `LONGEST_PATIENCE`. When the load is calm for twice as long as
-  the patience, it halves.
+  it away was a mistake, and the patience doubles, up to `LONGEST_PATIENCE`. If that was long ago (twice the patience),
+  it was none, and the patience halves.
 - What is seen across a gap (the arbiter was stopped) counts for nothing.
 
 Pure: times are seconds of the monotonic clock. Peers: uWSGI's busyness algorithm (up above 50 % over 3 s or more, down
@@ -65,8 +65,7 @@ class Scaling:
         self._demands: deque[tuple[float, float]] = deque()  # (moment, demand) for as long as the patience
         self._looked_at: float | None = None
         self._quiet_since = 0.0
-        self._stepped_down_at = -math.inf
-        self._patience_set_at = -math.inf
+        self._stepped_down_at: float | None = None  # since the last step up
         self.patience = PATIENCE
 
     def bound(self, minimum: int, maximum: int) -> None:
@@ -77,8 +76,8 @@ class Scaling:
     def shift(self, seconds: float) -> None:
         """Note a stall of the arbiter: what was seen before it, and while it lasted, is forgotten."""
         self._looked_at = None
-        self._stepped_down_at += seconds
-        self._patience_set_at += seconds
+        if self._stepped_down_at is not None:
+            self._stepped_down_at += seconds
 
     def observe(self, now: float, utilisation: float, queued: int, ready: int, wanted: int) -> int:
         """Take note of what was measured, and return how many workers are wanted from now on.
@@ -127,23 +126,20 @@ class Scaling:
                 return more
         if wanted <= self._minimum or ready < wanted or not self._is_low(now, wanted):
             return wanted
-        self._note_step_down(now)
+        self._stepped_down_at = now
         return wanted - 1
 
     def _is_low(self, now: float, wanted: int) -> bool:
         """Return whether one worker less would have been enough for as long as the patience."""
-        if now < max(self._quiet_since + self.patience, self._stepped_down_at + DOWN_INTERVAL):
+        last_step = -math.inf if self._stepped_down_at is None else self._stepped_down_at
+        if now < max(self._quiet_since + self.patience, last_step + DOWN_INTERVAL):
             return False
         return max(demand for _, demand in self._demands) <= LOW * (wanted - 1)
 
     def _note_step_up(self, now: float) -> None:
         self._quiet_since = now
-        if now - self._stepped_down_at <= 2 * self.patience:
-            self.patience = min(LONGEST_PATIENCE, 2 * self.patience)
-            self._patience_set_at = now
-
-    def _note_step_down(self, now: float) -> None:
-        self._stepped_down_at = now
-        if now - self._patience_set_at > 2 * self.patience:
-            self.patience = max(PATIENCE, self.patience / 2)
-            self._patience_set_at = now
+        if self._stepped_down_at is None:
+            return
+        was_mistake = now - self._stepped_down_at <= 2 * self.patience
+        self.patience = min(LONGEST_PATIENCE, max(PATIENCE, self.patience * (2 if was_mistake else 0.5)))
+        self._stepped_down_at = None

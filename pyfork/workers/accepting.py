@@ -32,9 +32,9 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import Protocol
 
+from pyfork.process.queues import known_queued, most_queued
 from pyfork.workers.balance import PAUSE, Balance
 from pyfork.workers.base import Worker
-from pyfork.workers.queues import known_queued, most_queued
 
 Accepted = tuple[socket.socket, object, int]
 """A connection (blocking, as the kernel gives it), its peer's address, and the descriptor of its listener."""

@@ -78,6 +78,7 @@ class Wear:
         self._longest = math.inf
         if settings.max_lifetime:
             self._longest = settings.max_lifetime + random.uniform(0, settings.max_lifetime_jitter)
+        self._most_memory = math.inf if settings.max_memory is None else settings.max_memory
         self._refork_at = NEVER
         self._began = 0.0
         self._sample_at = math.inf
@@ -132,21 +133,18 @@ class Wear:
 
     def _sample(self) -> None:
         """Measure the memory and judge it."""
-        limit = self._settings.max_memory
-        if limit is None or self._meter is None:
-            return
         self._sampled_requests = self._slot.requests()
         before = self._clock()
-        sample = self._meter()
+        sample = None if self._meter is None else self._meter()
         after = self._clock()
         self._sample_at = after + max(SAMPLE_INTERVAL, MOST_OF_TIME * (after - before))
         if sample is None:
             self._sample_at = math.inf
-        elif sample[1] > limit:
+        elif sample[1] > self._most_memory:
             measure, octets = sample
             self._say_worn(
                 f"it uses {octets / MEBIBYTE:.1f} MB of memory ({measure.upper()}), "
-                f"workers.max_memory is {limit / MEBIBYTE:g} MB"
+                f"workers.max_memory is {self._most_memory / MEBIBYTE:g} MB"
             )
 
     def _say_worn(self, reason: str) -> None:

@@ -2,6 +2,7 @@
 
 import importlib.util
 
+from pyfork.arbiter import scaling
 from pyfork.config.pages import example_page, settings_page
 from pyfork.log.atoms import NAMED_ATOMS, NUMBER_ATOMS, TEXT_ATOMS
 from tests.repo.files import ROOT, text
@@ -33,6 +34,25 @@ def test_the_signals_page_is_up_to_date():
 def test_the_lifecycle_page_is_up_to_date():
     """It is drawn from the tables of legal moves."""
     assert text("docs/lifecycle.md") == made_by("make_lifecycle").render()
+
+
+def test_the_picture_of_scaling_is_up_to_date():
+    """It is drawn from the simulation, with the policy as it is."""
+    assert text("docs/scaling.svg") == made_by("make_scaling").render()
+
+
+def test_the_rules_of_scaling_are_told_as_they_are():
+    """docs/scaling.md has the numbers in words."""
+    page = " ".join(text("docs/scaling.md").split())
+    for words in (
+        f"busy for more than {scaling.HIGH:.0%} of the time".replace("%", " %"),
+        f"busy for {scaling.GOAL:.0%}".replace("%", " %"),
+        f"more than {scaling.LOW:.0%} at any time of the last {scaling.PATIENCE:.0f} s".replace("%", " %"),
+        f"the next one {scaling.DOWN_INTERVAL:.0f} s later",
+        f"1.5 + 2/{scaling.QUEUE_PER_WORKER} = 2",
+    ):
+        assert words in page
+    assert (scaling.UP_WINDOW, scaling.QUEUE_WINDOW, scaling.LONGEST_PATIENCE) == (3, 2, 240)
 
 
 def test_every_atom_of_the_access_log_is_explained():

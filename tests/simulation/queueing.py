@@ -12,6 +12,7 @@ import heapq
 import itertools
 from collections import deque
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -134,3 +135,9 @@ def turns(seconds: list[Second]) -> int:
     steps = [later.wanted - earlier.wanted for earlier, later in itertools.pairwise(seconds)]
     signs = [step > 0 for step in steps if step]
     return sum(sign is not before for before, sign in itertools.pairwise(signs))
+
+
+def recorded(name: str) -> list[float]:
+    """Return the offered load of a recorded curve, second by second; the head of its file tells where it is from."""
+    lines = (Path(__file__).parent / "curves" / f"{name}.txt").read_text().splitlines()
+    return [float(number) for line in lines if not line.startswith("#") for number in line.split()]

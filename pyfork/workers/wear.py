@@ -8,7 +8,7 @@ What it costs:
 
 - Requests: one comparison of two integers where the slot is written, which the loop does once a turn (`Slot.flush`).
 - Lifetime: nothing; the beat that is due next is brought forward to the moment.
-- Memory: the kernel walks the page tables for PSS, 10 ms and more for a gigabyte. So it is measured with a beat, no
+- Memory: the kernel walks the page tables for PSS, some 40 ms for a gigabyte. So it is measured with a beat, no
   oftener than every `SAMPLE_INTERVAL`, only if requests were served since the last time, and a dear measurement is
   followed by a pause of `MOST_OF_TIME` times its length. psutil is imported if a limit is set, and only then.
 

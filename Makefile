@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format coverage soak bench bench-quick bench-tools profile docs clean
+.PHONY: help run test check format coverage soak bench bench-quick bench-tools bench-memory bench-respawn bench-arbiter profile docs clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -93,6 +93,17 @@ soak: $(READY)
 bench bench-quick: bench-tools
 	@$(MAKE) --no-print-directory $(BENCH_READY)
 	@$(BENCH_VENV)/bin/python benchmarks/bench.py $(if $(filter bench-quick,$@),--quick) $(ARGS)
+
+## make bench-memory  what four warm workers of a Django application take, beside gunicorn's, about ten minutes
+## make bench-respawn  how long a killed worker is missed, two minutes
+## make bench-arbiter  what the arbiter takes alone, two minutes
+bench-memory: SCRIPT := memory.py
+bench-respawn: SCRIPT := respawn.py
+bench-arbiter: SCRIPT := arbiter_memory.py
+bench-memory bench-respawn bench-arbiter:
+	$(CHECK_PYTHON)
+	@$(MAKE) --no-print-directory $(BENCH_READY)
+	@$(BENCH_VENV)/bin/python benchmarks/$(SCRIPT) $(ARGS)
 
 ## make profile    where the microseconds of a request go (needs wrk; ARGS='threadpool' for another worker type)
 profile: bench-tools

@@ -34,6 +34,8 @@ from traffic import Request, TrafficError, ask, warm
 WORKERS = 4
 SETTLE_SECONDS = 1.0
 """Between the last answer and the reading: a response's memory is let go of after it was sent."""
+MOLD_SECONDS = 20.0
+"""Until all workers are there, when one has answered."""
 MEGA = 1e6
 PYFORK = (sys.executable, "-m", "pyfork", "-b", "127.0.0.1:{port}", "-w", str(WORKERS))
 GUNICORN = (sys.executable, "-m", "gunicorn", "-b", "127.0.0.1:{port}", "-w", str(WORKERS), "--no-control-socket")
@@ -183,9 +185,9 @@ def measure(setup: Setup, database: Path, requests: Sequence[Request]) -> Readin
     """
     with launched(setup.command, {"BOOKSHOP_DATABASE": str(database)}) as server:
         server.wait_until(lambda: is_answering(server), "the start")
+        if setup.has_mold:
+            check_mold(server)
         workers = warm(server.port, requests, WORKERS)
-        if setup.has_mold and not {*server.children()} - workers:
-            raise UnavailableError("there is no mold")
         unshaken = None
         if setup.is_reforked:
             refork(server, workers)
@@ -203,6 +205,18 @@ def is_answering(server: Launched) -> bool:
     except TrafficError:
         return False
     return True
+
+
+def check_mold(server: Launched) -> None:
+    """Return when all workers and one more process are there.
+
+    Raises:
+        UnavailableError: they do not come to be.
+    """
+    try:
+        server.wait_until(lambda: len(server.children()) == WORKERS + 1, "four workers and a mold", MOLD_SECONDS)
+    except LaunchError as error:
+        raise UnavailableError("there is no mold") from error
 
 
 def refork(server: Launched, workers: frozenset[int]) -> None:

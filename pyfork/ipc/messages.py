@@ -6,6 +6,7 @@ blocks; the pipe needs no framing for what it carries all day.
 """
 
 import json
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ MAXIMUM_REPORT = 48 * 1024
 LONGEST_REPORT = 65536
 """Octets; a longer one is not ours, and would fill the arbiter's memory."""
 BEAT_INTERVAL = 5.0
+_BEATS = re.compile(rb"\.*")
 
 
 class FailureKind(Enum):
@@ -128,7 +130,10 @@ def encode_report(report: BootReport) -> bytes:
 
 
 class WordDecoder:
-    """Turns the octets of one heartbeat pipe into words, however they were cut."""
+    """Turns the octets of one heartbeat pipe into words, however they were cut.
+
+    Beats that came together say no more than one: a child that floods its pipe must not keep the arbiter busy.
+    """
 
     def __init__(self) -> None:
         self._rest = b""
@@ -146,7 +151,7 @@ class WordDecoder:
             octet = buffer[position : position + 1]
             if octet == BEAT:
                 words.append(Beat())
-                position += 1
+                position = _skip_beats(buffer, position)
             elif octet == READY:
                 words.append(Ready())
                 position += 1
@@ -163,6 +168,12 @@ class WordDecoder:
                 raise GarbledPipeError(f"octet {octet!r} on the heartbeat pipe is no word")
         self._rest = buffer[position:]
         return words
+
+
+def _skip_beats(buffer: bytes, position: int) -> int:
+    """Return where the beats that begin at ``position`` end."""
+    beats = _BEATS.match(buffer, position)
+    return beats.end() if beats else position
 
 
 def _decode_report(body: bytes) -> BootReport:

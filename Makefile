@@ -84,9 +84,10 @@ $(BENCH_READY): pyproject.toml benchmarks/requirements.txt benchmarks/install.py
 	$(BENCH_VENV)/bin/python benchmarks/install.py
 	@touch $@
 
-## make soak       the simulation of the arbiter's core with other random choices each time, for about an hour
+## make soak       faults in real servers, and in the simulation of the arbiter's core, new ones each time, for an hour
 soak: $(READY)
-	$(BIN)/python -m pytest tests/simulation/test_simulation.py -s --hypothesis-profile=soak $(ARGS)
+	PYFORK_FAULT_SECONDS=$${PYFORK_FAULT_SECONDS:-3600} $(BIN)/python -m pytest -n 2 --dist worksteal --hypothesis-profile=soak \
+	    tests/faults/test_injection.py tests/simulation/test_simulation.py $(ARGS)
 
 ## make bench      every worker type beside eight other servers, under 40 minutes (needs wrk; see benchmarks/README.md)
 ## make bench-quick  hello and Falcon, the servers that a limit compares, under two minutes

@@ -30,6 +30,8 @@ _log = logging.getLogger("pyfork.error")
 
 _FIRST_INHERITED = 3  # sd_listen_fds(3): SD_LISTEN_FDS_START
 _SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27  # asm-generic/socket.h; the socket module has no names for them
+_LONGEST_QUEUE = 65535  # the kernel caps it (somaxconn), as it does systemd's default
+_TCP_INFO_SACKED = slice(28, 32)  # tcpi_sacked of struct tcp_info: for a listening socket, its backlog (linux/tcp.h)
 _RETURN_NOTHING = struct.pack("HBBI", 0x06, 0, 0, 0)  # BPF_RET | BPF_K, k = 0: drop every segment
 
 
@@ -89,20 +91,34 @@ class BoundListener:
         """Let nothing new into the queue, and leave what is in it to the workers.
 
         TCP: a socket filter drops every segment, so a new client's SYN meets silence and, once the socket is closed, a
-        refusal; closing at once would reset those that are queued. Unix: the path goes, so nobody new finds it.
+        refusal; closing at once would reset those that are queued. Where a filter takes privileges (CAP_NET_ADMIN,
+        since Linux 6.18), the queue is given no length: as long as it is not empty a SYN meets silence as well, so one
+        client at most gets in and is reset. Unix: the path goes, so nobody new finds it.
         """
         if self.socket.family == socket.AF_UNIX:
             self.unlink()
         elif sys.platform == "linux":
             program = ctypes.create_string_buffer(_RETURN_NOTHING)
-            self.socket.setsockopt(
-                socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(program))
-            )
+            program_of_one = struct.pack("HP", 1, ctypes.addressof(program))
+            try:
+                self.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program_of_one)
+            except PermissionError:
+                self.socket.listen(0)
 
     def accept_again(self) -> None:
         """Undo `refuse` for a socket that outlives us (a stored or passed one belongs to systemd)."""
+        if self.socket.family == socket.AF_UNIX or sys.platform != "linux":
+            return
         with contextlib.suppress(OSError):  # ENOENT: no filter is attached, which is what we want
             self.socket.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+        if _queue_length(self.socket) == 0:
+            self.socket.listen(_LONGEST_QUEUE)
+
+
+def _queue_length(listener: socket.socket) -> int:
+    """Return how many connections may wait at a TCP listener (Linux)."""
+    information = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SACKED.stop)
+    return int.from_bytes(information[_TCP_INFO_SACKED], sys.byteorder)
 
 
 def inherited_listeners(environ: Mapping[str, str]) -> tuple[BoundListener, ...]:

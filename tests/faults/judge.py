@@ -15,6 +15,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+REFUSED_BY_STOP = "refused after the stop began"
+RESET_BY_STOP = "let in after the stop began, and reset"
+
 
 class Outcome(enum.Enum):
     """How a request ended that got no whole answer."""
@@ -121,8 +124,10 @@ def _no_loss(attempt: Attempt, terms: Terms) -> str | None:
         return "pipelined behind a close"
     is_stopping = terms.stopped_at is not None and attempt.ended >= terms.stopped_at
     if is_stopping and attempt.outcome in {Outcome.REFUSED, Outcome.BROKEN}:
-        if attempt.connected is None or attempt.connected >= terms.stopped_at:
-            return "not connected when the stop began"
+        if attempt.connected is None:
+            return REFUSED_BY_STOP
+        if attempt.connected >= terms.stopped_at:
+            return RESET_BY_STOP
         if attempt.idle is not None and attempt.octets == 0 and attempt.began >= terms.stopped_at:
             return "idle connection closed by the stop"
     if attempt.outcome is Outcome.BROKEN and attempt.octets == 0 and (attempt.idle or 0.0) > terms.idle_limit:

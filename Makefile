@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format coverage soak bench bench-quick bench-tools profile docs clean
+.PHONY: help run test check format coverage soak reloads bench bench-quick bench-tools profile docs clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -88,6 +88,10 @@ $(BENCH_READY): pyproject.toml benchmarks/requirements.txt benchmarks/install.py
 soak: $(READY)
 	PYFORK_FAULT_SECONDS=$${PYFORK_FAULT_SECONDS:-3600} $(BIN)/python -m pytest -n 2 --dist worksteal --hypothesis-profile=soak \
 	    tests/faults/test_injection.py tests/simulation/test_simulation.py $(ARGS)
+
+## make reloads    a hundred reloads in a row under load, of each worker type, with and without preload: a few minutes
+reloads: $(READY)
+	$(BIN)/python benchmarks/reloads.py $(ARGS)
 
 ## make bench      every worker type beside eight other servers, under 40 minutes (needs wrk; see benchmarks/README.md)
 ## make bench-quick  hello and Falcon, the servers that a limit compares, under two minutes

@@ -6,6 +6,7 @@ beside it (its mood), so that the next boot can be made slow or impossible.
 
 import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,12 @@ class Site(Server):
         worker_type: of its workers.
         user: who the server runs as; None is whoever runs the tests.
         environ: more environment variables.
+        workers: more of the table ``[workers]``.
     """
 
-    def __init__(self, directory: Path, worker_type: str, user: int | None, environ: dict[str, str]) -> None:
+    def __init__(
+        self, directory: Path, worker_type: str, user: int | None, environ: Mapping[str, str], **workers: Any
+    ) -> None:
         (directory / "application").mkdir()
         (directory / "application" / "site1.py").write_text(SOURCE)
         self.rotated: list[Path] = []
@@ -89,6 +93,7 @@ class Site(Server):
                 "timeout": TIMEOUT,
                 "graceful_timeout": GRACEFUL_TIMEOUT,
                 "boot_timeout": 10.0,
+                **workers,
             },
             "http": {"keep_alive": KEEP_ALIVE},
             "log": {"access": str(self.access_path)},

@@ -140,7 +140,10 @@ class ArbiterLoop:
         if child_ended:
             self._reap()
         deadline = self._core.next_deadline()
-        if deadline is not None and monotonic() >= deadline:
+        now = monotonic()
+        if now - self._awake > STALL:
+            return  # stopped in this very turn: what has been said meanwhile is read before anybody is judged
+        if deadline is not None and now >= deadline:
             self._handle(ev.TimePassed(self._children.in_application()))
 
     def _heard(self, ready: list[tuple[int, int]]) -> list[Child]:

@@ -98,6 +98,7 @@ def freeze_a_worker(scene: Scene) -> None:
 def pause_the_arbiter(scene: Scene) -> None:
     """The workers serve on, and none is judged by what the arbiter did not hear."""
     workers = scene.workers()
+    wait_until(lambda: processes.state(scene.server.pid) == "S", "the arbiter waits: in a turn it would not tell")
     scene.server.signal("STOP")
     scene.pause(TIMEOUT + 1.2)
     scene.server.signal("CONT")

@@ -88,6 +88,12 @@ def descriptor_kinds(pid: int) -> Counter[str]:
     return Counter(re.sub(r":\[\d+\]$", "", target) for target in descriptors(pid).values())
 
 
+def listening(pid: int) -> set[str]:
+    """Return the TCP listeners of its network, as /proc/PID/fd calls them."""
+    rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    return {f"socket:[{row[9]}]" for row in rows if row[3] == "0A"}
+
+
 def held_ports(pid: int, port: int) -> frozenset[int]:
     """Return the client ports of the connections to ``port`` that a process has accepted and not closed."""
     inodes = {match[1] for target in descriptors(pid).values() if (match := re.fullmatch(r"socket:\[(\d+)\]", target))}

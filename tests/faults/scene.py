@@ -6,6 +6,7 @@ import re
 import signal
 import threading
 from collections import Counter
+from collections.abc import Iterable
 from random import Random
 from time import monotonic
 
@@ -177,10 +178,13 @@ class Scene:
         generations = {match[1] for title in titles if (match := re.match(r"pyfork: worker \d+ gen (\d+) ", title))}
         if len(generations) != 1 or any("booting" in title or "worker" not in title for title in titles):
             return False
-        return not processes.pending_signals(arbiter) and not self._is_reloading()
+        return not processes.pending_signals(arbiter) and self._is_told(found)
 
-    def _is_reloading(self) -> bool:
+    def _is_told(self, workers: Iterable[int]) -> bool:
+        """Whether the arbiter, too, has it that all are ready (a title says it earlier) and every reload has ended."""
         log = self.server.log
+        if not all(f"(pid {pid}) is ready" in log for pid in workers):
+            return False
         tried = max((int(number) for number in _TRIED.findall(log)), default=1)
         ended = max((int(one or other) for one, other in _ENDED.findall(log)), default=1)
-        return tried > ended
+        return tried <= ended

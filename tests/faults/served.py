@@ -110,6 +110,8 @@ class Site(Server):
             prefix=prefix,
             bind=[f"127.0.0.1:{port}"],
         )
+        for name in ("PYFORK_FAULT_SEED", "PYFORK_FAULT_SECONDS"):  # it would take them for settings
+            self._environ.pop(name, None)
         self.port = port
         self.user = user
         self.feel("fine")

@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format coverage soak bench bench-quick bench-tools profile docs clean
+.PHONY: help run test check format coverage soak reloads bench bench-quick bench-tools bench-memory bench-respawn bench-arbiter profile docs clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -58,8 +58,8 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-PURE := pyfork/http1/*,pyfork/ipc/messages.py,pyfork/workers/balance.py,pyfork/config/schema.py,pyfork/config/schema_hooks.py,pyfork/config/declarations.py,pyfork/config/catalogue.py,pyfork/config/binds.py,pyfork/config/proxies.py
-PURE := $(PURE),$(shell echo $(foreach m,core events actions desk failures figures handles headcount lifecycle mold_events molds pacing placement policy reports rollout roster staffing stopping,pyfork/arbiter/$(m).py) | tr ' ' ',')
+PURE := pyfork/http1/*,pyfork/ipc/messages.py,pyfork/ipc/orders.py,pyfork/workers/balance.py,pyfork/config/schema.py,pyfork/config/schema_hooks.py,pyfork/config/declarations.py,pyfork/config/catalogue.py,pyfork/config/binds.py,pyfork/config/proxies.py
+PURE := $(PURE),$(shell echo $(foreach m,announcer core crashes events actions desk failures figures handles headcount lifecycle load_events mold_events molds notices pacing placement policy reports rollout roster scaling staffing stopping succession legacy upgrade_events,pyfork/arbiter/$(m).py) | tr ' ' ',')
 
 ## make coverage   run the tests with branch coverage, children included: 90 % of everything, 100 % of what is pure
 coverage: $(READY)
@@ -84,9 +84,14 @@ $(BENCH_READY): pyproject.toml benchmarks/requirements.txt benchmarks/install.py
 	$(BENCH_VENV)/bin/python benchmarks/install.py
 	@touch $@
 
-## make soak       the simulation of the arbiter's core with other random choices each time, for about an hour
+## make soak       faults in real servers, and in the simulation of the arbiter's core, new ones each time, for an hour
 soak: $(READY)
-	$(BIN)/python -m pytest tests/simulation/test_simulation.py -s --hypothesis-profile=soak $(ARGS)
+	PYFORK_FAULT_SECONDS=$${PYFORK_FAULT_SECONDS:-3600} $(BIN)/python -m pytest -n 2 --dist worksteal --hypothesis-profile=soak \
+	    tests/faults/test_injection.py tests/simulation/test_simulation.py $(ARGS)
+
+## make reloads    a hundred reloads in a row under load, of each worker type, with and without preload: a few minutes
+reloads: $(READY)
+	$(BIN)/python benchmarks/reloads.py $(ARGS)
 
 ## make bench      every worker type beside eight other servers, under 40 minutes (needs wrk; see benchmarks/README.md)
 ## make bench-quick  hello and Falcon, the servers that a limit compares, under two minutes
@@ -94,16 +99,27 @@ bench bench-quick: bench-tools
 	@$(MAKE) --no-print-directory $(BENCH_READY)
 	@$(BENCH_VENV)/bin/python benchmarks/bench.py $(if $(filter bench-quick,$@),--quick) $(ARGS)
 
+## make bench-memory  what four warm workers of a Django application take, beside gunicorn's, about ten minutes
+## make bench-respawn  how long a killed worker is missed, two minutes
+## make bench-arbiter  what the arbiter takes alone, two minutes
+bench-memory: SCRIPT := memory.py
+bench-respawn: SCRIPT := respawn.py
+bench-arbiter: SCRIPT := arbiter_memory.py
+bench-memory bench-respawn bench-arbiter:
+	$(CHECK_PYTHON)
+	@$(MAKE) --no-print-directory $(BENCH_READY)
+	@$(BENCH_VENV)/bin/python benchmarks/$(SCRIPT) $(ARGS)
+
 ## make profile    where the microseconds of a request go (needs wrk; ARGS='threadpool' for another worker type)
 profile: bench-tools
 	@$(MAKE) --no-print-directory $(BENCH_READY)
 	@$(BENCH_VENV)/bin/python benchmarks/hotpath.py $(ARGS)
 
-## make docs       write the pages anew that follow from the code: settings, signals, server.toml.example
+## make docs       write the pages anew that follow from the code: settings, signals, diagrams, server.toml.example
 docs: $(READY)
 	$(BIN)/python -m pyfork.config.render settings > docs/settings.md
 	$(BIN)/python -m pyfork.config.render example > server.toml.example
-	for script in docs/make_*.py; do $(BIN)/python "$$script" || exit 1; done
+	for script in docs/make_*.py; do PYTHONPATH=. $(BIN)/python "$$script" || exit 1; done
 
 ## make clean      remove what make made
 clean:

@@ -66,6 +66,11 @@ def pss_octets(pids: list[int]) -> int:
     return sum(_smaps_octets(pid, "Pss") for pid in pids)
 
 
+def resident_octets(pids: list[int]) -> int:
+    """Return the resident set of these processes together; what they share counts for each."""
+    return sum(_smaps_octets(pid, "Rss") for pid in pids)
+
+
 def anonymous_octets(pids: list[int]) -> int:
     """Return that part of it which is no file's: it does not move when another Python starts that shares libraries."""
     return sum(_smaps_octets(pid, "Pss_Anon") for pid in pids)

@@ -10,18 +10,21 @@ from typing import Any
 from pyfork.arbiter.lifecycle import (
     ARBITER_TRANSITIONS,
     RELOAD_TRANSITIONS,
+    UPGRADE_TRANSITIONS,
     WORKER_TRANSITIONS,
     ArbiterState,
     ReloadState,
+    UpgradeState,
     WorkerState,
 )
 
 PAGE = Path(__file__).parent / "lifecycle.md"
 
-HEAD = """# The states of workers, reloads and the arbiter
+HEAD = """# The states of workers, reloads, upgrades and the arbiter
 
 This page is made from the tables in `pyfork/arbiter/lifecycle.py` by `make docs`. A move that is not in a table raises:
 what you see is all that can happen. What leads to a move is decided in `pyfork/arbiter/core.py`.
+[sequences.md](sequences.md) shows real runs, message by message.
 """
 
 WORKER = """
@@ -39,10 +42,17 @@ way to the new generation and on the way back. A HUP during "loading" or "replac
 that has ended.
 """
 
+UPGRADE = """
+## An upgrade
+
+What USR2 sets going, as the old arbiter sees it (`pyfork/arbiter/succession.py`, [upgrade.md](upgrade.md)). A HUP
+meanwhile is remembered and answered if the upgrade fails.
+"""
+
 ARBITER = """
 ## The arbiter
 
-It is "reloading" whenever a reload is not idle. "Upgrading" is kept for USR2, which is not built yet.
+It is "reloading" whenever a reload is not idle, and "upgrading" until the new arbiter has taken over or is gone.
 """
 
 
@@ -54,6 +64,8 @@ def render() -> str:
         + _section(WorkerState, WORKER_TRANSITIONS, WorkerState.SPAWNING, WorkerState.GONE)
         + RELOAD
         + _section(ReloadState, RELOAD_TRANSITIONS, ReloadState.IDLE)
+        + UPGRADE
+        + _section(UpgradeState, UPGRADE_TRANSITIONS, UpgradeState.NONE, UpgradeState.HANDED_OVER)
         + ARBITER
         + _section(ArbiterState, ARBITER_TRANSITIONS, ArbiterState.STARTING, ArbiterState.STOPPING)
     )

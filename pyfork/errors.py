@@ -6,12 +6,15 @@
     ├── ConfigurationError      the operator's: exit status 2, all problems at once
     ├── ApplicationLoadError    the application cannot be imported: exit status 4
     ├── BootError               a worker cannot boot for another reason: exit status 3
+    ├── HookError               a hook raised; stops what the table in docs/hooks.md says
     ├── ProtocolError           the client's fault: carries the status that answers it
     ├── RequestBodyError        the same, as wsgi.input tells the application: an OSError
     ├── DisconnectedError       the client has gone; nobody is left to answer: an OSError (ConnectionError)
     └── ApplicationError        the application broke PEP 3333: answered with a 500, the culprit is named
     QuitNow (BaseException)     SIGQUIT in a worker: unwinds whatever runs, no ``except Exception`` stops it
 """
+
+from types import TracebackType
 
 
 class PyforkError(Exception):
@@ -45,6 +48,25 @@ class ApplicationLoadError(PyforkError):
 
 class BootError(PyforkError):
     """A worker cannot boot for a reason that is not the application's (privileges, directory, descriptors)."""
+
+
+class HookError(PyforkError):
+    """A hook of the user's raised; the message names it, and ``__cause__`` is what it raised.
+
+    Args:
+        message: which hook raised what.
+        consequence: what that stops, as the end of a log line.
+    """
+
+    def __init__(self, message: str, consequence: str) -> None:
+        super().__init__(message)
+        self.consequence = consequence
+
+    def exc_info(self) -> tuple[type[BaseException], BaseException, TracebackType | None]:
+        """Return what it raised, for a log line; the traceback begins with the hook's own frame."""
+        cause = self.__cause__ or self
+        calling = cause.__traceback__  # the frame that called the hook is ours
+        return type(cause), cause, calling and calling.tb_next
 
 
 class ProtocolError(PyforkError):

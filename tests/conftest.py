@@ -11,12 +11,25 @@ from tests.harness import Server
 WORKER_TYPES = ["sync", "threadpool", "async", "gevent"]
 """Every worker type joins the contract tests by its name here."""
 
+SUMMARIES = {"faults", "play again"}
+"""Properties that tests record to have them in the closing lines of a run, from every process of xdist's."""
+
 
 @pytest.fixture(params=WORKER_TYPES)
 def worker_type(request: pytest.FixtureRequest) -> str:
     """Each worker type in turn."""
     name: str = request.param
     return name
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which faults were injected by which seeds, also when all went well (tests/faults/)."""
+    reports = [report for group in ("passed", "failed") for report in terminalreporter.stats.get(group, [])]
+    lines = [f"{name}: {value}" for report in reports for name, value in report.user_properties if name in SUMMARIES]
+    if lines:
+        terminalreporter.section("faults")
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture
@@ -35,7 +48,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     failures = []
     for server in servers:
         try:
-            if server.process is not None and server.process.poll() is None:
+            if server.is_running:
                 server.stop()
             server.check_log()
         except AssertionError as error:

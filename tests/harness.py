@@ -190,6 +190,7 @@ class Server:
         self.tables = tables
         self.configure(settings or {})
         self.process: subprocess.Popen[bytes] | None = None
+        self._successor: int | None = None
         self.expected_errors: list[str] = []
 
     def configure(self, settings: Mapping[str, Mapping[str, Any]]) -> None:
@@ -238,10 +239,28 @@ class Server:
             if error is not None:
                 print(f"--- output\n{self.output}\n--- error log\n{self.log}")
 
+    def successor(self) -> int:
+        """Wait until USR2 has replaced the arbiter and the old one has ended; be that new one's from now on."""
+        assert self.process is not None
+        old = self.pid
+
+        def found() -> int | None:
+            pids = processes_of_session(self.session)
+            arbiters = [pid for pid in pids if title_of(pid).startswith("pyfork: arbiter [")]
+            return arbiters[0] if old not in pids and len(arbiters) == 1 else None
+
+        self._successor = wait_until(found, f"a new arbiter has replaced pid {old}: {self.titles()}")
+        assert self.process.wait(PATIENCE) == 0
+        return self.pid
+
     def stop(self, patience: float = PATIENCE) -> int:
         """TERM it, wait for its end, check that nothing is left, and return its exit status."""
         assert self.process is not None
-        if self.process.poll() is None:
+        if self._successor is not None:
+            os.kill(self._successor, signal.SIGTERM)
+            wait_until(lambda: not processes_of_session(self.session), "all processes have ended", patience)
+            assert "stopped (exit status 0)" in self.log.splitlines()[-1], self.log
+        elif self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         status = self.wait(patience)
         assert status == 0, f"exit status {status}\n{self.output}\n{self.log}"
@@ -257,7 +276,7 @@ class Server:
     def kill(self) -> None:
         """SIGKILL whatever is left of it."""
         if self.process is not None:
-            for pid in processes_of_session(self.process.pid):
+            for pid in processes_of_session(self.session):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             self.process.wait(PATIENCE)
@@ -265,21 +284,36 @@ class Server:
     def signal(self, name: str) -> None:
         """Send a signal to the arbiter, "HUP" for example."""
         assert self.process is not None
-        self.process.send_signal(signal.Signals[f"SIG{name}"])
+        if self._successor is not None:
+            os.kill(self._successor, signal.Signals[f"SIG{name}"])
+        else:
+            self.process.send_signal(signal.Signals[f"SIG{name}"])
 
     @property
     def pid(self) -> int:
         """The arbiter's pid."""
+        return self._successor or self.session
+
+    @property
+    def session(self) -> int:
+        """The session of all its processes: the pid of the first arbiter."""
         assert self.process is not None
         return self.process.pid
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the arbiter that was started, or the one that has replaced it, lives."""
+        if self._successor is not None:
+            return self._successor in processes_of_session(self.session)
+        return self.process is not None and self.process.poll() is None
+
     def workers(self) -> list[int]:
         """Return the pids of the living workers."""
-        return [pid for pid in processes_of_session(self.pid) if title_of(pid).startswith("pyfork: worker")]
+        return [pid for pid in processes_of_session(self.session) if title_of(pid).startswith("pyfork: worker")]
 
     def titles(self) -> list[str]:
         """Return the titles of all its processes."""
-        return sorted(title_of(pid) for pid in processes_of_session(self.pid))
+        return sorted(title_of(pid) for pid in processes_of_session(self.session))
 
     def wait_workers(self, count: int, generation: int | None = None) -> list[int]:
         """Wait until exactly ``count`` workers (of ``generation``) live and serve, and return their pids."""

@@ -13,5 +13,6 @@ def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable
     if environ["PATH_INFO"] == "/sleep":
         time.sleep(SLEEP_SECONDS)
     body = b"%d" % os.getpid()
-    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    fields = [("Content-Type", "text/plain"), ("Content-Length", str(len(body))), ("X-Worker", body.decode())]
+    start_response("200 OK", fields)
     return [body]

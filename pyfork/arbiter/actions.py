@@ -88,6 +88,11 @@ class CancelMold:
 
 
 @dataclass(frozen=True, slots=True)
+class MeasureLoad:
+    """See how busy the workers are and how many connections wait; answered at once by `LoadMeasured`."""
+
+
+@dataclass(frozen=True, slots=True)
 class SignalWorker:
     """Send ``order`` to a worker or mold that has not been reaped."""
 
@@ -132,6 +137,23 @@ class StopAccepting:
 
 
 @dataclass(frozen=True, slots=True)
+class StartUpgrade:
+    """Start a new arbiter beside this one; answered at once by `UpgradeStarted` or `UpgradeRefused`."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """The new arbiter ``pid`` serves: the sockets and their paths, the pidfile and MAINPID are its own from now on."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReportReady:
+    """Tell the arbiter that started this one that all wanted workers are ready."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReopenLogs:
     """Open the arbiter's own log files anew (the core sends USR1 to the workers)."""
 
@@ -171,12 +193,16 @@ Action = (
     | SpawnMold
     | PromoteWorker
     | CancelMold
+    | MeasureLoad
     | SignalWorker
     | DumpStacks
     | LoadConfiguration
     | AdoptGeneration
     | DropGeneration
     | StopAccepting
+    | StartUpgrade
+    | HandOver
+    | ReportReady
     | ReopenLogs
     | StateChanged
     | ReloadEnded

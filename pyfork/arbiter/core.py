@@ -14,6 +14,7 @@ Where to look:
 - HUP: `_ask_reload`, then `_settle_reload`; the rules are in `rollout`
 - who is retired and who is spawned: `staffing`, by the rules of `placement` and `molds`
 - TERM, INT: `_stop`, then `stopping`
+- USR2: `upgrade_events`; the rules are in `succession`
 
 What does not work: orders that are given where the event is seen ("the replacement is ready, so retire number 2"). With
 two dozen kinds of things that can happen in between, some of them are always forgotten.
@@ -29,7 +30,7 @@ from pyfork.arbiter.desk import Desk
 from pyfork.arbiter.failures import Failures, early_death, overdue_boot
 from pyfork.arbiter.figures import MoldStatistics, Statistics, WorkerStatistics
 from pyfork.arbiter.handles import MoldHandle, WorkerHandle
-from pyfork.arbiter.headcount import Headcount
+from pyfork.arbiter.headcount import Bounds, Headcount
 from pyfork.arbiter.lifecycle import (
     ArbiterMove,
     ArbiterState,
@@ -38,6 +39,7 @@ from pyfork.arbiter.lifecycle import (
     WorkerMove,
     WorkerState,
 )
+from pyfork.arbiter.load_events import LoadEvents
 from pyfork.arbiter.mold_events import MoldEvents
 from pyfork.arbiter.molds import Molds
 from pyfork.arbiter.pacing import Pacing
@@ -53,6 +55,8 @@ from pyfork.arbiter.rollout import Rollout
 from pyfork.arbiter.roster import Roster
 from pyfork.arbiter.staffing import Staffing
 from pyfork.arbiter.stopping import Stopping
+from pyfork.arbiter.succession import Succession
+from pyfork.arbiter.upgrade_events import UpgradeEvents
 from pyfork.ipc.exits import ExitStatus
 from pyfork.ipc.messages import FailureKind
 
@@ -63,19 +67,26 @@ class Core:
     Args:
         plan: of the first generation.
         random: for the jitter of delays.
+        succession: this arbiter's part in upgrades; None for one that was not started by an upgrade.
     """
 
-    def __init__(self, plan: ev.Plan, *, random: Random) -> None:
+    def __init__(self, plan: ev.Plan, *, random: Random, succession: Succession | None = None) -> None:
         self._desk = desk = Desk()
         self._roster = Roster()
         self._rollout = Rollout(plan)
-        self._headcount = Headcount(plan.count)
+        self._succession = succession or Succession()
+        inherited = self._succession.inherited_count(plan.count)
+        self._headcount = Headcount(plan.count, _bounds_of(plan), inherited)
         self._pacing = Pacing(random)
         self._molds = Molds()
         self._staffing = Staffing(self._roster, self._molds, self._pacing, self._rollout)
         self._stopping = Stopping()
         self._failures = Failures(desk, self._rollout, self._headcount, self._pacing, self._give_up)
+        load = self._load_events = LoadEvents(desk, self._roster, self._headcount)
         molds = self._mold_events = MoldEvents(desk, self._roster, self._molds, self._failures)
+        upgrade = self._upgrade = UpgradeEvents(
+            desk, self._succession, self._rollout, self._pacing, self._failures.crashes
+        )
         self._handlers: dict[type, Callable[..., None]] = {
             ev.Started: self._on_started,
             ev.VerbReceived: self._on_verb,
@@ -85,6 +96,7 @@ class Core:
             ev.WorkerBeat: self._on_beat,
             ev.WorkerWorn: self._on_worn,
             ev.WorkerRipe: self._on_ripe,
+            ev.LoadMeasured: load.on_measured,
             ev.MoldSpawned: molds.on_spawned,
             ev.MoldRefused: molds.on_refused,
             ev.MoldReady: molds.on_ready,
@@ -93,6 +105,10 @@ class Core:
             ev.WorkerExited: self._on_exited,
             ev.ConfigurationLoaded: self._on_loaded,
             ev.ConfigurationRefused: self._on_refused,
+            ev.UpgradeStarted: upgrade.on_started,
+            ev.UpgradeRefused: upgrade.on_refused,
+            ev.UpgradeReady: upgrade.on_ready,
+            ev.UpgradeExited: upgrade.on_exited,
             ev.TimePassed: self._on_time_passed,
             ev.Stalled: self._on_stalled,
         }
@@ -105,6 +121,7 @@ class Core:
             ev.Verb.REOPEN_LOGS: self._reopen_logs,
             ev.Verb.DRAIN_WORKERS: self._drain_workers,
             ev.Verb.REFORK: self._ask_refork,
+            ev.Verb.UPGRADE: upgrade.ask,
         }
 
     def handle(self, event: ev.Event, now: float) -> list[act.Action]:
@@ -122,6 +139,11 @@ class Core:
     def next_deadline(self) -> float | None:
         """Return the moment for the next `events.TimePassed`, or None when only other events can change anything."""
         moments = [self._roster.next_deadline(), self._molds.next_deadline(), self._pacing.next_try()]
+        moments += [
+            self._succession.deadline,
+            self._load_events.next_deadline(),
+            self._failures.crashes.next_deadline(),
+        ]
         if self._can_refork():
             moments.append(self._molds.next_try(self._roster, self._rollout.current, self._desk.now))
         return min((moment for moment in moments if moment is not None), default=None)
@@ -131,17 +153,25 @@ class Core:
         return Statistics(
             state=self._desk.state,
             reload=self._rollout.state,
+            upgrade=self._succession.state,
             generation=self._rollout.current,
             wanted=self._headcount.wanted,
             is_drained=self._headcount.is_drained,
             workers=tuple(
                 WorkerStatistics(
-                    worker.number, worker.generation, worker.pid, worker.state, worker.mold, worker.is_outworn
+                    worker.number,
+                    worker.generation,
+                    worker.pid,
+                    worker.state,
+                    worker.mold,
+                    worker.is_outworn,
+                    worker.deadline,
                 )
                 for worker in self._roster
             ),
             molds=tuple(
-                MoldStatistics(mold.serial, mold.generation, mold.pid, mold.state, mold.layer) for mold in self._molds
+                MoldStatistics(mold.serial, mold.generation, mold.pid, mold.state, mold.layer, mold.deadline)
+                for mold in self._molds
             ),
         )
 
@@ -167,12 +197,13 @@ class Core:
         self._desk.log(Level.INFO, f"{worker} is ready")
         self._desk.order(*worker.got_ready(self._desk.now))
         self._pacing.succeed(worker.generation)
+        self._failures.crashes.recovered(worker.generation, self._desk.now)
         if self._desk.is_starting:
             self._desk.move(ArbiterMove.SERVING)
         if worker.generation == self._rollout.trial:
             self._desk.log(Level.INFO, f"reload: generation {worker.generation} is ready to replace the others")
             if self._rollout.prove():
-                self._desk.log(Level.INFO, self._headcount.follow_file(worker.plan.count))
+                self._desk.log(Level.INFO, self._headcount.follow_file(worker.plan.count, _bounds_of(worker.plan)))
 
     def _on_beat(self, event: ev.WorkerBeat) -> None:
         worker = self._roster.find(event.pid)
@@ -208,9 +239,9 @@ class Core:
         if worker is None:
             return
         if worker.state is WorkerState.BOOTING:
-            self._failures.boot_failed(worker, *early_death(worker, event.code, event.signal))
+            self._failures.boot_failed(worker, *early_death(worker, event.code, event.signal, event.oom_kills))
         else:
-            self._desk.order(report_exit(worker, event.code, event.signal))
+            self._desk.order(report_exit(worker, event.code, event.signal, event.oom_kills))
         if worker.is_ready:
             self._failures.worker_lost(worker)
         self._roster.remove(worker, WorkerMove.EXITED)
@@ -219,15 +250,22 @@ class Core:
 
     def _on_time_passed(self, event: ev.TimePassed) -> None:
         self._mold_events.on_time_passed()
+        self._load_events.on_time_passed()
+        for line in self._failures.crashes.on_time(self._desk.now):
+            self._desk.log(*line)
         for worker in self._roster:
             entered = None if worker.pid is None else event.in_application.get(worker.pid)
             if worker.is_overdue(self._desk.now, entered):
                 self._deal_with_overdue(worker)
+        self._desk.order(*self._succession.look(self._desk.now))
 
     def _on_stalled(self, event: ev.Stalled) -> None:
         self._roster.shift(event.seconds, self._desk.now)
         self._molds.shift(event.seconds, self._desk.now)
         self._pacing.shift(event.seconds)
+        self._failures.crashes.shift(event.seconds)
+        self._load_events.shift(event.seconds)
+        self._succession.shift(event.seconds)
 
     def _deal_with_overdue(self, worker: WorkerHandle) -> None:
         if worker.state is WorkerState.READY:
@@ -275,12 +313,14 @@ class Core:
             self._desk.order(*process.reopen_logs())
 
     def _stop(self, move: ArbiterMove, *, at_once: bool = False) -> None:
-        is_second = self._desk.is_stopping
-        self._stopping.is_hurried |= at_once or is_second
-        if is_second:
+        self._stopping.is_hurried |= at_once or self._stopping.is_asked
+        self._stopping.is_asked = True
+        if self._desk.is_stopping:
             return
         self._desk.move(move)
         self._pacing.rest()
+        self._failures.crashes.rest()
+        self._load_events.settle()
         self._desk.order(act.StopAccepting())
 
     def _give_up(self, status: ExitStatus) -> None:
@@ -294,7 +334,8 @@ class Core:
             return
         self._headcount.is_drained = False
         self._rollout.is_asked = True
-        if self._desk.is_starting or self._rollout.state is ReloadState.REPLACING:
+        is_busy = self._desk.state in {ArbiterState.STARTING, ArbiterState.UPGRADING}
+        if is_busy or self._rollout.state is ReloadState.REPLACING:
             self._desk.log(Level.INFO, "reload: it begins when what is under way has ended")
 
     def _on_loaded(self, event: ev.ConfigurationLoaded) -> None:
@@ -318,12 +359,16 @@ class Core:
 
     def _settle(self) -> None:
         if self._desk.is_stopping:
-            self._desk.order(*self._stopping.settle(self._roster, self._molds, self._desk.now))
+            self._desk.order(*self._succession.end(self._desk.now, is_hurried=self._stopping.is_hurried))
+            if not (self._succession.is_under_way and self._stopping.is_complete(self._roster, self._molds)):
+                self._desk.order(*self._stopping.settle(self._roster, self._molds, self._desk.now))
             return
         if self._rollout.state is ReloadState.TRYING and (self._rollout.is_asked or self._headcount.is_drained):
             self._failures.fail_reload(ReloadMove.ABANDONED)
         self._desk.order(*self._staffing.settle(self._aim(), self._desk.now))
         self._settle_reload()
+        self._upgrade.settle(self._roster, self._headcount)
+        self._load_events.settle()
         if self._can_refork():
             self._desk.order(*self._staffing.promote(self._desk.now))
 
@@ -340,18 +385,23 @@ class Core:
             if not self._roster.has_active(generation) and not self._molds.has_active(generation):
                 rollout.drop(generation)
                 self._pacing.succeed(generation)
+                self._failures.crashes.forget(generation)
                 self._desk.order(act.DropGeneration(generation))
         if rollout.state is ReloadState.REPLACING and is_reached(self._roster, self._aim()):
             self._headcount.keep()
             adopted = rollout.adopt()
+            self._failures.crashes.forget_others(adopted)
             self._desk.order(act.AdoptGeneration(adopted))
             self._desk.log(Level.INFO, f"reload: generation {adopted} has replaced the others")
             self._desk.order(act.ReloadEnded(None))
             self._desk.order(*self._staffing.settle(self._aim(), self._desk.now))  # the old mold is not kept any more
         elif rollout.state is ReloadState.ROLLING_BACK and not rollout.failed:
             rollout.undo()
-        if rollout.is_asked and rollout.can_begin and not self._desk.is_starting:
-            self._desk.order(act.LoadConfiguration(rollout.begin()))
+        is_settled = self._desk.state in {ArbiterState.RUNNING, ArbiterState.RELOADING}
+        if rollout.is_asked and rollout.can_begin and is_settled:
+            generation = rollout.begin()
+            self._note_reload()  # before the answer to the next order, which may end the reload at once
+            self._desk.order(act.LoadConfiguration(generation))
         self._note_reload()
 
     def _note_reload(self) -> None:
@@ -360,3 +410,7 @@ class Core:
             self._desk.move(ArbiterMove.RELOAD)
         elif not is_reloading and self._desk.state is ArbiterState.RELOADING:
             self._desk.move(ArbiterMove.RELOADED)
+
+
+def _bounds_of(plan: ev.Plan) -> Bounds | None:
+    return None if plan.bounds is None else Bounds(*plan.bounds)

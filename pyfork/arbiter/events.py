@@ -28,6 +28,8 @@ class Verb(Enum):
     """USR1."""
     DRAIN_WORKERS = "drain workers"
     """WINCH without a controlling terminal: retire all workers, keep listening; HUP or TTIN brings them back."""
+    UPGRADE = "upgrade"
+    """USR2: start a new arbiter from what is on the disk now, and leave when it serves."""
     REFORK = "refork"
     """URG: make a warm worker the mold of the others."""
 
@@ -129,6 +131,19 @@ class WorkerRipe:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadMeasured:
+    """The answer to `actions.MeasureLoad`.
+
+    Attributes:
+        utilisation: the part of their capacity that the ready workers used since the last time, 0 to 1.
+        queued: connections that wait to be accepted.
+    """
+
+    utilisation: float
+    queued: int
+
+
+@dataclass(frozen=True, slots=True)
 class MoldSpawned:
     """The answer to `actions.SpawnMold`, at once, or to `actions.PromoteWorker`, later: the process exists."""
 
@@ -160,6 +175,7 @@ class MoldExited:
     pid: int
     code: int | None
     signal: str | None
+    oom_kills: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +196,14 @@ class WorkerExited:
         pid: never to be signalled again.
         code: its exit status, or None when a signal ended it.
         signal: the name of that signal ("SIGKILL"), or None.
+        oom_kills: for SIGKILL, by how much the cgroup's count of out-of-memory kills has grown since the last look;
+            None if that cannot be known.
     """
 
     pid: int
     code: int | None
     signal: str | None
+    oom_kills: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +218,36 @@ class ConfigurationRefused:
     """The answer to `actions.LoadConfiguration`: it is not; the shell has kept everything as it was."""
 
     problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeStarted:
+    """The answer to `actions.StartUpgrade`: the new arbiter's process exists."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeRefused:
+    """The answer to `actions.StartUpgrade`: it cannot be done here."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeReady:
+    """The new arbiter has as many ready workers as are wanted."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeExited:
+    """The new arbiter was reaped; `WorkerExited` says what the attributes mean."""
+
+    pid: int
+    code: int | None
+    signal: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +281,7 @@ Event = (
     | WorkerBeat
     | WorkerWorn
     | WorkerRipe
+    | LoadMeasured
     | MoldSpawned
     | MoldRefused
     | MoldReady
@@ -240,6 +290,10 @@ Event = (
     | WorkerExited
     | ConfigurationLoaded
     | ConfigurationRefused
+    | UpgradeStarted
+    | UpgradeRefused
+    | UpgradeReady
+    | UpgradeExited
     | TimePassed
     | Stalled
 )

@@ -7,6 +7,7 @@ growing delays, and the rest serve. A mold that was to be made of a worker only 
 from collections.abc import Callable
 
 from pyfork.arbiter.actions import Level, ReloadEnded
+from pyfork.arbiter.crashes import CrashLog
 from pyfork.arbiter.desk import Desk
 from pyfork.arbiter.handles import MoldHandle, ProcessHandle, WorkerHandle
 from pyfork.arbiter.headcount import Headcount
@@ -29,6 +30,9 @@ class Failures:
         headcount: takes back what a failed reload changed.
         pacing: how soon again.
         give_up: ends pyfork with the given status, as no worker has ever been ready.
+
+    Attributes:
+        crashes: what the log says of failures that repeat themselves.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class Failures:
         self._headcount = headcount
         self._pacing = pacing
         self._give_up = give_up
+        self.crashes = CrashLog()
 
     def spawn_refused(self, worker: WorkerHandle, reason: str) -> None:
         """Judge the fork of a worker that has failed."""
@@ -94,7 +99,8 @@ class Failures:
             self._desk.log(Level.WARNING, f"{why}\nit is not needed any more")
             return
         delay = self._pacing.fail(generation, self._desk.now)
-        self._desk.log(level, f"{why}\nthe next try is in {delay:.1f} s")
+        for line in self.crashes.note(generation, why, delay, self._desk.now, level):
+            self._desk.log(*line)
 
     def put_refork_off(self, molds: Molds, why: str) -> None:
         """Leave the mold and its workers as they are, as no worker could be made the next mold."""
@@ -126,7 +132,9 @@ def overdue_boot(process: ProcessHandle) -> str:
     return f"{process} could not boot: {why}"
 
 
-def early_death(process: ProcessHandle, code: int | None, signal: str | None) -> tuple[str, FailureKind]:
+def early_death(
+    process: ProcessHandle, code: int | None, signal: str | None, oom_kills: int | None = None
+) -> tuple[str, FailureKind]:
     """Return why a process failed that ended before it was ready, and of which kind that is."""
     kind = FailureKind.APPLICATION if code == ExitStatus.APPLICATION else FailureKind.BOOT
-    return f"{process} could not boot: it {describe_exit(code, signal)} before it was ready", kind
+    return f"{process} could not boot: it {describe_exit(code, signal, oom_kills)} before it was ready", kind

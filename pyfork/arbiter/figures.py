@@ -1,13 +1,18 @@
 """What an onlooker may know of the arbiter: frozen values that the core hands out and nobody can change it by."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pyfork.arbiter.lifecycle import ArbiterState, ReloadState, WorkerState
+from pyfork.arbiter.lifecycle import ArbiterState, ReloadState, UpgradeState, WorkerState
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatistics:
-    """One worker, for whoever looks on. ``pid`` is None until it is known."""
+    """One worker, for whoever looks on.
+
+    ``pid`` is None until it is known; ``deadline`` is when its time to boot or to end is over (monotonic), None while
+    it has none.
+    """
 
     number: int
     generation: int
@@ -15,17 +20,19 @@ class WorkerStatistics:
     state: WorkerState
     mold: int | None = None
     is_outworn: bool = False
+    deadline: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class MoldStatistics:
-    """One mold, for whoever looks on."""
+    """One mold, for whoever looks on; ``deadline`` as a worker's."""
 
     serial: int
     generation: int
     pid: int | None
     state: WorkerState
     layer: int
+    deadline: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,7 @@ class Statistics:
         is_drained: WINCH has retired all workers.
         workers: all that are not gone, oldest first.
         molds: likewise.
+        upgrade: how far the replacement of this arbiter by a new one has come.
     """
 
     state: ArbiterState
@@ -49,3 +57,30 @@ class Statistics:
     is_drained: bool
     workers: tuple[WorkerStatistics, ...]
     molds: tuple[MoldStatistics, ...] = ()
+    upgrade: UpgradeState = UpgradeState.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one worker has done and does, as it says on the scoreboard.
+
+    Attributes:
+        requests: answered in its life.
+        in_flight: begun and not ended.
+    """
+
+    requests: int
+    in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """All that an onlooker sees at a moment.
+
+    Attributes:
+        statistics: the core's.
+        work: of the living workers, by pid.
+    """
+
+    statistics: Statistics
+    work: Mapping[int, Work]

@@ -16,21 +16,35 @@ from pyfork.ipc.messages import beat_interval
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """The settings that a generation's workers get, and the sockets they accept from."""
+    """The settings that a generation's workers get, and the sockets they accept from.
+
+    Attributes:
+        loaded: the configuration.
+        listeners: the sockets.
+        worker_class: "module:Class".
+        can_refork: whether a worker of that class can be forked while it serves.
+    """
 
     loaded: Loaded
     listeners: tuple[BoundListener, ...]
     worker_class: str
+    can_refork: bool = False
 
     def plan(self) -> Plan:
         """Return what the core needs of the settings."""
         workers = self.loaded.settings.workers
+        lowest = workers.min or min(workers.count, workers.max or workers.count)
         return Plan(
             count=workers.count,
             timeout=workers.timeout,
             boot_timeout=workers.boot_timeout,
             graceful_timeout=workers.graceful_timeout,
             beat_interval=beat_interval(workers.timeout),
+            bounds=None if workers.max is None else (lowest, workers.max),
+            preload=workers.preload,
+            can_refork=workers.preload and self.can_refork,
+            refork_after=tuple(step for step in workers.refork_after if isinstance(step, int)),
+            refork_repeats=any(isinstance(step, str) for step in workers.refork_after),  # "..." at the end
         )
 
 
@@ -46,6 +60,10 @@ class Generations:
 
     def __getitem__(self, number: int) -> Generation:
         return self._by_number[number]
+
+    def find(self, number: int) -> Generation | None:
+        """Return generation ``number``, None when it is forgotten: its last workers may still drain."""
+        return self._by_number.get(number)
 
     @property
     def current(self) -> Generation:

@@ -1,26 +1,62 @@
-"""How many workers are wanted: the file says it at the start, operators change it, a reload may change it back."""
+"""How many workers are wanted: the file says it at the start; operators, the load and a reload may change it."""
+
+from dataclasses import dataclass
 
 from pyfork.arbiter.policy import MAXIMUM_COUNT
 
 
-class Headcount:
-    """The wanted count and who set it.
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Between how many and how many workers the load may want; equal where their number is fixed.
 
-    TTIN and TTOU change it by one and survive a reload, unless ``workers.count`` itself has changed in the file: then
-    the file wins. If that reload fails later, its change is taken back, and what operators changed meanwhile stays.
+    ``count`` of the file is both, unless ``min`` and ``max`` are set.
+    """
+
+    minimum: int
+    maximum: int
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether the load has no say."""
+        return self.minimum == self.maximum
+
+    def moved(self, step: int) -> "Bounds":
+        """Return both bounds, ``step`` higher, as far as the limits let them."""
+        return Bounds(_within_limits(self.minimum + step), _within_limits(self.maximum + step))
+
+    def clamp(self, count: int) -> int:
+        """Return the number nearest to ``count`` that is not out of bounds."""
+        return min(self.maximum, max(self.minimum, count))
+
+    def __str__(self) -> str:
+        return f"{self.minimum} workers" if self.is_fixed else f"{self.minimum} to {self.maximum} workers"
+
+
+class Headcount:
+    """The wanted count, its bounds, and who set them.
+
+    TTIN and TTOU move both bounds by one, and where they are equal the count with them. That survives a reload, unless
+    ``workers.count``, ``min`` or ``max`` have changed in the file: then the file wins. If that reload fails later, its
+    change is taken back, and what operators changed meanwhile stays. Between the bounds, the load decides.
 
     Args:
         count: ``workers.count`` of the first generation.
+        bounds: what ``workers.min`` and ``workers.max`` say; fixed at ``count`` by default.
+        wanted: what was wanted of the arbiter that this one replaces, where it had the same count in its file.
 
     Attributes:
         wanted: workers, also while they are drained.
+        bounds: within which the load may change that.
         is_drained: WINCH has sent them all away.
     """
 
-    def __init__(self, count: int) -> None:
-        self.wanted = count
+    def __init__(self, count: int, bounds: Bounds | None = None, wanted: int | None = None) -> None:
+        begin = count if wanted is None else wanted
+        self.bounds = bounds or Bounds(begin, begin)
+        self.wanted = self.bounds.clamp(begin)
         self.is_drained = False
-        self._file_change = 0
+        self._before_file: tuple[int, Bounds] | None = None
+        self._steps = 0  # those of operators since the file was followed
 
     @property
     def places(self) -> int:
@@ -28,29 +64,64 @@ class Headcount:
         return 0 if self.is_drained else self.wanted
 
     def scale(self, step: int) -> str:
-        """Want ``step`` workers more, or call the drained ones back; return what to tell the operator."""
+        """Move the bounds by ``step``, or call the drained workers back; return what to tell the operator."""
         if self.is_drained and step > 0:
             self.is_drained = False
             return f"{self.wanted} workers are wanted again"
-        before = self.wanted
-        self._set(before + step)
-        return f"{self.wanted} workers are wanted" + (", as before: it is the limit" if self.wanted == before else "")
+        before = self.bounds
+        self._set(before.moved(step))
+        self._steps += step if self.bounds != before else 0
+        return f"{self.bounds} are wanted{self._now()}" + (
+            ", as before: it is the limit" if self.bounds == before else ""
+        )
 
-    def follow_file(self, count: int) -> str:
-        """Let the file win, whose count a reload has changed; return what to tell the operator."""
+    def follow_load(self, count: int, utilisation: float, queued: int) -> str:
+        """Want as many workers as the load calls for; return what to tell the operator.
+
+        Args:
+            count: the new number; out of bounds it is the nearest within.
+            utilisation: how busy the workers were, 0 to 1.
+            queued: connections that waited.
+        """
+        before, self.wanted = self.wanted, self.bounds.clamp(count)
+        waiting = f" and {queued} connections wait" if queued else ""
+        return (
+            f"scaling: the workers are busy for {utilisation:.0%} of the time{waiting}: {self.wanted} are wanted, "
+            f"{before} were ({self.bounds.minimum} to {self.bounds.maximum})"
+        )
+
+    def follow_file(self, count: int, bounds: Bounds | None = None) -> str:
+        """Let the file win, whose numbers a reload has changed; return what to tell the operator.
+
+        A count that the load decides stays, if it is within the new bounds: the load has not changed.
+        """
         before = self.wanted
-        self._set(count)
-        self._file_change = self.wanted - before
-        return f"workers.count has changed: {self.wanted} workers are wanted, {before} were"
+        self._before_file = self.wanted, self.bounds
+        self._steps = 0
+        self._set(bounds or Bounds(count, count))
+        changed = "workers.count has" if self.bounds.is_fixed else "workers.min or workers.max have"
+        return f"{changed} changed: {self.bounds} are wanted{self._now()}, {before} were"
 
     def take_back(self) -> None:
         """Undo what the file changed, as its reload has failed."""
-        self._set(self.wanted - self._file_change)
-        self._file_change = 0
+        if self._before_file is None:
+            return
+        wanted, bounds = self._before_file
+        self._before_file = None
+        self.wanted = wanted if bounds.is_fixed else self.wanted
+        self._set(bounds.moved(self._steps))
 
     def keep(self) -> None:
         """Let what the file changed stand, as its reload is complete."""
-        self._file_change = 0
+        self._before_file = None
 
-    def _set(self, count: int) -> None:
-        self.wanted = min(MAXIMUM_COUNT, max(1, count))
+    def _set(self, bounds: Bounds) -> None:
+        self.bounds = bounds
+        self.wanted = bounds.clamp(self.wanted)
+
+    def _now(self) -> str:
+        return "" if self.bounds.is_fixed else f" ({self.wanted} now)"
+
+
+def _within_limits(count: int) -> int:
+    return min(MAXIMUM_COUNT, max(1, count))

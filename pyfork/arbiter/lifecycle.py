@@ -1,12 +1,11 @@
-"""The states of a worker, of a reload and of the arbiter, and every legal move between them, as tables.
+"""The states of a worker, a reload, an upgrade and the arbiter, and every legal move between them, as tables.
 
 A move that has no entry raises: it is a bug of ours. What others may do at any moment (a worker's word that crosses our
 order to it, an event about a pid that is gone) is sorted out before a move is made.
 
 docs/lifecycle.md is drawn from these tables. The coming features add rows and columns here first: a mold is one more
 process with the moves of a worker up to READY and a late answer to its spawn (SPAWNING is there for it); refork and
-recycling retire READY workers whose replacement is READY, as a reload does; scaling changes the number of places;
-USR2 is UPGRADING.
+recycling retire READY workers whose replacement is READY, as a reload does; scaling changes the number of places.
 """
 
 from collections.abc import Mapping
@@ -80,6 +79,35 @@ class ReloadMove(Enum):
     UNDONE = "nothing of it is left"
 
 
+class UpgradeState(Enum):
+    """How far an upgrade has come."""
+
+    NONE = "none"
+    """There is one arbiter."""
+    ORDERED = "ordered"
+    """The shell has not yet said the new arbiter's pid."""
+    TRYING = "trying"
+    """The new arbiter starts its workers; nothing of ours is touched."""
+    ENDING = "ending"
+    """It was told to end: its time is over, or we stop."""
+    KILLED = "killed"
+    """SIGKILL is sent; the kernel has yet to report its end."""
+    HANDED_OVER = "handed over"
+    """It serves, and what was ours is its own."""
+
+
+class UpgradeMove(Enum):
+    """What happens to an upgrade."""
+
+    ASKED = "USR2"
+    STARTED = "the process exists"
+    REFUSED = "the shell refused"
+    GOT_READY = "all its workers are ready"
+    TOLD = "is told to end"
+    KILLED = "runs out of time and is killed"
+    EXITED = "is reaped"
+
+
 class ArbiterState(Enum):
     """The arbiter itself."""
 
@@ -90,7 +118,7 @@ class ArbiterState(Enum):
     RELOADING = "reloading"
     """A reload is not idle."""
     UPGRADING = "upgrading"
-    """A new arbiter is being tried (USR2, which comes with its issue)."""
+    """A new arbiter is being tried beside this one, which serves as ever."""
     STOPPING = "stopping"
     """Nothing is started any more; it ends when the last worker is reaped."""
 
@@ -103,6 +131,7 @@ class ArbiterMove(Enum):
     RELOADED = "the reload is idle again"
     UPGRADE = "USR2"
     UPGRADE_FAILED = "the new arbiter failed"
+    HANDED_OVER = "the new arbiter is ready"
     STOP = "TERM, INT, QUIT"
     BOOT_FAILED = "a worker cannot boot"
 
@@ -163,6 +192,30 @@ RELOAD_TRANSITIONS: Mapping[ReloadState, Mapping[ReloadMove, ReloadState]] = {
     },
 }
 
+UPGRADE_TRANSITIONS: Mapping[UpgradeState, Mapping[UpgradeMove, UpgradeState]] = {
+    UpgradeState.NONE: {
+        UpgradeMove.ASKED: UpgradeState.ORDERED,
+    },
+    UpgradeState.ORDERED: {
+        UpgradeMove.STARTED: UpgradeState.TRYING,
+        UpgradeMove.REFUSED: UpgradeState.NONE,
+    },
+    UpgradeState.TRYING: {
+        UpgradeMove.GOT_READY: UpgradeState.HANDED_OVER,
+        UpgradeMove.TOLD: UpgradeState.ENDING,
+        UpgradeMove.EXITED: UpgradeState.NONE,
+    },
+    UpgradeState.ENDING: {
+        UpgradeMove.TOLD: UpgradeState.ENDING,  # told again, and sooner
+        UpgradeMove.KILLED: UpgradeState.KILLED,
+        UpgradeMove.EXITED: UpgradeState.NONE,
+    },
+    UpgradeState.KILLED: {
+        UpgradeMove.EXITED: UpgradeState.NONE,
+    },
+    UpgradeState.HANDED_OVER: {},
+}
+
 ARBITER_TRANSITIONS: Mapping[ArbiterState, Mapping[ArbiterMove, ArbiterState]] = {
     ArbiterState.STARTING: {
         ArbiterMove.SERVING: ArbiterState.RUNNING,
@@ -180,6 +233,7 @@ ARBITER_TRANSITIONS: Mapping[ArbiterState, Mapping[ArbiterMove, ArbiterState]] =
     },
     ArbiterState.UPGRADING: {
         ArbiterMove.UPGRADE_FAILED: ArbiterState.RUNNING,
+        ArbiterMove.HANDED_OVER: ArbiterState.STOPPING,
         ArbiterMove.STOP: ArbiterState.STOPPING,
     },
     ArbiterState.STOPPING: {},

@@ -13,7 +13,7 @@ import socket
 import stat
 import struct
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pyfork.config.binds import Bind, parse_bind
@@ -28,21 +28,24 @@ RETRY_PAUSE = 1.0
 
 _log = logging.getLogger("pyfork.error")
 
-_FIRST_INHERITED = 3  # sd_listen_fds(3): SD_LISTEN_FDS_START
 _SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27  # asm-generic/socket.h; the socket module has no names for them
+_LONGEST_QUEUE = 65535  # the kernel caps it (somaxconn), as it does systemd's default
+_TCP_INFO_SACKED = slice(28, 32)  # tcpi_sacked of struct tcp_info: for a listening socket, its backlog (linux/tcp.h)
 _RETURN_NOTHING = struct.pack("HBBI", 0x06, 0, 0, 0)  # BPF_RET | BPF_K, k = 0: drop every segment
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class BoundListener:
     """A listening socket in the arbiter.
+
+    While two arbiters hold it during an upgrade, one of them owns it: the other neither removes its path nor stops it.
 
     Attributes:
         bind: the address as configured, canonical; the identity across reloads.
         socket: bound, listening, non-blocking.
         is_inherited: passed in by systemd or a parent, so never unlinked.
         inode: device and inode of the unix socket that we made, else None.
-        maker: the pid of the process that bound it: it alone removes the file.
+        maker: the pid of the process that owns it: who bound it, or took over from who did.
     """
 
     bind: str
@@ -56,6 +59,19 @@ class BoundListener:
         """Whether its address is in use as long as any process of ours holds the socket: not a path, not passed in."""
         return not self.is_inherited and self.inode is None
 
+    @property
+    def is_owned(self) -> bool:
+        """Whether this process may stop it and remove its path."""
+        return self.maker == os.getpid()
+
+    def take_over(self) -> None:
+        """Own it from now on."""
+        self.maker = os.getpid()
+
+    def hand_over(self, pid: int) -> None:
+        """Leave it to process ``pid``."""
+        self.maker = pid
+
     def describe(self) -> Listener:
         """Return what a worker has to know of it."""
         if self.socket.family == socket.AF_UNIX:
@@ -68,7 +84,7 @@ class BoundListener:
 
     def unlink(self) -> None:
         """Remove the unix socket's file if this process made it and it is still ours."""
-        if self.inode is None or self.maker != os.getpid():
+        if self.inode is None or not self.is_owned:
             return
         path = self.socket.getsockname()
         try:
@@ -89,34 +105,36 @@ class BoundListener:
         """Let nothing new into the queue, and leave what is in it to the workers.
 
         TCP: a socket filter drops every segment, so a new client's SYN meets silence and, once the socket is closed, a
-        refusal; closing at once would reset those that are queued. Unix: the path goes, so nobody new finds it.
+        refusal; closing at once would reset those that are queued. Where a filter takes privileges (CAP_NET_ADMIN,
+        since Linux 6.18), the queue is given no length: as long as it is not empty a SYN meets silence as well, so one
+        client at most gets in and is reset. Unix: the path goes, so nobody new finds it.
         """
+        if not self.is_owned:
+            return
         if self.socket.family == socket.AF_UNIX:
             self.unlink()
         elif sys.platform == "linux":
             program = ctypes.create_string_buffer(_RETURN_NOTHING)
-            self.socket.setsockopt(
-                socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(program))
-            )
+            program_of_one = struct.pack("HP", 1, ctypes.addressof(program))
+            try:
+                self.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program_of_one)
+            except PermissionError:
+                self.socket.listen(0)
 
     def accept_again(self) -> None:
         """Undo `refuse` for a socket that outlives us (a stored or passed one belongs to systemd)."""
+        if self.socket.family == socket.AF_UNIX or sys.platform != "linux":
+            return
         with contextlib.suppress(OSError):  # ENOENT: no filter is attached, which is what we want
             self.socket.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+        if _queue_length(self.socket) == 0:
+            self.socket.listen(_LONGEST_QUEUE)
 
 
-def inherited_listeners(environ: Mapping[str, str]) -> tuple[BoundListener, ...]:
-    """Return the sockets that systemd (or a parent speaking its protocol) passed in; sd_listen_fds(3).
-
-    Raises:
-        ConfigurationError: LISTEN_FDS is no number, or a descriptor is no listening socket.
-    """
-    if environ.get("LISTEN_PID") != str(os.getpid()):
-        return ()
-    count = environ.get("LISTEN_FDS", "")
-    if not count.isdecimal():
-        raise ConfigurationError(f"LISTEN_FDS={count!r} is not a number: what started pyfork passed no sockets")
-    return tuple(_adopt(fd, f"LISTEN_FDS:{fd}") for fd in range(_FIRST_INHERITED, _FIRST_INHERITED + int(count)))
+def _queue_length(listener: socket.socket) -> int:
+    """Return how many connections may wait at a TCP listener (Linux)."""
+    information = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SACKED.stop)
+    return int.from_bytes(information[_TCP_INFO_SACKED], sys.byteorder)
 
 
 def open_listeners(
@@ -130,8 +148,8 @@ def open_listeners(
 
     Args:
         settings: ``bind``, ``backlog``, ``reuse_port``, ``umask``, ``user`` and ``group`` are used.
-        current: what the running server listens on (at a reload).
-        pause: at the first start, waits the given seconds before an address in use is tried again.
+        current: what the running server listens on (at a reload), or what was passed in (at a start).
+        pause: at a start, waits the given seconds before an address in use is tried again.
         warn: gets a sentence for every retry.
 
     Raises:
@@ -142,7 +160,7 @@ def open_listeners(
     opened: list[BoundListener] = []
     try:
         problems = _open_each([text for text in binds if text not in kept], settings, opened, pause, warn)
-        if problems and current:
+        if problems and current and pause is None:
             problems.append(
                 "a reload opens new addresses before it closes old ones; where they overlap (a wildcard over a "
                 "specific one), restart pyfork instead"
@@ -210,10 +228,10 @@ def _explain(error: OSError) -> str:
 
 def _open(bind: Bind, settings: ServerSettings) -> BoundListener:
     if bind.kind == "fd":
-        return _adopt(bind.fd, bind.text)
+        return adopt(bind.fd, bind.text)
     if bind.kind in {"unix", "abstract"}:
         return _open_unix(bind, settings)
-    family, address = _resolve(bind)
+    family, address = resolve(bind)[0]
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -231,11 +249,15 @@ def _open(bind: Bind, settings: ServerSettings) -> BoundListener:
     return BoundListener(bind.text, listener, is_inherited=False, inode=None, maker=os.getpid())
 
 
-def _resolve(bind: Bind) -> tuple[int, tuple[object, ...]]:
+def resolve(bind: Bind) -> list[tuple[int, tuple[object, ...]]]:
+    """Return the family and address of each socket that a TCP ``bind`` can mean; the first is what is opened.
+
+    Raises:
+        OSError: the name cannot be resolved.
+    """
     found = socket.getaddrinfo(bind.host, bind.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     ipv4_first = sorted(found, key=lambda entry: entry[0] != socket.AF_INET)  # "localhost" means 127.0.0.1 to most
-    family, _, _, _, address = ipv4_first[0]
-    return family, address
+    return [(family, address) for family, _, _, _, address in ipv4_first]
 
 
 def _has_ipv4_twin(bind: Bind, settings: ServerSettings) -> bool:
@@ -297,7 +319,12 @@ def _remove_stale(path: str) -> None:
     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
-def _adopt(fd: int, text: str) -> BoundListener:
+def adopt(fd: int, text: str) -> BoundListener:
+    """Return a listener of the descriptor ``fd``, which somebody else opened and passed in.
+
+    Raises:
+        ConfigurationError: it is no listening stream socket.
+    """
     try:
         os.set_inheritable(fd, False)  # the application's own children are not to hold it
         listener = socket.socket(fileno=os.dup(fd))

@@ -67,9 +67,9 @@ class MoldEvents:
             return
         is_lost = mold.is_ready
         if mold.state is WorkerState.BOOTING:
-            self.on_boot_failed(mold, *early_death(mold, event.code, event.signal))
+            self.on_boot_failed(mold, *early_death(mold, event.code, event.signal, event.oom_kills))
         else:
-            self._desk.order(report_mold_exit(mold, event.code, event.signal))
+            self._desk.order(report_mold_exit(mold, event.code, event.signal, event.oom_kills))
         self._molds.remove(mold, WorkerMove.EXITED)
         if is_lost and not mold.has_settled(self._desk.now):
             why = f"{mold} died within {SETTLED:g} s of getting ready"

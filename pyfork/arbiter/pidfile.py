@@ -17,12 +17,15 @@ class Pidfile:
 
     Attributes:
         path: as the user wrote it, absolute.
-        fd: the locked descriptor; it does not survive ``exec``.
+        fd: the locked descriptor; it survives ``exec`` only where an upgrade lets it.
+        is_ours: the pid in it is this process's, and so is its removal. Not so in a new arbiter that has yet to take
+            over, nor in an old one that has handed over.
     """
 
-    def __init__(self, path: str, fd: int) -> None:
+    def __init__(self, path: str, fd: int, *, is_ours: bool = True) -> None:
         self.path = path
         self.fd = fd
+        self.is_ours = is_ours
 
     @classmethod
     def acquire(cls, path: str) -> "Pidfile":
@@ -54,16 +57,39 @@ class Pidfile:
         if found and not found.isdigit():
             os.close(fd)
             raise ConfigurationError(f"server.pidfile: {path} exists and holds no pid; remove it or name another file")
-        os.ftruncate(fd, 0)
-        os.write(fd, f"{os.getpid()}\n".encode())
+        _write(fd, os.getpid())
         return cls(path, fd)
 
+    def is_at(self, path: str) -> bool:
+        """Whether ``path`` leads to it."""
+        return _is_at(path, self.fd)
+
+    def take_over(self) -> None:
+        """Make an inherited pidfile this process's own."""
+        self.is_ours = True
+        _write(self.fd, os.getpid())
+
+    def hand_over(self, pid: int) -> None:
+        """Write the new arbiter's ``pid``, which holds the lock as well; from now on the file is its own."""
+        _write(self.fd, pid)
+        self.is_ours = False
+
     def release(self) -> None:
-        """Remove the file, if the path still leads to it, and let go of the lock; called in the arbiter at its end."""
-        if _is_at(self.path, self.fd):
+        """Remove the file, if it is ours and the path still leads to it; called in the arbiter at its end.
+
+        The lock is let go of with the last descriptor of this open file.
+        """
+        if self.is_ours and _is_at(self.path, self.fd):
             with suppress(FileNotFoundError):  # somebody else removed it in this instant: that is what we wanted
                 os.unlink(self.path)
         os.close(self.fd)
+
+
+def _write(fd: int, pid: int) -> None:
+    """Replace the content; who reads at any moment finds one pid or, for an instant, a longer line's end behind it."""
+    line = f"{pid}\n".encode()
+    os.pwrite(fd, line, 0)
+    os.ftruncate(fd, len(line))
 
 
 def _is_at(path: str, fd: int) -> bool:

@@ -7,10 +7,16 @@ from pyfork.arbiter.policy import QUIT_GRACE
 from pyfork.ipc.exits import ExitStatus
 
 
-def describe_exit(code: int | None, signal: str | None) -> str:
-    """Return how a process ended, as the rest of a sentence about it."""
+def describe_exit(code: int | None, signal: str | None, oom_kills: int | None = None) -> str:
+    """Return how a process ended, as the rest of a sentence about it.
+
+    Args:
+        code: its exit status, or None.
+        signal: the name of the signal that ended it, or None; SIGKILL is one that the arbiter did not send.
+        oom_kills: by how much the cgroup's count of out-of-memory kills has grown, or None if nobody knows.
+    """
     if signal == "SIGKILL":
-        return "was killed by SIGKILL (out of memory?)"
+        return f"was killed by SIGKILL{_suspect(oom_kills)}"
     if signal is not None:
         return f"was ended by {signal}"
     if code == ExitStatus.APPLICATION:
@@ -18,9 +24,9 @@ def describe_exit(code: int | None, signal: str | None) -> str:
     return f"exited with status {code}"
 
 
-def report_exit(worker: WorkerHandle, code: int | None, signal: str | None) -> Log:
+def report_exit(worker: WorkerHandle, code: int | None, signal: str | None, oom_kills: int | None = None) -> Log:
     """Return the line about a worker that was reaped, judged by the state in which that found it."""
-    how = describe_exit(code, signal)
+    how = describe_exit(code, signal, oom_kills)
     if worker.state is WorkerState.READY:
         level = Level.WARNING if code == 0 else Level.ERROR
         return Log(level, f"{worker} {how} although nobody asked it to: it is replaced")
@@ -31,9 +37,9 @@ def report_exit(worker: WorkerHandle, code: int | None, signal: str | None) -> L
     return Log(Level.INFO, f"{worker} is gone after it missed its deadline")
 
 
-def report_mold_exit(mold: MoldHandle, code: int | None, signal: str | None) -> Log:
+def report_mold_exit(mold: MoldHandle, code: int | None, signal: str | None, oom_kills: int | None = None) -> Log:
     """Return the line about a mold that was reaped once it was ready, judged by the state in which that found it."""
-    how = describe_exit(code, signal)
+    how = describe_exit(code, signal, oom_kills)
     if mold.is_ready:
         return Log(Level.ERROR, f"{mold} {how} although nobody asked it to: another is made, the workers serve on")
     return Log(Level.INFO, f"{mold} has ended" if mold.state is WorkerState.DRAINING else f"{mold} is gone")
@@ -70,3 +76,12 @@ def report_stuck_alive(worker: WorkerHandle) -> Log:
 def describe_boot_failure(message: str, traceback: str) -> str:
     """Return why a worker could not boot, with the traceback below it when there is one."""
     return f"{message}\n{traceback.rstrip()}" if traceback else message
+
+
+def _suspect(oom_kills: int | None) -> str:
+    """Return who may have sent a SIGKILL that is not the arbiter's."""
+    if oom_kills:
+        return f": the kernel's out-of-memory killer (oom_kill in memory.events grew by {oom_kills})"
+    if oom_kills == 0:
+        return " that pyfork did not send: somebody's kill -9 (the kernel counts no out-of-memory kill in this cgroup)"
+    return " that pyfork did not send: out of memory (see `dmesg`), or somebody's kill -9"

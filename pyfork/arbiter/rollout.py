@@ -77,10 +77,11 @@ class Rollout:
         """Note that it is not."""
         self._move(ReloadMove.REFUSED)
 
-    def prove(self) -> int:
-        """Note that a first worker of the candidate is ready; return how many more workers it has configured."""
+    def prove(self) -> bool:
+        """Note that a first worker of the candidate is ready; return whether it has another number configured."""
         self._move(ReloadMove.PROVED)
-        return self._plans[self.newest].count - self._plans[self.current].count
+        new, old = self._plans[self.newest], self._plans[self.current]
+        return (new.count, new.bounds) != (old.count, old.bounds)
 
     def fail(self, move: ReloadMove) -> int:
         """Give the candidate up, because it ``FAILED`` or is ``ABANDONED``; return its number."""

@@ -1,7 +1,7 @@
-"""The fork of a worker, and the only place of the arbiter that forks.
+"""The forks of children and of another program, and the only place of the arbiter that forks.
 
-The child does not run its life below the arbiter's frames: `spawn_worker` raises `BecameWorker` there, which unwinds
-the arbiter's loop (it has no ``finally`` that acts) up to the composition root, and the worker begins on a clean stack.
+The child does not run its life below the arbiter's frames: `fork_child` raises `BecameChild` there, which unwinds the
+arbiter's loop (it has no ``finally`` that acts) up to the composition root, and the child begins on a clean stack.
 """
 
 import gc
@@ -9,10 +9,13 @@ import os
 import signal
 import traceback
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import NoReturn
 
 from pyfork.ipc.exits import ExitStatus
-from pyfork.ipc.messages import Handoff
+from pyfork.ipc.messages import AnyHandoff, HookHandoff
+from pyfork.ipc.passing import close_all, control_pair
 from pyfork.process.signals import all_blocked, ignore, reset_in_child
 
 _NOT_FOR_CHILDREN = (
@@ -24,65 +27,145 @@ _NOT_FOR_CHILDREN = (
     signal.SIGTTIN,
     signal.SIGTTOU,
 )
-"""A signal to the whole group must not end a worker that boots; it takes over those that mean something to it later."""
+"""A signal to the whole group must not end a child that boots; it takes over those that mean something to it later."""
 
 
-class BecameWorker(BaseException):
-    """Raised in the child, and in the child only."""
+class BecameChild(BaseException):
+    """Raised in the child, and in the child only.
 
-    def __init__(self, handoff: Handoff) -> None:
+    Attributes:
+        handoff: what the child was born with; its type says what it is to become.
+    """
+
+    def __init__(self, handoff: AnyHandoff) -> None:
         super().__init__()
         self.handoff = handoff
 
 
 @dataclass(frozen=True, slots=True)
-class SpawnedWorker:
-    """What the arbiter keeps of a worker: its pid, the read end of its heartbeat, the write end of its lifeline."""
+class Ends:
+    """One process's ends of what connects the arbiter with a child.
 
-    pid: int
-    heartbeat_fd: int
-    lifeline_fd: int
+    Attributes:
+        heartbeat: the child writes, the arbiter reads; neither end blocks.
+        lifeline: the arbiter holds the write end, and the child sees it end.
+        control: of a control socket; None when the child has none.
+    """
+
+    heartbeat: int
+    lifeline: int
+    control: int | None = None
+
+    def descriptors(self) -> list[int]:
+        """Return them all, in the order in which they are passed on."""
+        return [self.heartbeat, self.lifeline, *([] if self.control is None else [self.control])]
 
 
-def spawn_worker(make_handoff: Callable[[int, int], Handoff], private: Iterable[int]) -> SpawnedWorker:
-    """Fork a worker; returns in the arbiter, and raises `BecameWorker` in the child.
+def open_ends(*, has_control: bool) -> tuple[Ends, Ends]:
+    """Make what connects the arbiter with a new child.
 
-    Args:
-        make_handoff: called with the child's heartbeat and lifeline descriptors, before the fork.
-        private: the arbiter's own descriptors, which the child closes at birth: signal queue, the other workers'
-            pipes, listeners of other generations.
+    Returns:
+        The arbiter's ends, and the child's.
 
     Raises:
-        OSError: the kernel refused (EAGAIN, ENOMEM, EMFILE, ENFILE); nothing is left open.
-        BecameWorker: this is the child.
+        OSError: there are no descriptors left (EMFILE, ENFILE); nothing is left open.
     """
     opened: list[int] = []
     try:
-        heartbeat_read, heartbeat_write = _open_pipe(opened)
-        lifeline_read, lifeline_write = _open_pipe(opened)
-        os.set_blocking(heartbeat_read, False)
-        os.set_blocking(heartbeat_write, False)
-        handoff = make_handoff(heartbeat_write, lifeline_read)
-        closed_in_child = [heartbeat_read, lifeline_write, *private]
-        with all_blocked():
-            pid = os.fork()
-            if pid == 0:
-                _begin_child(closed_in_child)
+        opened += (heartbeat := os.pipe())
+        opened += (lifeline := os.pipe())
+        control = control_pair() if has_control else (None, None)
     except OSError:
-        for fd in opened:
-            os.close(fd)
+        close_all(opened)
         raise
+    for fd in (*heartbeat, lifeline[0]):
+        os.set_blocking(fd, False)
+    return Ends(heartbeat[0], lifeline[1], control[0]), Ends(heartbeat[1], lifeline[0], control[1])
+
+
+def spawn(make_handoff: Callable[[Ends], AnyHandoff], private: Iterable[int], *, has_control: bool) -> tuple[int, Ends]:
+    """Fork a worker or a mold; returns in the arbiter, and raises `BecameChild` in the child.
+
+    Args:
+        make_handoff: called with the child's ends, before the fork.
+        private: the arbiter's own descriptors, which the child closes at birth: signal queue, the other children's
+            ends, listeners of other generations.
+        has_control: whether the child gets orders.
+
+    Returns:
+        The pid and the arbiter's ends.
+
+    Raises:
+        OSError: the kernel refused (EAGAIN, ENOMEM, EMFILE, ENFILE); nothing is left open.
+        BecameChild: this is the child.
+    """
+    own, childs = open_ends(has_control=has_control)
+    try:
+        pid = fork_child(make_handoff(childs), [*own.descriptors(), *private])
+    except OSError:
+        close_all([*own.descriptors(), *childs.descriptors()])
+        raise
+    close_all(childs.descriptors())
+    return pid, own
+
+
+def fork_child(handoff: AnyHandoff, private: Iterable[int]) -> int:
+    """Fork a child that lives by ``handoff``, and return its pid.
+
+    Args:
+        handoff: what it is born with.
+        private: descriptors that it closes at birth.
+
+    Raises:
+        OSError: the kernel refused (EAGAIN, ENOMEM).
+        BecameChild: this is the child.
+    """
+    closed_in_child = list(private)
+    with all_blocked():
+        pid = os.fork()
+        if pid == 0:
+            _begin_child(closed_in_child)
     if pid == 0:
-        raise BecameWorker(handoff)
-    os.close(heartbeat_write)
-    os.close(lifeline_read)
-    return SpawnedWorker(pid, heartbeat_read, lifeline_write)
+        raise BecameChild(handoff)
+    return pid
 
 
-def _open_pipe(opened: list[int]) -> tuple[int, int]:
-    ends = os.pipe()
-    opened += ends
-    return ends
+def spawn_hook(handoff: HookHandoff, private: Iterable[int]) -> int:
+    """Fork the process of one hook, the leader of a group of its own; see `fork_child`."""
+    pid = fork_child(handoff, private)
+    with suppress(OSError):  # it does so itself, and may have ended
+        os.setpgid(pid, pid)
+    return pid
+
+
+def spawn_program(become: Callable[[], NoReturn], report: Callable[[str], object]) -> int:
+    """Fork a process that becomes another program, and return its pid.
+
+    Every signal is blocked in it, also after the ``exec``: one that came before the program has its handlers would end
+    it. The program accepts them when it is ready to (`process.signals.unblock_all`).
+
+    Args:
+        become: called in the child; ends in ``exec``.
+        report: called in the child with a sentence when it did not; the child then ends.
+
+    Raises:
+        OSError: the kernel refused the fork.
+    """
+    with all_blocked():
+        pid = os.fork()
+        if pid == 0:
+            _begin_program(become, report)
+    return pid
+
+
+def _begin_program(become: Callable[[], NoReturn], report: Callable[[str], object]) -> NoReturn:
+    try:
+        reset_in_child()
+        become()
+    except BaseException as error:  # noqa: BLE001 - whatever it is, this process must not go on as a second arbiter
+        with suppress(Exception):  # nobody listens: the exit status has to do
+            report(f"{type(error).__name__}: {error}")
+    os._exit(ExitStatus.FAILURE)
 
 
 def _begin_child(private: Iterable[int]) -> None:

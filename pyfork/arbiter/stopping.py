@@ -13,11 +13,13 @@ class Stopping:
     Attributes:
         status: what it will exit with: OK unless the first start failed.
         is_hurried: requests in flight are given up.
+        is_asked: somebody asked for it; to ask again is to hurry.
     """
 
     def __init__(self) -> None:
         self.status = ExitStatus.OK
         self.is_hurried = False
+        self.is_asked = False
         self._has_exited = False
 
     def settle(self, roster: Roster, molds: Molds, now: float) -> list[Action]:
@@ -30,7 +32,11 @@ class Stopping:
                 actions += worker.quit(now) if self.is_hurried else worker.retire(now)
             elif self.is_hurried and worker.state is WorkerState.DRAINING and worker.order is Order.TERM:
                 actions += worker.quit(now)
-        if not roster and not molds and not self._has_exited:
+        if self.is_complete(roster, molds) and not self._has_exited:
             self._has_exited = True
             actions.append(Exit(self.status))
         return actions
+
+    def is_complete(self, roster: Roster, molds: Molds) -> bool:
+        """Whether nobody is left to wait for."""
+        return not roster and not molds

@@ -14,13 +14,11 @@ class SignalRow:
         signal: its number.
         verb: what the core is told; None where the loop does the work itself, without the core.
         meaning: for the operator.
-        warning: what the loop logs at a signal that does nothing else.
     """
 
     signal: signal.Signals
     verb: Verb | None
     meaning: str
-    warning: str = ""
 
 
 ARBITER_SIGNALS = (
@@ -48,15 +46,19 @@ ARBITER_SIGNALS = (
         "terminal: a resized window sends it too.",
     ),
     SignalRow(
+        signal.SIGURG,
+        Verb.REFORK,
+        "Refork: with `workers.preload`, make a warm worker the mold of the others, which are then replaced one after "
+        "another; types `sync` and `async`.",
+    ),
+    SignalRow(
         signal.SIGUSR2,
-        None,
-        "Ignored, with a warning: pyfork cannot be upgraded in place yet. HUP loads new code and settings, a "
-        "restart loads a new pyfork.",
-        "pyfork cannot be upgraded in place yet: nothing was done; HUP loads new code and settings, a restart loads a "
-        "new pyfork",
+        Verb.UPGRADE,
+        "Upgrade pyfork itself and the interpreter: start a new arbiter with the same command line on the same "
+        "sockets, and leave when all its workers are ready. If it fails, this one goes on and the log says why "
+        "([upgrade.md](upgrade.md)).",
     ),
     SignalRow(signal.SIGCHLD, None, "A child has ended: reap it (the kernel sends it)."),
 )
 
 VERBS = {row.signal: row.verb for row in ARBITER_SIGNALS}
-WARNINGS = {row.signal: row.warning for row in ARBITER_SIGNALS if row.warning}

@@ -3,6 +3,7 @@
 They run at the start, at each HUP and for ``--check-config``, and find everything at once.
 """
 
+import importlib.util
 import os
 import stat
 import sys
@@ -13,7 +14,7 @@ from pyfork.config.load import DEFAULT, Loaded
 from pyfork.config.schema import ServerSettings, Settings, WorkerSettings
 from pyfork.errors import ConfigurationError
 from pyfork.log import error as error_log
-from pyfork.process.privileges import check_privileges
+from pyfork.process.privileges import check_no_new_privileges, check_privileges
 from pyfork.workers.registry import can_refork, check_type, is_own
 
 
@@ -35,7 +36,9 @@ def check(loaded: Loaded, *, needs_application: bool = True) -> list[str]:
     problems += _check_type(loaded)
     problems += _check_numbers(loaded)
     problems += _check_mold(settings.workers)
+    problems += _check_development(settings)
     problems += _problems_of(lambda: check_privileges(settings.server.user, settings.server.group))
+    problems += _problems_of(lambda: check_no_new_privileges(is_wanted=settings.server.no_new_privileges))
     problems += _check_directories(settings.server)
     problems += _check_sockets(settings)
     problems += error_log.check(settings.log)
@@ -77,6 +80,13 @@ def _check_mold(workers: WorkerSettings) -> list[str]:
             "and async can"
         )
     return problems
+
+
+def _check_development(settings: Settings) -> list[str]:
+    if settings.development.reload and importlib.util.find_spec("watchfiles") is None:
+        how = "pip install watchfiles (or 'pyfork[reload]'; in a checkout '.[reload]')"
+        return [f"development.reload: it needs the library watchfiles, which is not installed: {how}"]
+    return []
 
 
 def _problems_of(attempt: Callable[[], object]) -> tuple[str, ...]:

@@ -10,6 +10,9 @@ from typing import NoReturn
 
 import click
 
+from pyfork.arbiter.launch import remember
+from pyfork.arbiter.predecessor import Predecessor
+from pyfork.arbiter.systemd import Notifier
 from pyfork.cli.check_config import try_application
 from pyfork.cli.checks import check
 from pyfork.cli.gunicorn_flags import complaint
@@ -38,15 +41,19 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def run(arguments: Sequence[str]) -> int:
     """Do what the command line asks for and return the exit status."""
+    predecessor = None
     try:
+        predecessor = Predecessor.find(os.environ)
         command_line = parse(arguments)
         if isinstance(command_line, int):
             return command_line
-        return _dispatch(command_line)
+        return _dispatch(command_line, predecessor)
     except click.UsageError as error:
-        _report("error", [f"{error.format_message().rstrip('.')} (`pyfork --help` shows what there is)"])
+        _refuse([f"{error.format_message().rstrip('.')} (`pyfork --help` shows what there is)"], predecessor)
     except ConfigurationError as error:
-        _report("error", error.problems)
+        _refuse(error.problems, predecessor)
+        if predecessor is None:
+            Notifier.from_environment(os.environ).refused(error.problems[0])
     except ApplicationLoadError as error:
         _report("error", [str(error)])
         return ExitStatus.APPLICATION
@@ -56,8 +63,17 @@ def run(arguments: Sequence[str]) -> int:
     return ExitStatus.CONFIGURATION
 
 
-def _dispatch(command_line: CommandLine) -> int:
+def _refuse(problems: Sequence[str], predecessor: Predecessor | None) -> None:
+    """Tell what is wrong: who reads standard error, and the old arbiter of an upgrade, whose log is read."""
+    _report("error", problems)
+    if predecessor is not None:
+        for problem in problems:
+            predecessor.report_failure(problem)
+
+
+def _dispatch(command_line: CommandLine, predecessor: Predecessor | None) -> int:
     directory = _start_directory()
+    launch = remember(directory, os.environ)
     if command_line.convert is not None:
         return _convert(command_line, command_line.convert, directory)
     _report("warning", _doubts(command_line, directory))
@@ -71,7 +87,8 @@ def _dispatch(command_line: CommandLine) -> int:
         _report("warning", loaded.warnings)
         return _check(loaded) if command_line.check_config else ExitStatus.OK
     # A ./server.toml that was read is asked for from now on: a reload without it must fail, not serve the defaults.
-    return serve(loaded, partial(_load, replace(request, file=loaded.file or request.file), ()))
+    reload_configuration = partial(_load, replace(request, file=loaded.file or request.file), ())
+    return serve(loaded, reload_configuration, launch, predecessor)
 
 
 def _start_directory() -> str:

@@ -6,31 +6,40 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from pyfork import __version__
 from pyfork.arbiter.core import Core
 from pyfork.arbiter.events import Verb
 from pyfork.arbiter.generations import Generation
-from pyfork.arbiter.listeners import BoundListener, inherited_listeners, open_listeners
-from pyfork.arbiter.loop import ArbiterLoop
+from pyfork.arbiter.inheritance import FOREIGN, claim, receive
+from pyfork.arbiter.launch import LISTEN_VARIABLES, Launch
+from pyfork.arbiter.listeners import BoundListener, open_listeners
+from pyfork.arbiter.loop import ArbiterLoop, Provisions
 from pyfork.arbiter.pidfile import Pidfile
-from pyfork.arbiter.spawn import BecameWorker
+from pyfork.arbiter.predecessor import Predecessor
+from pyfork.arbiter.spawn import BecameChild
+from pyfork.arbiter.succession import PreviousCount, Succession
+from pyfork.arbiter.systemd import Notifier
+from pyfork.arbiter.upgrade import Customs, Upgrades
 from pyfork.arbiter.verbs import VERBS
-from pyfork.config.load import Loaded
+from pyfork.config.load import DEFAULT, Loaded
 from pyfork.config.schema import Settings
+from pyfork.development.watcher import watch_main
 from pyfork.errors import ConfigurationError, QuitNow
 from pyfork.ipc.exits import ExitStatus
-from pyfork.ipc.messages import Handoff
+from pyfork.ipc.messages import AnyHandoff, Handoff, HookHandoff, MoldHandoff, WatchHandoff
 from pyfork.log import error as error_log
 from pyfork.process import title
 from pyfork.process.fds import raise_descriptor_limit
 from pyfork.process.privileges import find_owner
 from pyfork.process.signals import disregard, ignore, raise_in_main_thread, unblock_all
-from pyfork.workers.base import worker_main
+from pyfork.workers.boot import worker_main
+from pyfork.workers.hook_process import hook_main
 from pyfork.workers.lingering import MOST_OF_MANY, MOST_SOCKETS
-from pyfork.workers.registry import find_class, is_ours, modules_before_fork, resolve_type
+from pyfork.workers.mold import mold_main
+from pyfork.workers.registry import can_refork, find_class, is_ours, modules_before_fork, resolve_type
 
 DESCRIPTORS_OF_A_CONNECTION = 3
 """At most, but for odd applications: the socket, a file that the application sends, and our own descriptor of it; or
@@ -39,53 +48,95 @@ SPARE_DESCRIPTORS = 100
 """What the arbiter or a worker has open beside connections: listeners, pipes, logs, the application's files."""
 PIPES_OF_A_PLACE = 4
 """The arbiter's ends of heartbeat and lifeline, for a worker and the one that replaces it."""
-LISTEN_VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
 
 _log = logging.getLogger("pyfork.error")
 
 
-def serve(loaded: Loaded, reload_configuration: Callable[[], Loaded]) -> int:
-    """Run pyfork until it has stopped; in a worker, run the worker.
+def serve(
+    loaded: Loaded,
+    reload_configuration: Callable[[], Loaded],
+    launch: Launch,
+    predecessor: Predecessor | None = None,
+) -> int:
+    """Run pyfork until it has stopped; in a child, live its life.
 
     Args:
         loaded: the checked configuration.
         reload_configuration: reads and checks it anew, for HUP; raises ConfigurationError.
+        launch: how this process was started, for USR2.
+        predecessor: the old arbiter, when an upgrade has started this process.
 
     Returns:
-        The exit status of this process, arbiter or worker.
+        The exit status of this process, arbiter or child.
 
     Raises:
         ConfigurationError: an address, the pidfile or a log file cannot be had; nothing was started.
     """
-    unblock_all()
     _heed_orders_while_starting()
+    notifier = Notifier.from_environment(os.environ)
+    if predecessor is not None:
+        notifier.wait_for_turn()
     settings = loaded.settings
-    _configure_logs(settings)
-    for warning in loaded.warnings:
-        _log.warning("%s", warning)
     try:
-        first, pidfile = _open(loaded)
+        unblock_all()  # an upgrade leaves all blocked until there are handlers
+        _configure_logs(settings)
+        for warning in loaded.warnings:
+            _log.warning("%s", warning)
+        first, pidfile = _open(loaded, predecessor)
     except QuitNow:
         return ExitStatus.OK
-    _show_title(settings)
-    _announce(first)
-    core = Core(first.plan(), random=random.Random())  # noqa: S311 - jitter, not a secret
+    except ConfigurationError as error:
+        notifier.refused(error.problems[0])
+        raise
+    _show_title(settings, "arbiter" if predecessor is None else "arbiter (new, starting)")
+    _announce(first, predecessor)
+    succession = _succession(predecessor)
+    core = Core(first.plan(), random=random.Random(), succession=succession)  # noqa: S311 - jitter, not a secret
     loop = ArbiterLoop(
         core,
         first,
-        load_generation=partial(_load_generation, reload_configuration),
-        reopen_logs=error_log.reopen,
-        restore=_restore,
+        Provisions(partial(_load_generation, reload_configuration), error_log.reopen, _restore),
+        upgrades=Upgrades(
+            launch,
+            pidfile,
+            predecessor,
+            Customs(notifier.environment, notifier.hand_over, partial(_show_title, settings)),
+        ),
+        notifier=notifier,
     )
     status = _supervise(loop, pidfile)
-    if isinstance(status, Handoff):  # this process is a worker now
-        return worker_main(status)
+    if not isinstance(status, ExitStatus):  # this process is a child now
+        return _become(status)
     disregard(VERBS)
+    if status is ExitStatus.FAILURE:
+        notifier.refused("the arbiter has failed, its log says how")  # the next one finds what systemd keeps
+    else:
+        notifier.keep(())
     loop.close()
     if pidfile is not None:
         pidfile.release()
     _log.info("stopped (exit status %d)", status)
     return status
+
+
+def _become(handoff: AnyHandoff) -> ExitStatus:
+    """Live the life of the child that was born with ``handoff``; return its exit status."""
+    match handoff:
+        case Handoff():
+            return worker_main(handoff)
+        case MoldHandoff():
+            return mold_main(handoff)
+        case HookHandoff():
+            return hook_main(handoff)
+        case WatchHandoff():
+            return watch_main(handoff)
+
+
+def _succession(predecessor: Predecessor | None) -> Succession:
+    if predecessor is None:
+        return Succession()
+    legacy = predecessor.legacy
+    return Succession(PreviousCount(count=legacy.count, wanted=legacy.wanted))
 
 
 def _heed_orders_while_starting() -> None:
@@ -95,11 +146,11 @@ def _heed_orders_while_starting() -> None:
     ignore(number for number, verb in VERBS.items() if verb not in {Verb.STOP, Verb.STOP_NOW})
 
 
-def _supervise(loop: ArbiterLoop, pidfile: Pidfile | None) -> ExitStatus | Handoff:
+def _supervise(loop: ArbiterLoop, pidfile: Pidfile | None) -> ExitStatus | AnyHandoff:
     """Return the arbiter's exit status in the arbiter, and in a child what it was born with."""
     try:
         return loop.run()
-    except BecameWorker as born:
+    except BecameChild as born:
         loop.abandon()
         if pidfile is not None:
             os.close(pidfile.fd)
@@ -111,17 +162,14 @@ def _supervise(loop: ArbiterLoop, pidfile: Pidfile | None) -> ExitStatus | Hando
         return ExitStatus.FAILURE
 
 
-def _open(loaded: Loaded) -> tuple[Generation, Pidfile | None]:
+def _open(loaded: Loaded, predecessor: Predecessor | None) -> tuple[Generation, Pidfile | None]:
     """Take the pidfile, then the sockets; nothing stays behind when either cannot be had."""
-    server = loaded.settings.server
-    pidfile = Pidfile.acquire(server.pidfile) if server.pidfile else None
+    path = loaded.settings.server.pidfile
+    pidfile = predecessor.take_pidfile(path) if predecessor is not None else None
+    if pidfile is None and path is not None:
+        pidfile = Pidfile.acquire(path)
     try:
-        listeners = inherited_listeners(os.environ)
-        if listeners:
-            if loaded.origins.get("server.bind", "default") != "default":
-                _log.warning("server.bind is not used: the sockets of LISTEN_FDS replace it")
-        else:
-            listeners = open_listeners(server, pause=time.sleep, warn=lambda message: _log.warning("%s", message))
+        listeners = _take_sockets(loaded, predecessor)
     except BaseException:
         if pidfile is not None:
             pidfile.release()
@@ -131,6 +179,31 @@ def _open(loaded: Loaded) -> tuple[Generation, Pidfile | None]:
     return _make_generation(loaded, listeners), pidfile
 
 
+def _take_sockets(loaded: Loaded, predecessor: Predecessor | None) -> tuple[BoundListener, ...]:
+    """Return what to listen on: what was passed in, as far as it is wanted, and what has to be opened."""
+    server = loaded.settings.server
+    passed = receive(os.environ) if predecessor is None else predecessor.passed
+    is_set = loaded.origins.get("server.bind", DEFAULT) != DEFAULT
+    claimed = claim(server.bind, passed, is_set=is_set, warn=_warn)
+    if predecessor is not None:
+        predecessor.leave_behind(claimed.unwanted)
+    else:
+        for one in claimed.unwanted:
+            one.listener.close()
+    if claimed.has_replaced:
+        return claimed.listeners
+    return (*open_listeners(server, claimed.listeners, pause=time.sleep, warn=_warn), *_foreign(claimed.listeners))
+
+
+def _foreign(listeners: Iterable[BoundListener]) -> list[BoundListener]:
+    """Return those that were passed in and that no bind stands for: a reload keeps them too."""
+    return [listener for listener in listeners if listener.bind.startswith(FOREIGN)]
+
+
+def _warn(message: str) -> None:
+    _log.warning("%s", message)
+
+
 def _make_generation(loaded: Loaded, listeners: tuple[BoundListener, ...]) -> Generation:
     worker_type = loaded.settings.workers.type
     worker_class = find_class(worker_type)
@@ -138,7 +211,7 @@ def _make_generation(loaded: Loaded, listeners: tuple[BoundListener, ...]) -> Ge
         # Before any fork: an upgrade of pyfork on disk must not give old arbiters workers of the new version.
         for module in modules_before_fork(worker_type):
             importlib.import_module(module)
-    return Generation(loaded, listeners, worker_class)
+    return Generation(loaded, listeners, worker_class, can_refork(worker_type))
 
 
 def _load_generation(
@@ -148,10 +221,11 @@ def _load_generation(
     loaded = reload_configuration()
     _configure_logs(loaded.settings)
     try:
-        if any(listener.bind.startswith("LISTEN_FDS") for listener in current.listeners):
+        foreign = _foreign(current.listeners)
+        if len(foreign) == len(current.listeners):  # they have replaced server.bind
             listeners = current.listeners
         else:
-            listeners = open_listeners(loaded.settings.server, opened)
+            listeners = (*open_listeners(loaded.settings.server, opened), *foreign)
     except BaseException:
         _restore_logs(current)
         raise
@@ -175,8 +249,8 @@ def _restore(generation: Generation) -> None:
     _show_title(generation.loaded.settings)
 
 
-def _show_title(settings: Settings) -> None:
-    title.set_title(f"pyfork: arbiter [{settings.label}]")
+def _show_title(settings: Settings, role: str = "arbiter") -> None:
+    title.set_title(f"pyfork: {role} [{settings.label}]")
 
 
 def _restore_logs(generation: Generation) -> None:
@@ -191,11 +265,14 @@ def _restore_logs(generation: Generation) -> None:
 def _warn_of_restarts(old: Settings, new: Settings) -> None:
     if old.server.pidfile != new.server.pidfile:
         _log.warning("server.pidfile has changed; that takes a restart, a reload keeps the old one")
+    if old.development.reload != new.development.reload:
+        _log.warning("development.reload has changed; that takes a restart")
 
 
-def _announce(generation: Generation) -> None:
+def _announce(generation: Generation, predecessor: Predecessor | None) -> None:
     settings = generation.loaded.settings
-    _log.info("pyfork %s starts (pid %d)", __version__, os.getpid())
+    role = "" if predecessor is None else f", to replace pid {predecessor.pid}"
+    _log.info("pyfork %s starts (pid %d)%s", __version__, os.getpid(), role)
     for listener in generation.listeners:
         _log.info("listening at %s", listener.describe().text)
     _log.info("%d worker(s) of %s", settings.workers.count, _describe(settings))

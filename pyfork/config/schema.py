@@ -38,8 +38,9 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             min_length=1,
             description="Where to listen: `HOST:PORT`, `:PORT`, `[IPv6]:PORT`, `unix:PATH`, `unix:@NAME` (abstract) or "
-            "`fd://N`. Sockets passed in by systemd (`LISTEN_FDS`) replace it. Without a bind anywhere, the variable "
-            "`PORT` means `0.0.0.0:$PORT`.",
+            "`fd://N`. Sockets passed in by systemd (`LISTEN_FDS`) serve the bind that has their address; when none "
+            "has, or there is no bind, they replace it. Without a bind anywhere, the variable `PORT` means "
+            "`0.0.0.0:$PORT`.",
         ),
         Option(("-b", "--bind"), "ADDRESS", Form.BINDS),
     ] = ("127.0.0.1:8000",)

@@ -13,7 +13,10 @@ class HookSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     on_starting: Annotated[
         str | None,
-        Meta(description="Run in a process of its own before the first worker starts; an exception ends the start."),
+        Meta(
+            description="Run in a process of its own before the first worker starts, which waits for it; an "
+            "exception ends the start."
+        ),
         Option(("--on-starting",), "FUNCTION", Form.HOOK, default_text="none", example="myproject.hooks:on_starting"),
     ] = None
     when_ready: Annotated[
@@ -28,7 +31,9 @@ class HookSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     pre_fork: Annotated[
         str | None,
-        Meta(description="Run in a process of its own before a worker is started."),
+        Meta(
+            description="Run in a process of its own when a worker is about to be started, which does not wait for it."
+        ),
         Option(("--pre-fork",), "FUNCTION", Form.HOOK, default_text="none", example="myproject.hooks:pre_fork"),
     ] = None
     post_fork: Annotated[
@@ -69,7 +74,10 @@ class HookSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     post_request: Annotated[
         str | None,
-        Meta(description="Run in the worker after each response, with its environ and status."),
+        Meta(
+            description="Run in the worker after each response, with its environ and status, the octets of its body "
+            "and the seconds that it took."
+        ),
         Option(("--post-request",), "FUNCTION", Form.HOOK, default_text="none", example="myproject.hooks:post_request"),
     ] = None
     worker_stuck: Annotated[
@@ -89,7 +97,7 @@ class HookSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     on_exit: Annotated[
         str | None,
-        Meta(description="Run in a process of its own when pyfork has stopped its workers."),
+        Meta(description="Run in a process of its own when all workers have ended; pyfork waits for it."),
         Option(("--on-exit",), "FUNCTION", Form.HOOK, default_text="none", example="myproject.hooks:on_exit"),
     ] = None
     timeout: Annotated[
@@ -97,7 +105,8 @@ class HookSettings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             ge=0.1,
             le=LONGEST,
-            description="Seconds that a hook may take that runs in a process of its own; then it is killed.",
+            description="Seconds that a hook may take that runs in a process of its own; then it is killed, with all "
+            "that it has started.",
         ),
         Option(("--hook-timeout",), "SECONDS"),
     ] = 10
@@ -116,6 +125,9 @@ class DevelopmentSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = False
     watch: Annotated[
         tuple[str, ...],
-        Meta(description="Files and directories to watch besides the working directory and `server.pythonpath`."),
-        Option(("--reload-extra-file", "--watch"), "PATH,...", Form.PATH, on_reload=RESTART, example=["templates"]),
+        Meta(
+            description="Files and directories to watch besides the Python files in the working directory and in "
+            "`server.pythonpath`; in these every file counts."
+        ),
+        Option(("--reload-extra-file", "--watch"), "PATH,...", Form.PATH, example=["templates"]),
     ] = ()

@@ -232,7 +232,7 @@ class BlockingConnection(Line):
             if isinstance(encoder, _RetiringEncoder):
                 encoder.receiver = receiver
             body = InputStream(receiver.receive)
-        answer = Answer(self, request, body, encoder, self._send)
+        answer = context.make_answer(self, request, body, encoder, self._send)
         try:
             self._carry(answer)
         finally:

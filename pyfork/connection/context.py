@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from socket import socket
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from pyfork.config.schema import HttpSettings
 from pyfork.gateway.environ import Environ
@@ -18,6 +18,16 @@ from pyfork.gateway.wsgi import WsgiApplication
 from pyfork.http1.limits import Limits
 from pyfork.http1.response import http_date
 from pyfork.log.record import AccessRecord
+
+if TYPE_CHECKING:
+    from pyfork.connection.answer import Answer
+    from pyfork.gateway.input import InputStream
+    from pyfork.gateway.wsgi import Write
+    from pyfork.http1.request import Request
+    from pyfork.http1.response import ResponseEncoder
+
+MakeAnswer: TypeAlias = "Callable[[Line, Request, InputStream, ResponseEncoder, Write], Answer]"
+"""Makes what answers one request: `pyfork.connection.answer.Answer`, or what adds hooks to that."""
 
 READABLE = select.POLLIN
 """What `Wait` is asked for: octets, or the end, have come."""
@@ -121,6 +131,7 @@ class ConnectionContext:
 
     Attributes:
         application: what answers the requests.
+        make_answer: how each request is answered: the class `Answer`, unless there are hooks to be called.
         http: the deadlines.
         limits: of a request.
         base_environ: from `pyfork.gateway.environ.base_environ`.
@@ -138,6 +149,7 @@ class ConnectionContext:
     """
 
     application: WsgiApplication
+    make_answer: MakeAnswer
     http: HttpSettings
     limits: Limits
     base_environ: Environ

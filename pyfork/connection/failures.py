@@ -6,7 +6,7 @@ import os
 from types import TracebackType
 
 import pyfork
-from pyfork.errors import ApplicationError, DisconnectedError, ProtocolError, RequestBodyError
+from pyfork.errors import ApplicationError, DisconnectedError, HookError, ProtocolError, RequestBodyError
 from pyfork.gateway.wsgi import Exchange
 from pyfork.http1.request import Request
 from pyfork.http1.response import ResponseEncoder
@@ -81,7 +81,7 @@ def is_clients_fault_alone(error: BaseException) -> bool:
 
 
 def log_failure(request: Request, remote: str, error: BaseException, *, where: str = "") -> None:
-    """Log an exception of the application, with its traceback.
+    """Log an exception of the application or of a request's hook, with its traceback.
 
     Args:
         request: what it was at.
@@ -94,6 +94,9 @@ def log_failure(request: Request, remote: str, error: BaseException, *, where: s
         said = f"the application called sys.exit({code!r})"
     elif isinstance(error, ApplicationError):
         said = str(error)
+    elif isinstance(error, HookError):
+        said = f"{error}; {error.consequence}"
+        error = error.__cause__ or error
     else:
         said = f"the application raised {type(error).__name__}"
     traceback = application_frames(error.__traceback__)

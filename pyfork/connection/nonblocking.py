@@ -334,7 +334,7 @@ class NonblockingConnection(Line):
         context = self.context
         keep_alive = request.keep_alive and (context.persistence.is_allowed or self._is_owed_another())
         encoder = ResponseEncoder(request.method, request.http_version, keep_alive, context.clock.latest)
-        self._answer = Answer(self, request, body, encoder, self._write)
+        self._answer = context.make_answer(self, request, body, encoder, self._write)
         self.phase = _RUNNING
         self.deadline = math.inf
         return self._host.start(self)

@@ -3,7 +3,7 @@
 import os
 from time import monotonic
 
-from pyfork.ipc.messages import BEAT, READY, BootReport, beat_interval, encode_report
+from pyfork.ipc.messages import BEAT, READY, RIPE, BootReport, beat_interval, encode_report, encode_worn
 
 
 class Heartbeat:
@@ -30,6 +30,14 @@ class Heartbeat:
         self.next_beat = now + self.interval
         self._say(BEAT)
 
+    def say_worn(self, reason: str) -> bool:
+        """Ask to be replaced, because of ``reason``; return False if the pipe is full: say it again later."""
+        return self._say(encode_worn(reason))
+
+    def say_ripe(self) -> bool:
+        """Offer to become the next mold; return False if the pipe is full: say it again later."""
+        return self._say(RIPE)
+
     def report_failure(self, report: BootReport) -> None:
         """Tell why this worker will not become ready; may block until the arbiter reads."""
         os.set_blocking(self._fd, True)
@@ -40,10 +48,12 @@ class Heartbeat:
         except BrokenPipeError:
             pass  # the arbiter is gone: the exit status is all that is left to say
 
-    def _say(self, word: bytes) -> None:
+    def _say(self, word: bytes) -> bool:
+        """Write a word, whole or not at all (it is shorter than PIPE_BUF); return whether it needs no second try."""
         try:
             os.write(self._fd, word)
         except BlockingIOError:
-            pass  # 64 Ki unread words: the arbiter is stopped, and it will find enough beats when it wakes
+            return False  # 64 Ki unread octets: the arbiter is stopped, and it will find enough beats when it wakes
         except BrokenPipeError:
             pass  # the arbiter is gone: the lifeline says so too, and it is what decides
+        return True

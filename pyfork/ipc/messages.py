@@ -1,11 +1,14 @@
 """What is handed over at the fork, and the words that a child says on its heartbeat pipe. Pure: values and octets only.
 
-A word is one octet: ``.`` a beat, ``R`` ready, ``F`` a boot failure, which four octets of length (big-endian) and a
-JSON array ``[kind, message, traceback]`` follow. One octet keeps a beat at one ``write`` that is atomic and never
+A word begins with one octet: ``.`` a beat, ``R`` ready, ``M`` ripe, ``P`` born, ``F`` a boot failure, ``W`` worn. Four
+octets (big-endian) follow the last three: the child's pid, or the length of what comes then, which is a JSON array
+``[kind, message, traceback]`` or the reason in UTF-8. One octet keeps a beat at one ``write`` that is atomic and never
 blocks; the pipe needs no framing for what it carries all day.
 """
 
 import json
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -14,16 +17,25 @@ from pyfork.config.schema import Settings
 from pyfork.errors import PyforkError
 
 if TYPE_CHECKING:
+    from pyfork.ipc.fault import ReloadFault
     from pyfork.ipc.scoreboard import Scoreboard
 
 BEAT = b"."
 READY = b"R"
+RIPE = b"M"
+BORN = b"P"
 FAILURE = b"F"
+WORN = b"W"
 MAXIMUM_REPORT = 48 * 1024
 """Octets of a boot report: with its head it fits an empty pipe of 64 KiB, so the dying child never blocks."""
 LONGEST_REPORT = 65536
 """Octets; a longer one is not ours, and would fill the arbiter's memory."""
+LONGEST_CHANGE = 511
+"""Octets: with its end of line it is what POSIX has every pipe take in one piece."""
+LONGEST_REASON = 1024
+"""Octets of the reason of a worn worker: with its head it is far below PIPE_BUF, so that it is written whole or not."""
 BEAT_INTERVAL = 5.0
+_BEATS = re.compile(rb"\.*")
 
 
 class FailureKind(Enum):
@@ -50,6 +62,18 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class Ripe:
+    """The child has served enough requests to become a mold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Born:
+    """The first word of a child that the arbiter did not fork itself: it exists, and this is its pid."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
 class BootReport:
     """The child will not serve, and this is why. ``traceback`` is "" when there is none."""
 
@@ -58,7 +82,16 @@ class BootReport:
     traceback: str
 
 
-Word = Beat | Ready | BootReport
+@dataclass(frozen=True, slots=True)
+class Worn:
+    """The child has served for long enough and asks to be replaced; it serves on until it is told to end."""
+
+    reason: str
+
+
+Word = Beat | Ready | Ripe | Born | BootReport | Worn
+_PLAIN: dict[bytes, Word] = {READY: Ready(), RIPE: Ripe()}
+"""The words that are one octet and nothing else, but for beats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +127,9 @@ class Handoff:
         lifeline_fd: a pipe's read end whose EOF says that the arbiter is gone.
         settings: of its generation.
         worker_class: "module:Class", resolved from ``workers.type``.
+        fault: where the arbiter says why newer versions fail; with ``development.reload`` only.
+        control_fd: where the arbiter's order to fork a mold comes from (`ipc.orders`); None for who never gets one.
+        refork_at: after how many requests the worker says that it is ripe; 0 is never.
     """
 
     number: int
@@ -105,6 +141,9 @@ class Handoff:
     lifeline_fd: int
     settings: Settings
     worker_class: str
+    control_fd: int | None = None
+    refork_at: int = 0
+    fault: "ReloadFault | None" = None
 
     @property
     def name(self) -> str:
@@ -112,9 +151,81 @@ class Handoff:
         return f"worker {self.number} gen {self.generation}"
 
 
+@dataclass(frozen=True, slots=True)
+class WatchHandoff:
+    """All that the watcher of `development.reload` gets from the arbiter, at the fork.
+
+    Attributes:
+        words_fd: the write end of the pipe on which it says what has changed (`encode_change`).
+        lifeline_fd: a pipe's read end whose EOF says that the arbiter is gone, or wants no watcher any more.
+        settings: those in force.
+        file: the configuration file, or None.
+    """
+
+    words_fd: int
+    lifeline_fd: int
+    settings: Settings
+    file: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MoldHandoff:
+    """All that a mold gets from the arbiter, at the fork; see `Handoff` for what both have.
+
+    Attributes:
+        generation: whose workers it forks.
+        serial: which mold it is, counted from 1 over the arbiter's life.
+        control_fd: where the arbiter's orders to fork a worker come from (`ipc.orders`); never None.
+    """
+
+    generation: int
+    serial: int
+    scoreboard: "Scoreboard"
+    listeners: tuple[Listener, ...]
+    heartbeat_fd: int
+    lifeline_fd: int
+    control_fd: int
+    settings: Settings
+    worker_class: str
+    fault: "ReloadFault | None" = None
+
+    @property
+    def name(self) -> str:
+        """How the log calls the mold."""
+        return f"mold {self.serial} gen {self.generation}"
+
+
+@dataclass(frozen=True, slots=True)
+class HookHandoff:
+    """All that a process gets from the arbiter that is forked to call one hook.
+
+    Attributes:
+        name: the hook's, "child_exit" for one.
+        specification: the dotted path.
+        pid: of the process that the event is about; None when there is none yet.
+        status: how that process ended: its exit status, or the name of the signal that ended it; None otherwise.
+        settings: those in force.
+    """
+
+    name: str
+    specification: str
+    pid: int | None
+    status: int | str | None
+    settings: Settings
+
+
+AnyHandoff = Handoff | MoldHandoff | HookHandoff | WatchHandoff
+"""What a child of the arbiter is born with; `cli/serve.py` knows what each becomes."""
+
+
 def beat_interval(timeout: float) -> float:
     """Return the seconds between two beats for ``workers.timeout`` (0 is "never stuck")."""
     return min(BEAT_INTERVAL, timeout / 4) if timeout else BEAT_INTERVAL
+
+
+def encode_born(pid: int) -> bytes:
+    """Return the octets of the first word of a child that the arbiter did not fork itself."""
+    return BORN + pid.to_bytes(4, "big")
 
 
 def encode_report(report: BootReport) -> bytes:
@@ -127,8 +238,31 @@ def encode_report(report: BootReport) -> bytes:
     return FAILURE + len(body).to_bytes(4, "big") + body
 
 
+def encode_worn(reason: str) -> bytes:
+    """Return the octets by which a worker asks to be replaced; an overlong reason loses its end."""
+    body = reason.encode(errors="replace")[:LONGEST_REASON].decode(errors="ignore").encode()  # no half character
+    return WORN + len(body).to_bytes(4, "big") + body
+
+
+def encode_change(what: str) -> bytes:
+    """Return the octets by which the watcher says what has changed: a line that a pipe takes in one piece (PIPE_BUF).
+
+    Args:
+        what: one line of printable ASCII for the log; an overlong one loses its end.
+    """
+    return what.encode("ascii", "backslashreplace")[:LONGEST_CHANGE] + b"\n"
+
+
+def decode_changes(data: bytes) -> list[str]:
+    """Return what the lines of `encode_change` said, given whole ones."""
+    return data.decode("ascii", "backslashreplace").splitlines()
+
+
 class WordDecoder:
-    """Turns the octets of one heartbeat pipe into words, however they were cut."""
+    """Turns the octets of one heartbeat pipe into words, however they were cut.
+
+    Beats that came together say no more than one: a child that floods its pipe must not keep the arbiter busy.
+    """
 
     def __init__(self) -> None:
         self._rest = b""
@@ -146,23 +280,41 @@ class WordDecoder:
             octet = buffer[position : position + 1]
             if octet == BEAT:
                 words.append(Beat())
+                position = _skip_beats(buffer, position)
+                continue
+            plain = _PLAIN.get(octet)
+            if plain is not None:
+                words.append(plain)
                 position += 1
-            elif octet == READY:
-                words.append(Ready())
-                position += 1
-            elif octet == FAILURE:
-                length = int.from_bytes(buffer[position + 1 : position + 5], "big")
-                if length > LONGEST_REPORT:
-                    raise GarbledPipeError(f"a boot report of {length} octets is none of ours")
-                end = position + 5 + length
-                if len(buffer) < position + 5 or len(buffer) < end:
-                    break
-                words.append(_decode_report(buffer[position + 5 : end]))
-                position = end
-            else:
-                raise GarbledPipeError(f"octet {octet!r} on the heartbeat pipe is no word")
+                continue
+            long = _find_long(octet, buffer, position + 1)
+            if long is None:
+                break
+            word, position = long
+            words.append(word)
         self._rest = buffer[position:]
         return words
+
+
+def _skip_beats(buffer: bytes, position: int) -> int:
+    """Return where the beats that begin at ``position`` end."""
+    beats = _BEATS.match(buffer, position)
+    return beats.end() if beats else position
+
+
+def _find_long(octet: bytes, buffer: bytes, start: int) -> tuple[Word, int] | None:
+    """Return the word that ``octet`` begins and where it ends, or None when the rest of it has not come."""
+    body = start + 4
+    number = int.from_bytes(buffer[start:body], "big")
+    if octet == BORN:
+        return None if len(buffer) < body else (Born(number), body)
+    if octet not in _LONG_WORDS:
+        raise GarbledPipeError(f"octet {octet!r} on the heartbeat pipe is no word")
+    longest, decode = _LONG_WORDS[octet]
+    if number > longest:
+        raise GarbledPipeError(f"a word of {number} octets is none of ours")
+    end = body + number
+    return None if len(buffer) < max(body, end) else (decode(buffer[body:end]), end)
 
 
 def _decode_report(body: bytes) -> BootReport:
@@ -171,3 +323,16 @@ def _decode_report(body: bytes) -> BootReport:
         return BootReport(FailureKind(kind), str(message), str(traceback))
     except (ValueError, TypeError) as error:
         raise GarbledPipeError(f"a boot report cannot be read: {error}") from error
+
+
+def _decode_worn(body: bytes) -> Worn:
+    try:
+        return Worn(body.decode())
+    except UnicodeDecodeError as error:
+        raise GarbledPipeError(f"the reason of a worn worker cannot be read: {error}") from error
+
+
+_LONG_WORDS: dict[bytes, tuple[int, Callable[[bytes], Word]]] = {
+    FAILURE: (LONGEST_REPORT, _decode_report),
+    WORN: (LONGEST_REASON, _decode_worn),
+}

@@ -17,11 +17,14 @@ What does not work: a file or ``multiprocessing.shared_memory`` (left behind whe
 
 import mmap
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from time import monotonic_ns
 
 SLOTS = 1024
+NEVER = 2**63
+"""More requests than a worker can have."""
 LATENCY_BOUNDS_NS = tuple(
     int(milliseconds * 1_000_000)
     for milliseconds in (0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000)
@@ -122,9 +125,22 @@ class Slot:
         path: shown last.
         ended: for each request that has ended since the last `flush`: nanoseconds, octets of its body, whether it
             failed. Any thread may append.
+        mark: a number of requests; the `flush` that finds as many calls `on_mark`, in the worker.
+        on_mark: is called with the number of requests, by each `flush` until ``mark`` is set higher.
     """
 
-    __slots__ = ("_method_length", "_octets", "_sequence", "ended", "in_flight", "method", "path", "words")
+    __slots__ = (
+        "_method_length",
+        "_octets",
+        "_sequence",
+        "ended",
+        "in_flight",
+        "mark",
+        "method",
+        "on_mark",
+        "path",
+        "words",
+    )
 
     def __init__(self, octets: memoryview) -> None:
         self._octets = octets
@@ -135,6 +151,8 @@ class Slot:
         self.words = octets.cast("Q")
         self.in_flight = 0
         self.ended: list[tuple[int, int, bool]] = []
+        self.mark = NEVER
+        self.on_mark: Callable[[int], None] | None = None
 
     def release(self) -> None:
         """Let go of the mapping (both sides), so that it can be closed."""
@@ -232,13 +250,15 @@ class Slot:
                 quick += 1
             else:
                 words[_HISTOGRAM + bisect_left(LATENCY_BOUNDS_NS, took)] += 1
-        words[_REQUESTS] += count
+        words[_REQUESTS] = requests = words[_REQUESTS] + count
         words[_OCTETS] += octets
         words[_BUSY] += busy
         if errors:
             words[_ERRORS] += errors
         if quick:
             words[_HISTOGRAM] += quick
+        if requests >= self.mark and self.on_mark is not None:
+            self.on_mark(requests)
 
     def set_load(self, load: int) -> None:
         """Say how much of the workers' common load this one has, for the others; called in the worker.
@@ -247,6 +267,10 @@ class Slot:
             load: its connections and one; 0 when it accepts nothing, so that the others do not count it.
         """
         self.words[_LOAD] = load
+
+    def requests(self) -> int:
+        """Return how many requests have been counted (both sides)."""
+        return self.words[_REQUESTS]
 
     # In the arbiter (and in whoever looks on).
 

@@ -11,7 +11,6 @@ The arbiter applies it, so a handler class of your own named there is imported b
 
 import configparser
 import json
-import logging.config
 import os
 from typing import Any
 
@@ -29,6 +28,8 @@ def apply_log_config(path: str) -> tuple[str, ...]:
     Raises:
         ConfigurationError: it cannot be read or applied.
     """
+    import logging.config  # noqa: PLC0415 (0.7 MB, kept out of the arbiters that have no such file)
+
     content = read_log_config(path)
     try:
         if isinstance(content, dict):

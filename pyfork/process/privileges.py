@@ -1,11 +1,22 @@
-"""Users and groups: looked up in the arbiter, dropped in the worker before any of the application's code runs."""
+"""Users and groups: looked up in the arbiter, dropped in the worker before any of the application's code runs.
 
+For good: real, effective and saved numbers change together, and the kernel takes a root's capabilities away with the
+last of them (capabilities(7)). Whoever started pyfork may have told it not to (securebits), so the worker looks: it
+does not serve when it could become root again, or still holds a capability.
+"""
+
+import ctypes
 import grp
 import os
 import pwd
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
 
+from pyfork.config.schema import ServerSettings
 from pyfork.errors import BootError, ConfigurationError
+
+_PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
 
 LARGEST_ID = 2**32 - 2
 """The largest user or group number; -1 means "unchanged" in chown(2) and setresuid(2)."""
@@ -82,6 +93,19 @@ def check_privileges(user: str | None, group: str | None) -> None:
         raise ConfigurationError(f"server.group = {group!r}: only root can take a group that this user does not have")
 
 
+def confine(server: ServerSettings) -> None:
+    """Give up what the application is not to have: privileges, new ones, file modes; in a worker, before its import.
+
+    Raises:
+        BootError: the system refused.
+    """
+    drop_privileges(server.user, server.group)
+    if server.no_new_privileges:
+        forbid_new_privileges()
+    if server.umask is not None:
+        os.umask(server.umask)
+
+
 def drop_privileges(user: str | None, group: str | None) -> None:
     """Become ``user`` with its supplementary groups, and ``group``, for good; called in the worker.
 
@@ -92,6 +116,7 @@ def drop_privileges(user: str | None, group: str | None) -> None:
     """
     if not user and not group:
         return
+    was_root = os.geteuid() == 0
     try:
         uid, gid = find_owner(user, group)
         if gid not in {-1, os.getegid()} or os.geteuid() == 0:
@@ -100,6 +125,63 @@ def drop_privileges(user: str | None, group: str | None) -> None:
             os.setresuid(uid, uid, uid)
     except (ConfigurationError, OSError) as error:
         raise BootError(f"cannot become user {user!r}, group {group!r}: {error}") from error
+    # Who was not root has dropped nothing: a capability that a service manager gave to this very user stays.
+    kept = find_kept_privileges(uid, gid) if was_root else ""
+    if kept:
+        raise BootError(f"became user {user!r}, group {group!r}, but not for good: {kept}")
+
+
+def find_kept_privileges(uid: int, gid: int) -> str:
+    """Return what this process could still do that it should not after a drop, "" when there is nothing.
+
+    Args:
+        uid: what it was to become; -1 is "as it was", and 0 is root, who keeps everything.
+        gid: the same of the group.
+    """
+    if gid != -1 and (groups := {*os.getresgid(), gid}) != {gid}:
+        return f"its groups are {sorted(groups)}"
+    if uid in {-1, 0}:
+        return ""
+    if (users := {*os.getresuid(), uid}) != {uid}:
+        return f"its users are {sorted(users)}"
+    with suppress(PermissionError):  # as it has to be
+        os.setresuid(0, 0, 0)
+        return "it could become root again"
+    return _find_capabilities()
+
+
+def _find_capabilities() -> str:
+    """Return the capabilities that are in force or could be, as proc(5) shows them; Linux only."""
+    # In octets: a codec is a module, which this user may not be able to read.
+    with suppress(OSError), open("/proc/self/status", "rb") as status:  # no /proc: setresuid has told the most of it
+        for line in status:
+            name, _, value = line.partition(b":")
+            if name in {b"CapEff", b"CapPrm"} and int(value, 16):
+                return f"it has kept capabilities ({name.decode()} {int(value, 16):x})"
+    return ""
+
+
+def forbid_new_privileges() -> None:
+    """Let neither this process nor what it starts gain privileges by ``exec``; prctl(2), PR_SET_NO_NEW_PRIVS.
+
+    Raises:
+        BootError: the system refused.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        raise BootError(f"server.no_new_privileges: prctl: {os.strerror(ctypes.get_errno())}")
+
+
+def check_no_new_privileges(*, is_wanted: bool) -> None:
+    """Check in the arbiter that the workers will be able to `forbid_new_privileges`.
+
+    Raises:
+        ConfigurationError: it is wanted and this system has no such thing.
+    """
+    if is_wanted and sys.platform != "linux":
+        raise ConfigurationError(
+            "server.no_new_privileges: only Linux has PR_SET_NO_NEW_PRIVS; leave it out on this system"
+        )
 
 
 def _drop_groups(user: str | None, gid: int) -> None:

@@ -56,6 +56,13 @@ class SignalQueue:
                 arrived += octets
         return [signal.Signals(number) for number in dict.fromkeys(arrived)]
 
+    def put_back(self, signals: Iterable[signal.Signals]) -> None:
+        """Let the next `drain` return ``signals`` (again)."""
+        octets = bytes(signals)
+        if octets:
+            with suppress(BlockingIOError):  # full: of the same signals, as no more than a few kinds are queued
+                os.write(self.write_fd, octets)
+
     def drain_all(self) -> list[signal.Signals]:
         """Return what `drain` does, and what reached a handler while the application had the wakeup descriptor.
 
@@ -155,6 +162,11 @@ def reset_in_child() -> None:
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
             restore_default(signal.Signals(number))
+
+
+def forget_wakeup() -> None:
+    """Write arriving signals nowhere; called in a copy of a process, whose descriptor is the original's."""
+    signal.set_wakeup_fd(-1)
 
 
 def unblock_all() -> None:

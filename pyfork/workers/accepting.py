@@ -14,9 +14,10 @@ Rules:
 - Only a worker that has just accepted pauses; one that nobody visits has no timer. A pause that ends with a connection
   still waiting is a hint that the others do not accept, see `balance`.
 - A worker that has no descriptor left was woken too, and nobody else will be for that client. It gives up a descriptor
-  that it kept for this and serves the client with it, then pauses until it can have that descriptor again. The error
-  line is one for each such pause. (A client left in the queue would wait for the next connection to wake somebody, and
-  one accepted and closed is lost.) An application that opens files may fail it with 500; so would the next one.
+  that it kept for this and serves the client with it, then pauses until it can have that descriptor again. (A client
+  left in the queue would wait for the next connection to wake somebody, and one accepted and closed is lost.) An
+  application that opens files may fail it with 500; so would the next one. At its limit a worker pauses for each
+  connection that ends and leaves room for one: the error line is one in ten seconds, with the number of the pauses.
 
 What does not work: to pass a wake-up on by putting the listener into the loop again (the kernel wakes whoever does it,
 not the others), and EPOLL_CTL_MOD on an exclusive listener (EINVAL).
@@ -32,9 +33,9 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import Protocol
 
+from pyfork.process.queues import known_queued, most_queued
 from pyfork.workers.balance import PAUSE, Balance
 from pyfork.workers.base import Worker
-from pyfork.workers.queues import known_queued, most_queued
 
 Accepted = tuple[socket.socket, object, int]
 """A connection (blocking, as the kernel gives it), its peer's address, and the descriptor of its listener."""
@@ -42,6 +43,8 @@ Accepted = tuple[socket.socket, object, int]
 OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 DESCRIPTOR_PAUSE = 0.5
 """Seconds without accepting after the kernel had no descriptor left, unless connections have ended before."""
+COMPLAINT_INTERVAL = 10.0
+"""Seconds between two error lines about that."""
 STILL_WAITING = 0.001
 """Seconds after a pause within which a connection is taken for one that waited all the time."""
 LAST_ACCEPTS = 1
@@ -118,6 +121,8 @@ class Acceptor:
         self._shortage_ends = math.inf
         """When to try for the spare descriptor again; infinity when nothing is wanting."""
         self._connections_at_shortage = 0
+        self._shortages = 0  # not yet told of
+        self._complain_at = -math.inf
 
     def __contains__(self, fd: object) -> bool:
         """Whether ``fd`` is a listener's."""
@@ -202,6 +207,11 @@ class Acceptor:
             while allowed > 0 and (accepted := self._accept(listener)) is not None:
                 allowed -= 1
                 yield accepted
+
+    def abandon(self) -> None:
+        """Close what is not a listener, in a copy of the worker; the loop is not told."""
+        if self._spare >= 0:
+            os.close(self._spare)
 
     # Whether the listeners are in the loop.
 
@@ -288,12 +298,9 @@ class Acceptor:
     def _give_up_spare(self, error: OSError) -> bool:
         """Begin to pause for want of descriptors; return whether there is one now for the connection that waits."""
         if self._shortage_ends == math.inf:
-            _log.error(
-                "cannot accept: %s; trying again in %g s (the limit is RLIMIT_NOFILE, see `ulimit -n`)",
-                error.strerror,
-                DESCRIPTOR_PAUSE,
-            )
-            self._shortage_ends = monotonic() + DESCRIPTOR_PAUSE
+            now = monotonic()
+            self._complain(error, now)
+            self._shortage_ends = now + DESCRIPTOR_PAUSE
             self._connections_at_shortage = self._connections
             self._settle()
         if self._spare < 0:
@@ -301,6 +308,18 @@ class Acceptor:
         os.close(self._spare)
         self._spare = -1
         return True
+
+    def _complain(self, error: OSError, now: float) -> None:
+        self._shortages += 1
+        if now >= self._complain_at:
+            _log.error(
+                "cannot accept: %s; trying again in %g s (the limit is RLIMIT_NOFILE, see `ulimit -n`)%s",
+                error.strerror,
+                DESCRIPTOR_PAUSE,
+                f"; {self._shortages} times since this was last told" if self._shortages > 1 else "",
+            )
+            self._shortages = 0
+            self._complain_at = now + COMPLAINT_INTERVAL
 
     def _end_shortage(self, now: float) -> None:
         self._spare = _open_spare()

@@ -1,139 +1,37 @@
-"""What every worker does: boot, beat, drain, exit. A type adds how it waits and how it runs a connection.
+"""What every worker does: beat, drain, exit. A type adds how it waits and how it runs a connection.
 
-The contract of a type is the class `Worker`; everything here runs in the worker, after the fork.
+The contract of a type is the class `Worker`; everything here runs in the worker, after the fork. How one comes to be is
+`pyfork.workers.boot`.
 """
 
 import errno
 import gc
-import importlib
 import logging
 import os
 import select
 import signal
 import socket
-import traceback
 from collections.abc import Iterable
 from time import monotonic
 from typing import ClassVar
 
-from pyfork.config.schema import Settings
-from pyfork.errors import ApplicationLoadError, BootError, ConfigurationError, QuitNow
-from pyfork.ipc.exits import ExitStatus
+from pyfork.errors import QuitNow
 from pyfork.ipc.heartbeat import Heartbeat
-from pyfork.ipc.messages import BootReport, FailureKind, Handoff, Listener
+from pyfork.ipc.messages import Handoff, Listener
 from pyfork.ipc.scoreboard import SlotState
 from pyfork.log import error as error_log
 from pyfork.process import lifeline, title
-from pyfork.process.privileges import drop_privileges
-from pyfork.process.signals import ForkWindow, SignalQueue, disregard, ignore, raise_in_main_thread, reset_in_child
+from pyfork.process.signals import SignalQueue, raise_in_main_thread, reset_in_child
 from pyfork.process.stacks import register_stacks
-from pyfork.workers.loader import Application, enter_application_directory, load_application, load_class
-from pyfork.workers.registry import is_ours
+from pyfork.workers.copies import watch_copies
+from pyfork.workers.fork_hygiene import begin_anew
+from pyfork.workers.hook_loader import NO_HOOKS, WorkerHooks
+from pyfork.workers.loader import Application
+from pyfork.workers.promotion import Promotion
 from pyfork.workers.signals import IGNORED_SIGNALS
-
-_DEADLY_AT_THE_END = (signal.SIGTERM, signal.SIGUSR1, *IGNORED_SIGNALS)
-"""What would end a process that gives its handlers back while it ends."""
+from pyfork.workers.wear import Wear
 
 _log = logging.getLogger("pyfork.error")
-
-
-def worker_main(handoff: Handoff) -> ExitStatus:
-    """Live the life of a worker; called in the child, on a clean stack, by the composition root.
-
-    Returns:
-        The exit status; the process then ends by normal finalisation, so that ``atexit`` runs.
-    """
-    heartbeat = Heartbeat(handoff.heartbeat_fd, handoff.settings.workers.timeout)
-    try:
-        worker = _boot(handoff, heartbeat)
-    except ApplicationLoadError as error:
-        heartbeat.report_failure(BootReport(FailureKind.APPLICATION, str(error), error.traceback_text))
-        return ExitStatus.APPLICATION
-    except (BootError, ConfigurationError, OSError) as error:
-        heartbeat.report_failure(BootReport(FailureKind.BOOT, str(error), ""))
-        return ExitStatus.BOOT
-    except QuitNow:
-        return ExitStatus.OK
-    except Exception as error:  # noqa: BLE001 - a fault of ours must reach the operator too
-        report = BootReport(FailureKind.BOOT, f"{type(error).__name__}: {error}", traceback.format_exc())
-        heartbeat.report_failure(report)
-        return ExitStatus.BOOT
-    try:
-        worker.run()
-    except QuitNow:
-        _log.debug("ended at once, as asked")
-    except Exception:  # noqa: BLE001 - whatever it is, the log must have it
-        _log.critical("the worker has failed and ends", exc_info=True)
-        disregard(_DEADLY_AT_THE_END)
-        return ExitStatus.FAILURE
-    disregard(_DEADLY_AT_THE_END)
-    worker.close()
-    return ExitStatus.OK
-
-
-def _boot(handoff: Handoff, heartbeat: Heartbeat) -> "Worker":
-    """Become a worker; the order matters.
-
-    1. TERM and QUIT end a boot at once: nothing is served yet, and the import may take minutes.
-    2. Name, log and scoreboard, so that whatever follows is told under the right name.
-    3. A type of ours, whose files the workers' user may not be able to read (they are not the application's).
-    4. Privileges, before anything of the user's is read; then the lifeline, which a change of user would clear.
-    5. Directory, environment, path; then a type of the user's own; then the application.
-    """
-    settings = handoff.settings
-    ignore((*IGNORED_SIGNALS, signal.SIGUSR1))
-    raise_in_main_thread(signal.SIGTERM, QuitNow)
-    raise_in_main_thread(signal.SIGQUIT, QuitNow)
-    title.set_title(f"pyfork: worker {handoff.number} gen {handoff.generation} [{settings.label}] booting")
-    error_log.set_identity(handoff.name)
-    handoff.scoreboard.slot(handoff.slot).open(handoff.generation, os.getpid())
-    register_stacks(error_log.error_log_fd())
-    worker_type = load_worker_type(handoff.worker_class) if is_ours(handoff.worker_class) else None
-    drop_privileges(settings.server.user, settings.server.group)
-    if settings.server.umask is not None:
-        os.umask(settings.server.umask)
-    lifeline.arm(handoff.lifeline_fd, settings.workers.graceful_timeout, lambda: None)  # the worker arms it anew
-    enter_application_directory(settings.server)
-    worker_type = worker_type or load_worker_type(handoff.worker_class)
-    worker = worker_type(handoff, heartbeat)
-    application = load_application_for(worker_type, settings)
-    if application is not None:
-        worker.boot(application)
-    return worker
-
-
-def load_worker_type(worker_class: str) -> "type[Worker]":
-    """Import the class that ``worker_class``, "module:Class", names; in the worker, or to check it.
-
-    Raises:
-        ApplicationLoadError: it is the user's own and cannot be imported, or is no `Worker`.
-    """
-    if is_ours(worker_class):
-        module_name, _, class_name = worker_class.partition(":")
-        ours: type[Worker] = getattr(importlib.import_module(module_name), class_name)
-        return ours
-    found = load_class(worker_class)
-    if not (isinstance(found, type) and issubclass(found, Worker)):
-        raise ApplicationLoadError(f"workers.type: {worker_class} is not a subclass of pyfork.workers.base.Worker")
-    asked = ("boot", "run") if found.needs_application else ("run",)
-    missing = [name for name in asked if getattr(found, name) is getattr(Worker, name)]
-    if missing:
-        raise ApplicationLoadError(f"workers.type: {worker_class} does not define {' and '.join(missing)}")
-    return found
-
-
-def load_application_for(worker_type: "type[Worker]", settings: Settings) -> Application | None:
-    """Import the application, if the type serves one.
-
-    Raises:
-        ApplicationLoadError: it cannot be imported.
-        BootError: there is none.
-    """
-    if not worker_type.needs_application:
-        return None
-    if settings.server.app is None:
-        raise BootError(f"workers of type {settings.workers.type} serve an application, and server.app names none")
-    return load_application(settings.server.app)
 
 
 class Worker:
@@ -150,9 +48,13 @@ class Worker:
     Attributes:
         sockets: the listeners, non-blocking, beside what is known of them.
         signals: the queue of signals; its ``fd`` belongs into the loop.
+        wear: whether it has served for long enough.
         is_draining: TERM came: finish and return from `run`.
         is_orphaned: the arbiter is gone: finish what is in flight and return.
+        promotion: how this worker forks a mold, if it can; its ``fd`` belongs into the loop then.
         is_copy: this process is one that the application forked: it must not serve.
+        has_served: the worker has told the arbiter that it is ready.
+        hooks: those of the user's that the worker calls; set before `boot`.
         needs_application: whether the type serves ``server.app``; without, `boot` is not called.
         is_multithread: whether the application runs in several threads at once (``wsgi.multithread``).
         can_keep_alive: whether connections outlive a response.
@@ -168,10 +70,14 @@ class Worker:
         self.settings = settings
         self.heartbeat = heartbeat
         self.slot = handoff.scoreboard.slot(handoff.slot)
+        self.wear = Wear(settings.workers, self.slot, heartbeat)
         self.signals = SignalQueue()
+        self.promotion = Promotion(handoff, self._become_mold)
         self.is_draining = False
         self.is_orphaned = False
         self.is_copy = False
+        self.has_served = False
+        self.hooks: WorkerHooks = NO_HOOKS
         self.title = f"pyfork: worker {handoff.number} gen {handoff.generation} [{settings.label}]"
         self.sockets: list[tuple[socket.socket, Listener]] = [
             (socket.socket(fileno=listener.fd), listener) for listener in handoff.listeners
@@ -196,22 +102,33 @@ class Worker:
             listener.close()
 
     def begin_serving(self) -> None:
-        """Tell the arbiter that this worker serves; called by the type at the head of `run`."""
+        """Tell the arbiter that this worker serves; called by the type at the head of `run`.
+
+        Raises:
+            HookError: the hook `worker_ready` does not want it to; let it pass.
+        """
+        if self.hooks.worker_ready is not None:
+            self.hooks.worker_ready.call(*self.identity)
         gc.collect()
         self._install_signals()
-        window = ForkWindow()
-        os.register_at_fork(before=window.open, after_in_parent=window.close, after_in_child=self._on_copied)
-        os.register_at_fork(after_in_child=window.close)
+        watch_copies(self._on_copied)
         title.set_title(f"{self.title} idle")
         self.slot.set_state(SlotState.READY)
         self.heartbeat.say_ready()
+        self.has_served = True
+        self.wear.begin(monotonic(), refork_at=self.handoff.refork_at)
         _log.debug("ready")
 
     def beat_if_due(self) -> None:
         """Beat if it is time; cheap enough to be called after each request."""
         now = monotonic()
         if now >= self.heartbeat.next_beat:
-            self.heartbeat.beat(now)
+            self.beat(now)
+
+    def beat(self, now: float) -> None:
+        """Beat, and see whether this worker is to be replaced; ``now`` is monotonic."""
+        self.heartbeat.beat(now)
+        self.wear.look(now)
 
     def wait(self, fds: Iterable[int] = (), timeout: float | None = None) -> list[int]:
         """Wait until one of ``fds`` is readable; beat and take signals. A whole loop for types with few descriptors.
@@ -251,6 +168,11 @@ class Worker:
             return None
 
     @property
+    def identity(self) -> tuple[int, int, int]:
+        """What the hooks of a worker are called with: its number, its generation, its pid."""
+        return self.handoff.number, self.handoff.generation, os.getpid()
+
+    @property
     def is_stopping(self) -> bool:
         """Whether the whole server stops: what is queued is then for this worker to answer, before it closes."""
         return self.handoff.scoreboard.is_stopping
@@ -269,6 +191,22 @@ class Worker:
         self.signals.install((signal.SIGTERM, signal.SIGUSR1, *IGNORED_SIGNALS))
         raise_in_main_thread(signal.SIGQUIT, QuitNow)
 
+    def let_go(self) -> None:
+        """Close what only this worker needs, in a mold that it has forked; the types that can do so add what is theirs.
+
+        The listeners stay open, for the mold's workers. A poller is closed first of all, and never changed: the worker
+        waits in it.
+        """
+        for listener, _ in self.sockets:
+            listener.detach()
+
+    def _become_mold(self) -> None:
+        """Make a copy of this worker a mold's process; called in it, with all signals blocked."""
+        handoff, signals = self.handoff, self.signals
+        pipes = (signals.fd, signals.write_fd, handoff.heartbeat_fd, handoff.lifeline_fd, handoff.control_fd)
+        begin_anew([fd for fd in pipes if fd is not None])
+        self.let_go()
+
     def _on_copied(self) -> None:
         """Make a process that the application forks its own: in multiprocessing, for one, TERM must end it.
 
@@ -276,6 +214,7 @@ class Worker:
         """
         reset_in_child()
         self.is_copy = True
+        self.wear.forget()
         for listener, _ in self.sockets:
             listener.close()
 

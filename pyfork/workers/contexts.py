@@ -3,8 +3,10 @@
 import os
 from collections.abc import Callable
 
+from pyfork.connection.answer import Answer
 from pyfork.connection.context import (
     ConnectionContext,
+    MakeAnswer,
     Persistence,
     Progress,
     Wait,
@@ -12,6 +14,8 @@ from pyfork.connection.context import (
     cannot_wait,
     keep_going,
 )
+from pyfork.connection.hooked import RequestHooks
+from pyfork.development.banner import with_faults_shown
 from pyfork.gateway.environ import base_environ
 from pyfork.gateway.errors import ErrorStream
 from pyfork.gateway.forwarded import TrustedProxies
@@ -42,13 +46,16 @@ def make_contexts(
         body=http.limit_request_body,
     )
     access_log = create_access_log(worker.settings.log)
+    application = with_faults_shown(application, worker.handoff.fault, worker.handoff.generation)
     proxies = TrustedProxies(worker.settings.proxy.trusted)
     warned: set[str] = set()
     clock = WallClock()
     persistence = Persistence(is_allowed=worker.can_keep_alive and http.keep_alive > 0)
+    make_answer = _answer_of(worker)
     return {
         listener.fileno(): ConnectionContext(
             application=application,
+            make_answer=make_answer,
             http=http,
             limits=limits,
             base_environ=_environ_of(worker, told),
@@ -63,6 +70,14 @@ def make_contexts(
         )
         for listener, told in worker.sockets
     }
+
+
+def _answer_of(worker: Worker) -> MakeAnswer:
+    """Decide, once, whether requests have hooks: without, they cost nothing."""
+    pre_request, post_request = worker.hooks.pre_request, worker.hooks.post_request
+    if pre_request is None and post_request is None:
+        return Answer
+    return RequestHooks(pre_request, post_request).make_answer
 
 
 def _environ_of(worker: Worker, told: Listener) -> dict[str, object]:

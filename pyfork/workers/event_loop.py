@@ -19,17 +19,18 @@ from time import monotonic
 from typing import ClassVar
 
 from pyfork.connection.context import READABLE, Progress
+from pyfork.connection.host import Phase
 from pyfork.connection.nonblocking import NonblockingConnection
 from pyfork.ipc.heartbeat import Heartbeat
 from pyfork.ipc.messages import Handoff
 from pyfork.process import lifeline, title
+from pyfork.process.queues import known_queued
 from pyfork.workers.accepting import Accepted, Acceptor
 from pyfork.workers.base import Worker
 from pyfork.workers.contexts import make_contexts
 from pyfork.workers.lingering import MOST_OF_MANY, LingeringSockets
 from pyfork.workers.loader import Application
 from pyfork.workers.poller import make_poller
-from pyfork.workers.queues import known_queued
 
 SWEEP_INTERVAL = 0.1
 """Seconds between two sweeps, at least; a deadline may be missed by as much."""
@@ -40,6 +41,9 @@ LONGEST_BATCH = 0.0005
 
 ROOM_INTERVAL = 0.1
 """Seconds between two looks whether somebody waits, when a worker has as many connections as it may."""
+
+_UNANSWERED = {Phase.READING, Phase.BODY, Phase.ENDED}
+"""What a connection is at that has no response under way."""
 
 _log = logging.getLogger("pyfork.error")
 
@@ -114,6 +118,8 @@ class LoopWorker(Worker):
         """Serve until told to drain or orphaned, and until what is in flight has ended."""
         self.poller.register(self.signals.fd, READABLE)
         self.poller.register(self.handoff.lifeline_fd, READABLE)
+        if self.promotion.fd is not None:
+            self.poller.register(self.promotion.fd, READABLE)
         self.acceptor.watch()
         self.begin_serving()
         while not self.is_draining and not self.is_orphaned:
@@ -187,6 +193,10 @@ class LoopWorker(Worker):
             self.is_orphaned = lifeline.is_cut(fd)
             if self.is_orphaned:
                 self.poller.unregister(fd)
+        elif fd == self.promotion.fd:
+            if not self.promotion.take_order():
+                self.poller.unregister(fd)
+            self._look_at = 0.0
         else:
             self._lingering.read(fd)
 
@@ -238,10 +248,19 @@ class LoopWorker(Worker):
         if now >= self.heartbeat.next_beat:
             self.publish(now)
             self.beat_if_due()
+        if self.promotion.is_ordered:
+            self._promote()
         self.signals.take_wakeup_back()
         if self.signals.is_pending:
             self.take_signals()
             self._forbid_persistence()
+
+    def _promote(self) -> None:
+        """Fork the mold that was ordered, if no response is under way; else look again when the loop comes round."""
+        if self.is_draining or self.is_orphaned:
+            self.promotion.refuse()
+        elif all(connection.phase in _UNANSWERED for connection in self.connections.values()):
+            self.promotion.carry_out()
 
     def _sweep(self, now: float) -> None:
         """Deal with the connections whose deadlines have passed, and set the next sweep."""
@@ -274,6 +293,15 @@ class LoopWorker(Worker):
         if self.connections.get(connection.sock.fileno()) is connection:
             self.forget(connection)
         connection.abandon()
+
+    def let_go(self) -> None:
+        """See `Worker.let_go`."""
+        self.poller.close()
+        super().let_go()
+        for connection in self.connections.values():
+            connection.sock.close()
+        self._lingering.abandon()
+        self.acceptor.abandon()
 
     def _on_copied(self) -> None:
         """Hold no client's connection in a process that the application forks, so that the client sees it end.

@@ -116,7 +116,7 @@ class GeventWorker(Worker):
             self._active.publish(now)
             in_flight = self.slot.in_flight
             title.set_title(f"{self.title} {in_flight} in flight" if in_flight else f"{self.title} idle")
-            self.heartbeat.beat(now)
+            self.beat(now)
 
     def _accept(self, accepted: Iterator[Accepted]) -> None:
         for sock, peer, listener_fd in accepted:

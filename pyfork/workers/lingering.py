@@ -103,6 +103,11 @@ class LingeringSockets:
         """Return when to sweep next; infinity when there is none."""
         return self._sweep_at if self._sockets else math.inf
 
+    def abandon(self) -> None:
+        """Close them in a copy of the worker, whose loop is the worker's: it is not told."""
+        for lingering in self._sockets.values():
+            lingering.connection.close()
+
     def close(self) -> None:
         """Close them all."""
         for fd in list(self._sockets):

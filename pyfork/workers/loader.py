@@ -89,19 +89,23 @@ def load_application(specification: str) -> Application:
     found = _find_attribute(module, target, attribute, specification)
     if not callable(found):
         raise ApplicationLoadError(
-            f"{specification!r} is not callable: it is {_describe(found)}; name the WSGI application itself"
+            f"{specification!r} is not callable: it is {describe_kind(found)}; name the WSGI application itself"
         )
     return found
 
 
-def load_class(specification: str) -> object:
-    """Import what ``specification``, ``module:Class`` or ``path/to/file.py:Class``, names: a worker class.
+def load_named(specification: str, what: str) -> object:
+    """Import what ``specification``, ``module:name`` or ``path/to/file.py:name``, names.
+
+    Args:
+        specification: a worker class, or a hook.
+        what: which of them, for the message.
 
     Raises:
         ApplicationLoadError: it cannot be imported or found; the message says which.
     """
     target, _, name = specification.rpartition(":")
-    return _walk(_import_target(target, specification, "worker class"), target, name)
+    return _walk(_import_target(target, specification, what), target, name)
 
 
 def _split(specification: str) -> tuple[str, str]:
@@ -124,7 +128,7 @@ def _split(specification: str) -> tuple[str, str]:
 def _import_target(target: str, specification: str, what: str = "app") -> ModuleType:
     is_path = target.endswith(".py") or "/" in target
     try:
-        return _import_file(target) if is_path else importlib.import_module(target)
+        return _import_file(target, what) if is_path else importlib.import_module(target)
     except ApplicationLoadError:
         raise
     except ModuleNotFoundError as error:
@@ -145,30 +149,41 @@ def _import_target(target: str, specification: str, what: str = "app") -> Module
         raise _import_failed(target, what, error) from error
 
 
-def _import_file(path: str) -> ModuleType:
+def _import_file(path: str, what: str) -> ModuleType:
     full = os.path.join(sys.path[0], path)
     if not os.path.isfile(full):
-        raise ApplicationLoadError(f"the application's file {path!r} does not exist in {sys.path[0]}")
+        raise ApplicationLoadError(f"{_call_it(what)}'s file {path!r} does not exist in {sys.path[0]}")
     name = os.path.splitext(os.path.basename(full))[0]
+    loaded = sys.modules.get(name)
+    if loaded is not None and getattr(loaded, "__file__", None) == full:
+        return loaded  # the application and its hooks, in one file
     directory = os.path.dirname(full)
     if directory not in sys.path:
         sys.path.insert(1, directory)  # what lies beside the file can be imported, but does not hide the user's own
     specification = importlib.util.spec_from_file_location(name, full)
     if specification is None or specification.loader is None:
-        raise ApplicationLoadError(f"the application's file {path!r} is not a Python file (.py)")
+        raise ApplicationLoadError(f"{_call_it(what)}'s file {path!r} is not a Python file (.py)")
     module = importlib.util.module_from_spec(specification)
     sys.modules[name] = module
-    specification.loader.exec_module(module)
+    try:
+        specification.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name, None)  # as the import statement does: nobody gets half a module
+        raise
     return module
 
 
 def _import_failed(target: str, what: str, error: BaseException) -> ApplicationLoadError:
-    named = f"the {'application' if what == 'app' else what} {target!r}"
+    named = f"{_call_it(what)} {target!r}"
     if isinstance(error, SystemExit):
         message = f"{named} called sys.exit({error.code!r}) while it was imported"
     else:
         message = f"{named} cannot be imported: {type(error).__name__}: {error}"
     return ApplicationLoadError(message, user_traceback(error))
+
+
+def _call_it(what: str) -> str:
+    return "the application" if what == "app" else f"the {what}"
 
 
 # The attribute.
@@ -188,7 +203,7 @@ def _find_attribute(module: ModuleType, target: str, attribute: str, specificati
     if positional is None:
         return found
     if not callable(found):
-        raise ApplicationLoadError(f"{target}:{path} is not callable: it is {_describe(found)}, not a factory")
+        raise ApplicationLoadError(f"{target}:{path} is not callable: it is {describe_kind(found)}, not a factory")
     try:
         return found(*positional, **keywords)
     except QuitNow:
@@ -239,13 +254,14 @@ def _walk(module: ModuleType, target: str, path: str) -> Any:
         if not hasattr(found, name):
             near = difflib.get_close_matches(name, dir(found), n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            where = f"the module {target!r}" if found is module else f"{_describe(found)}"
+            where = f"the module {target!r}" if found is module else f"{describe_kind(found)}"
             raise ApplicationLoadError(f"{where} has no attribute {name!r}{hint}")
         found = getattr(found, name)
     return found
 
 
-def _describe(value: object) -> str:
+def describe_kind(value: object) -> str:
+    """Return what kind of thing a value is, with its article: never the value itself."""
     kind = type(value).__name__
     return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
 

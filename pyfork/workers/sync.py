@@ -68,6 +68,8 @@ class SyncWorker(Worker):
         """Serve until told to drain or orphaned."""
         self._poller.register(self.signals.fd, READABLE)
         self._poller.register(self.handoff.lifeline_fd, READABLE)
+        if self.promotion.fd is not None:
+            self._poller.register(self.promotion.fd, READABLE)
         self._acceptor.watch()
         self.begin_serving()
         while not self.is_draining and not self.is_orphaned:
@@ -78,6 +80,8 @@ class SyncWorker(Worker):
                 continue
             self._turn(min(self.heartbeat.next_beat, self._acceptor.next_deadline()))
             self._acceptor.tend(monotonic())
+            if self.promotion.is_ordered:
+                self.promotion.carry_out()
         if self.is_draining:
             self._drain()
 
@@ -90,6 +94,9 @@ class SyncWorker(Worker):
                 self.take_signals()
             elif fd == self.handoff.lifeline_fd:
                 self.is_orphaned = lifeline.is_cut(fd)
+            elif fd == self.promotion.fd:
+                if not self.promotion.take_order():
+                    self._poller.unregister(fd)
             elif fd in self._acceptor:
                 self._serve_from(fd)
             else:
@@ -135,6 +142,7 @@ class SyncWorker(Worker):
 
     def _drain(self) -> None:
         """Serve what this worker owes, then see the lingering sockets off."""
+        self.promotion.refuse()
         for accepted in self._acceptor.owed():
             self._serve(accepted)
             self.beat_if_due()
@@ -142,6 +150,13 @@ class SyncWorker(Worker):
         while self._lingering and not self.is_orphaned:
             self._turn(self.heartbeat.next_beat)
         self._lingering.close()
+
+    def let_go(self) -> None:
+        """See `Worker.let_go`."""
+        self._poller.close()
+        super().let_go()
+        self._lingering.abandon()
+        self._acceptor.abandon()
 
     def _on_copied(self) -> None:
         """Leave the client to the process that this one was forked from, which answers it."""

@@ -112,7 +112,7 @@ class ThreadpoolWorker(LoopWorker):
         overdue_at, since = self._overdue()
         if overdue_at <= now:
             self._told = since
-            self.heartbeat.beat(now)
+            self.beat(now)
 
     def patience(self) -> float:
         """Return how long the loop may wait: not beyond the moment when a request becomes overdue, say."""

@@ -20,6 +20,8 @@ from pyfork.workers.greenlets import Place, Places
 
 LAST_WORDS = 1.0
 """Seconds that QUIT leaves the application's ``finally`` blocks."""
+LATE = 1.0
+"""Seconds after its deadline at which a loop that runs has long seen a request to be overdue."""
 
 _escape = codecs.getencoder("unicode_escape")  # found now: to import it later takes a descriptor, which may be wanting
 _log = logging.getLogger("pyfork.error")
@@ -159,6 +161,7 @@ class OverdueRequests:
         self._visits = visits
         self._timeout = timeout
         self._told = 0.0  # the beginning of the last stretch that was told of
+        self._spared = 0.0  # the beginning of the last stretch that was noticed too late to be judged at once
 
     def next_deadline(self) -> float:
         """Return when the oldest request will be overdue (monotonic seconds); infinity when it has been told of."""
@@ -168,9 +171,17 @@ class OverdueRequests:
         return oldest.entered + self._timeout
 
     def tell(self, now: float) -> bool:
-        """Log the stack of the oldest request if it has become overdue; return whether it has."""
+        """Log the stack of the oldest request if it has become overdue; return whether it has.
+
+        When that is noticed late, the hub has not run (the process was stopped, or the machine), and the request may
+        only be waiting for it: it has one more turn.
+        """
         oldest = self._active.oldest()
-        if oldest is None or now < self.next_deadline():
+        due = self.next_deadline()
+        if oldest is None or now < due:
+            return False
+        if now - due > LATE and self._spared != oldest.entered:
+            self._spared = oldest.entered
             return False
         self._told = oldest.entered
         path = _escape(oldest.path.decode("latin-1"))[0].decode("ascii")

@@ -45,7 +45,7 @@ DEADLY = {
     "/exit/hard": r"exit status 7|status 7",
     "/segfault": r"SIGSEGV",
     "/abort": r"SIGABRT",
-    "/kill": r"SIGKILL.*out of memory",
+    "/kill": r"SIGKILL that pyfork did not send",
 }
 STUCK = {
     "/loop": "loop_python",

@@ -5,6 +5,8 @@ import socket
 import pytest
 
 from pyfork.connection.context import Persistence
+from pyfork.connection.hooked import RequestHooks
+from pyfork.hooks.calling import Hook
 from pyfork.http1.limits import Limits
 from tests.contract.visits import PLAIN, LoopVisit, Visit, echo, get, post, returning
 
@@ -99,10 +101,14 @@ def tell(log, caplog):
     """Serve one connection with a shell; return all that it tells."""
     visits = []
 
-    def serve(shell, application, moves):
+    def serve(shell, application, moves, **context):
         caplog.clear()
-        persistence = Persistence(is_allowed=True)
-        visits.append(shell(application, *moves, limits=Limits(request_line=200, body=1000), persistence=persistence))
+        context = {
+            "limits": Limits(request_line=200, body=1000),
+            "persistence": Persistence(is_allowed=True),
+            **context,
+        }
+        visits.append(shell(application, *moves, **context))
         visit = visits[-1].serve()
         records = [
             (each.request and each.request.target, each.remote, each.status, list(each.response_headers), each.octets)
@@ -126,4 +132,18 @@ def test_the_shells_tell_the_same(tell, name):
         # The application never saw this request, so it is none for the scoreboard, and no environ is in the record.
         blocking = (*blocking[:3], [], blocking[4])
     for one, other in zip(blocking, loop, strict=True):
+        assert one == other
+
+
+@pytest.mark.parametrize("shell", [Visit, Loop])
+@pytest.mark.parametrize("name", CASES)
+def test_hooks_around_a_request_change_nothing(tell, name, shell):
+    """Who looks on changes neither the framing nor the logs."""
+    application, moves = CASES[name]
+    hooks = RequestHooks(
+        Hook("pre_request", "a:b", lambda environ: None),
+        Hook("post_request", "a:b", lambda environ, status, octets, seconds: None),
+    )
+    without, hooked = tell(shell, application, moves), tell(shell, application, moves, make_answer=hooks.make_answer)
+    for one, other in zip(without, hooked, strict=True):
         assert one == other

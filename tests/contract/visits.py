@@ -10,6 +10,7 @@ import select
 import socket
 
 from pyfork.config.schema import HttpSettings
+from pyfork.connection.answer import Answer
 from pyfork.connection.blocking import BlockingConnection, Outcome
 from pyfork.connection.context import ConnectionContext, WallClock
 from pyfork.connection.host import Phase
@@ -77,7 +78,7 @@ class Visit:
             ),
             wait=self.wait,
             make_progress=lambda: self.progress,
-            **{"access_log": self.access, "clock": WallClock(lambda: 0.0), **context},
+            **{"make_answer": Answer, "access_log": self.access, "clock": WallClock(lambda: 0.0), **context},
         )
 
     @staticmethod

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -170,18 +171,23 @@ def test_a_descriptor_by_number(tmp_path: Path) -> None:
         assert listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
 
 
-def test_sockets_of_systemd_replace_bind(start: Callable[..., Server]) -> None:
-    """LISTEN_FDS wins over bind, with a warning, and outlives pyfork without a filter on it."""
-    server = start(settings={"server": {"bind": ["127.0.0.1:1"]}})
+@pytest.mark.parametrize("prefix", [[], ["setpriv", "--bounding-set=-net_admin"]], ids=["may filter", "may not"])
+def test_sockets_of_systemd_replace_bind(start: Callable[..., Server], prefix: list[str]) -> None:
+    """LISTEN_FDS wins over bind, with a warning, and outlives pyfork without a filter on it and with its whole queue."""
+    if prefix and (os.geteuid() != 0 or shutil.which("setpriv") is None):
+        pytest.skip("takes a capability away from root")
+    server = start(settings={"server": {"bind": ["127.0.0.1:1"]}}, prefix=prefix)
     assert server.get("/").status == 200
     server.wait_log("LISTEN_FDS")
     server.stop()
     assert server.listener is not None
-    with server.connect() as client:
+    clients = [server.connect() for _ in range(3)]  # a queue of no length takes one
+    for client in clients:
         accepted, _ = server.listener.accept()
         client.sendall(b"still works")
         assert accepted.recv(100) == b"still works"
         accepted.close()
+        client.close()
 
 
 def test_listen_variables_are_not_passed_on(start: Callable[..., Server], tmp_path: Path) -> None:

@@ -2,15 +2,13 @@
 
 import contextlib
 import os
-import pwd
 import re
 import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -125,34 +123,6 @@ def test_threads_and_size_of_the_arbiter(start: Callable[..., Server]) -> None:
     status = Path(f"/proc/{server.pid}/status").read_text()
     assert "Threads:\t1\n" in status
     assert "falcon" not in Path(f"/proc/{server.pid}/maps").read_text()
-
-
-@pytest.fixture
-def open_directory() -> Iterator[Path]:
-    """A directory that every user may enter, unlike pytest's own."""
-    with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_workers_drop_privileges_for_good(start: Callable[..., Server], open_directory: Path) -> None:
-    """user and group are taken before the application is imported, and cannot be given back."""
-    (open_directory / "who.py").write_text(
-        "import os\n"
-        "WHO = f'{os.getresuid()} {os.getresgid()} {os.getgroups()}'\n"
-        "def app(e, s):\n"
-        "    s('200 OK', [])\n"
-        "    try:\n"
-        "        os.setuid(0)\n"
-        "        return [b'root again']\n"
-        "    except PermissionError:\n"
-        "        return [WHO.encode()]\n"
-    )
-    server = start("who:app", cwd=open_directory, settings={"server": {"user": "nobody"}})
-    entry = pwd.getpwnam("nobody")
-    uid, gid = entry.pw_uid, entry.pw_gid
-    assert server.get("/").body.decode() == f"({uid}, {uid}, {uid}) ({gid}, {gid}, {gid}) [{gid}]"
 
 
 def limit_of(pid: int) -> int:

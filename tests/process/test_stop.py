@@ -1,6 +1,9 @@
 """Stopping: what is queued or in flight is answered, nothing stays behind."""
 
+import errno
 import os
+import select
+import shutil
 import signal
 import socket
 import threading
@@ -77,6 +80,36 @@ def test_term_on_own_sockets_refuses_new_clients_and_answers_queued_ones(
         with connection:
             assert parse_response(read_all(connection))[0].body == b"done"
     assert server.wait() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="takes a capability away from root")
+def test_term_refuses_new_clients_without_the_right_to_filter(start: Callable[..., Server], site: Path) -> None:
+    """Linux 6.18 lets only CAP_NET_ADMIN filter TCP; without it one client may still get in, and no more than one."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    server = start("site1:app", cwd=site, bind=[f"127.0.0.1:{port}"], prefix=["setpriv", "--bounding-set=-net_admin"])
+    server.port = port
+    server.wait_workers(1)
+    in_flight = send(server, "/sleep?1.5")
+    wait_until((site / "sleeping").exists, "the request is in flight")
+    queued = [send(server, "/") for _ in range(3)]
+    server.signal("TERM")
+    server.wait_log("stop")
+    late = [socket.socket() for _ in range(5)]
+    for client in late:
+        client.setblocking(False)
+        assert client.connect_ex(("127.0.0.1", port)) == errno.EINPROGRESS
+    for connection in (in_flight, *queued):
+        with connection:
+            assert parse_response(read_all(connection))[0].body == b"done"
+    assert server.wait() == 0
+    got_in = 0
+    for client in late:
+        select.select([], [client], [], 10)
+        got_in += client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != errno.ECONNREFUSED
+        client.close()
+    assert got_in <= 1
 
 
 @pytest.mark.slow

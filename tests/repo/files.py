@@ -1,6 +1,7 @@
 """Finds the repository's own files: those that git knows or would take."""
 
 import ast
+import importlib.util
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -36,3 +37,11 @@ def text(name):
 def tree(name):
     """Return a Python file's syntax tree."""
     return ast.parse(text(name), str(name))
+
+
+def made_by(script):
+    """Return the module of a script in docs/."""
+    specification = importlib.util.spec_from_file_location(script, ROOT / "docs" / f"{script}.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module

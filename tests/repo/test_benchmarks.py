@@ -34,6 +34,7 @@ ERROR: Failed building wheel for bjoern
 NAMES = (
     *("figures", "loads", "wrk", "contestants", "limits", "processes", "machine", "idle", "servers", "rounds"),
     *("tables", "chart", "results", "bench", "install", "stages", "hotpath"),
+    *("traffic", "launched", "memory", "respawn", "arbiter_memory"),
 )
 
 
@@ -222,3 +223,72 @@ def test_parts_of_a_profile_are_of_the_whole(modules):
     assert {stage for stage, _ in modules.stages.PLACES} <= set(modules.stages.STAGES)
     assert {stage for stage, _ in modules.stages.SYSTEM_CALLS} <= set(modules.stages.STAGES)
     assert modules.stages.by_stage([]) == []
+
+
+def test_workers_are_warm_when_each_has_answered_each_request(modules):
+    """One that has never rendered a page would take less, and nobody would see."""
+    one, two = (modules.traffic.Request(path) for path in ("/1", "/2"))
+    assert modules.traffic.missing([one, two], [], 2) == [one, two]
+    assert modules.traffic.missing([one, two], [{one, two}, {one}], 2) == [two]
+    assert modules.traffic.missing([one, two], [{one, two}, {two, one}], 2) == []
+
+
+@pytest.fixture
+def memory_outcomes(modules):
+    """Two rounds of every row of a kind: each by itself 500 and 520 MB, reforked 200 and 260, gunicorn's 400."""
+    totals = {
+        modules.memory.EACH: (500, 520),
+        modules.memory.REFORKED: (200, 260),
+        modules.memory.PEER_PRELOADED: (400, 400),
+    }
+    outcomes = [modules.memory.Outcome(setup) for setup in modules.memory.setups(["sync"])]
+    for outcome in outcomes:
+        for number, total in enumerate(totals.get(outcome.setup.name, ())):
+            outcome.readings[number] = modules.memory.Reading(10_000_000, 0, (total - 10) * 1_000_000)
+        outcome.failure = "" if outcome.readings else "not available: there is no mold"
+    return outcomes
+
+
+def test_a_limit_of_memory_is_met_by_the_worst_of_few_rounds(modules, memory_outcomes):
+    """The ratios are of the same round: 0.4 and 0.5 of each by itself, 0.5 and 0.65 of gunicorn's."""
+    verdicts = modules.memory.judge(memory_outcomes, "sync")
+    assert [(limit.at_most, ratio, word) for limit, ratio, word in verdicts] == [
+        (0.45, "0.450 [0.400, 0.500]", "NOT MET"),
+        (0.65, "0.575 [0.500, 0.650]", "met"),
+    ]
+
+
+def test_the_memory_of_what_is_not_there_is_said_to_be_unmeasured(modules, memory_outcomes):
+    """A row without figures must not look like one of zeros."""
+    page = modules.memory.write_text(memory_outcomes, {"rounds": "2"})
+    assert "- pyfork, preload: not available: there is no mold" in page
+    empty = [modules.memory.Outcome(setup) for setup in modules.memory.setups(["sync"])]
+    assert [word for _, _, word in modules.memory.judge(empty, "sync")] == ["not measured"] * 2
+
+
+def test_a_killed_worker_takes_one_request_with_it_and_the_others_none(modules):
+    """Two between one kill and the next: one of them was another worker's. Before the first, all were."""
+    count = modules.respawn.failures_of_others
+    assert count([10.0, 20.0], []) == 0
+    assert count([10.0, 20.0], [10.1, 20.2]) == 0
+    assert count([10.0, 20.0], [10.1, 10.2]) == 1
+    assert count([10.0, 20.0], [9.0, 10.1]) == 1
+
+
+def test_a_late_replacement_from_a_mold_is_told(modules):
+    """The limit is on each time, not on their median; without a mold the import rules."""
+    outcome, verdict = modules.respawn.Outcome, modules.respawn.verdict
+    mold, none = modules.respawn.ROWS
+    assert verdict(mold, outcome((0.02, 0.09))) == "met"
+    assert verdict(mold, outcome((0.02, 0.11))) == "NOT MET"
+    assert verdict(none, outcome((3.1,))) == "met"
+    assert verdict(none, outcome((3.1,), failures=1)) == "NOT MET"
+    assert verdict(mold, outcome(problem="not available")) == "not measured"
+
+
+def test_the_arbiter_is_judged_by_its_memory_alone(modules):
+    """Among its children it shares most of it with them."""
+    reading, verdict = modules.arbiter_memory.Reading, modules.arbiter_memory.verdict
+    assert verdict(reading(among_children=8_000_000, alone=19_900_000)) == "met"
+    assert verdict(reading(among_children=8_000_000, alone=20_000_000)) == "NOT MET"
+    assert verdict(reading(problem="there is no mold")) == "not measured"

@@ -1,18 +1,10 @@
 """Documents that are made from the code say what the code says."""
 
-import importlib.util
-
+from pyfork.arbiter import scaling
 from pyfork.config.pages import example_page, settings_page
+from pyfork.hooks.catalogue import KINDS
 from pyfork.log.atoms import NAMED_ATOMS, NUMBER_ATOMS, TEXT_ATOMS
-from tests.repo.files import ROOT, text
-
-
-def made_by(script):
-    """Return the module of a script in docs/."""
-    specification = importlib.util.spec_from_file_location(script, ROOT / "docs" / f"{script}.py")
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+from tests.repo.files import made_by, text
 
 
 def test_the_settings_page_is_up_to_date():
@@ -33,6 +25,33 @@ def test_the_signals_page_is_up_to_date():
 def test_the_lifecycle_page_is_up_to_date():
     """It is drawn from the tables of legal moves."""
     assert text("docs/lifecycle.md") == made_by("make_lifecycle").render()
+
+
+def test_the_table_of_hooks_is_that_of_the_code():
+    """Each with where it runs and what it is given."""
+    rows = [line.split("|") for line in text("docs/hooks.md").splitlines() if line.startswith("| `")]
+    assert [[cell.strip(" `") for cell in row[1:4]] for row in rows] == [
+        [kind.name, kind.side.value, ", ".join(kind.arguments)] for kind in KINDS.values()
+    ]
+
+
+def test_the_picture_of_scaling_is_up_to_date():
+    """It is drawn from the simulation, with the policy as it is."""
+    assert text("docs/scaling.svg") == made_by("make_scaling").render()
+
+
+def test_the_rules_of_scaling_are_told_as_they_are():
+    """docs/scaling.md has the numbers in words."""
+    page = " ".join(text("docs/scaling.md").split())
+    for words in (
+        f"busy for more than {scaling.HIGH:.0%} of the time".replace("%", " %"),
+        f"busy for {scaling.GOAL:.0%}".replace("%", " %"),
+        f"more than {scaling.LOW:.0%} at any time of the last {scaling.PATIENCE:.0f} s".replace("%", " %"),
+        f"the next one {scaling.DOWN_INTERVAL:.0f} s later",
+        f"1.5 + 2/{scaling.QUEUE_PER_WORKER} = 2",
+    ):
+        assert words in page
+    assert (scaling.UP_WINDOW, scaling.QUEUE_WINDOW, scaling.LONGEST_PATIENCE) == (3, 2, 240)
 
 
 def test_every_atom_of_the_access_log_is_explained():

@@ -8,6 +8,7 @@ from pyfork.arbiter.actions import (
     DumpStacks,
     Level,
     LoadConfiguration,
+    ReloadEnded,
     ReopenLogs,
     SpawnWorker,
     StopAccepting,
@@ -275,3 +276,26 @@ def test_ready_worker_stands_in_for_an_empty_place() -> None:
     assert script.killed(101) == [SpawnWorker(1, 1)]
     assert script.ready(200) == [SpawnWorker(1, 2)]  # worker 0 of generation 1 goes on: place 1 is empty
     assert script.ready(201) == [quit_(1101), term(100), AdoptGeneration(2)]
+
+
+def _errors(script: Script) -> list[str | None]:
+    return [one.error for one in script.news if isinstance(one, ReloadEnded)]
+
+
+def test_the_end_of_a_reload_is_told_with_its_error() -> None:
+    """Whoever shows it (a supervisor, a page) needs the whole: message and traceback; an abandoned one goes on."""
+    script = Script.serving(plan(count=1))
+    script.verb(Verb.RELOAD)
+    script.refused("workers.count: 0 is less than 1", "log.level: x")
+    assert _errors(script) == ["workers.count: 0 is less than 1\nlog.level: x"]
+    script.reloading(plan(count=1))
+    script.verb(Verb.RELOAD)
+    assert len(_errors(script)) == 1
+    script.loaded(plan(count=1))
+    script.boot_fails(400, trace="Traceback: line 1")
+    assert "worker 0 gen 4" in (_errors(script)[1] or "")
+    assert (_errors(script)[1] or "").endswith("no module named shop\nTraceback: line 1")
+    script.exits(400)
+    script.reloading(plan(count=1))
+    script.ready(500)
+    assert _errors(script)[2:] == [None]

@@ -11,7 +11,7 @@ from tests.unit.arbiter.script import Script, kill, plan, quit_, term
 @pytest.mark.parametrize(
     ("code", "signal", "level", "words"),
     [
-        (None, "SIGKILL", Level.ERROR, "was killed by SIGKILL (out of memory?)"),
+        (None, "SIGKILL", Level.ERROR, "was killed by SIGKILL that pyfork did not send: out of memory"),
         (None, "SIGSEGV", Level.ERROR, "was ended by SIGSEGV"),
         (3, None, Level.ERROR, "exited with status 3"),
         (0, None, Level.WARNING, "exited with status 0"),

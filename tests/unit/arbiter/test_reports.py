@@ -23,7 +23,11 @@ def worker(state: WorkerState, order: Order | None = None) -> WorkerHandle:
 @pytest.mark.parametrize(
     ("code", "signal", "text"),
     [
-        (None, "SIGKILL", "was killed by SIGKILL (out of memory?)"),
+        (
+            None,
+            "SIGKILL",
+            "was killed by SIGKILL that pyfork did not send: out of memory (see `dmesg`), or somebody's kill -9",
+        ),
         (None, "SIGBUS", "was ended by SIGBUS"),
         (4, None, "exited with status 4 (the application could not be loaded)"),
         (0, None, "exited with status 0"),
@@ -32,6 +36,25 @@ def worker(state: WorkerState, order: Order | None = None) -> WorkerHandle:
 def test_exit_is_described(code: int | None, signal: str | None, text: str) -> None:
     """A signal by its name, a status by its number, and a hint where there is one."""
     assert describe_exit(code, signal) == text
+
+
+@pytest.mark.parametrize(
+    ("oom_kills", "text"),
+    [
+        (2, "was killed by SIGKILL: the kernel's out-of-memory killer (oom_kill in memory.events grew by 2)"),
+        (
+            0,
+            (
+                "was killed by SIGKILL that pyfork did not send: somebody's kill -9 (the kernel counts no out-of-memory "
+                "kill in this cgroup)"
+            ),
+        ),
+    ],
+)
+def test_out_of_memory_is_told_from_what_the_kernel_counts(oom_kills: int, text: str) -> None:
+    """Where it counts; the exit alone does not tell."""
+    assert describe_exit(None, "SIGKILL", oom_kills) == text
+    assert text in report_exit(worker(WorkerState.READY), None, "SIGKILL", oom_kills).message
 
 
 @pytest.mark.parametrize(

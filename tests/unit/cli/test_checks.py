@@ -1,5 +1,6 @@
 """The checks that look at the system: everything at once, nothing changed."""
 
+import importlib.util
 import os
 import socket
 
@@ -118,3 +119,13 @@ def test_a_mold_needs_linux(tmp_path, monkeypatch):
     """Elsewhere nobody adopts the workers that it forks."""
     monkeypatch.setattr("pyfork.cli.checks.sys.platform", "darwin")
     assert "only Linux" in problems(tmp_path, workers__preload=True)[0]
+
+
+def test_watching_needs_its_library(tmp_path, monkeypatch):
+    """It is an extra; who asks for it without is told what to install, and who does not ask needs none."""
+    assert problems(tmp_path, development__reload=True) == []
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    [problem] = problems(tmp_path, development__reload=True)
+    assert "development.reload: it needs the library watchfiles" in problem
+    assert "pip install watchfiles (or 'pyfork[reload]'" in problem
+    assert problems(tmp_path) == []

@@ -15,7 +15,7 @@ def served(monkeypatch, tmp_path):
     """A start directory of its own, a clean environment, and servers that only note what they would serve."""
     found = []
 
-    def serve(loaded, reload_configuration):
+    def serve(loaded, reload_configuration, *_):
         found.append((loaded, reload_configuration))
         return 0
 

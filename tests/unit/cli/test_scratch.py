@@ -7,15 +7,14 @@ from pyfork.config.schema import ServerSettings, Settings, WorkerSettings
 from pyfork.errors import ApplicationLoadError, BootError
 from pyfork.ipc.exits import ExitStatus
 
-SETTINGS = Settings(server=ServerSettings(app="shop:app", umask=0o27, user="www", group="web"))
+SETTINGS = Settings(server=ServerSettings(app="shop:app", user="www", group="web"))
 
 
 @pytest.fixture
 def calls(monkeypatch):
     """Stand in for what would change this process."""
     found = []
-    monkeypatch.setattr(scratch, "drop_privileges", lambda user, group: found.append((user, group)))
-    monkeypatch.setattr(scratch.os, "umask", found.append)
+    monkeypatch.setattr(scratch, "confine", lambda server: found.append((server.user, server.group)))
     monkeypatch.setattr(scratch, "enter_application_directory", lambda server: found.append(server.app))
     monkeypatch.setattr(scratch, "load_application_for", lambda _, settings: found.append(settings.server.app))
     return found
@@ -24,7 +23,7 @@ def calls(monkeypatch):
 def test_it_becomes_what_a_worker_would_become(calls):
     """Privileges go before any code of the user's runs."""
     assert scratch.try_import(SETTINGS) == ExitStatus.OK
-    assert calls == [("www", "web"), 0o27, "shop:app", "shop:app"]
+    assert calls == [("www", "web"), "shop:app", "shop:app"]
     calls.clear()
     assert scratch.try_import(Settings()) == ExitStatus.OK
     assert calls == [(None, None), None, None]

@@ -1,6 +1,7 @@
 """A socket and a worker that are scripts: no kernel, no time."""
 
 from pyfork.config.schema import HttpSettings
+from pyfork.connection.answer import Answer
 from pyfork.connection.context import ConnectionContext, WallClock
 from pyfork.gateway.environ import base_environ
 from pyfork.gateway.errors import ErrorStream
@@ -80,6 +81,7 @@ def make_context(application=None, *, waits=(), **changes):
     progress = FakeProgress()
     return ConnectionContext(
         application=application,
+        make_answer=Answer,
         http=HttpSettings(),
         limits=Limits(),
         base_environ=base_environ(

@@ -6,6 +6,7 @@ import pwd
 
 import pytest
 
+from pyfork.config.schema import ServerSettings
 from pyfork.errors import BootError, ConfigurationError
 from pyfork.process import privileges
 
@@ -39,6 +40,7 @@ def test_a_number_without_an_entry_is_taken(monkeypatch: pytest.MonkeyPatch) -> 
     for name in ("initgroups", "setgroups", "setresgid", "setresuid"):
         monkeypatch.setattr(os, name, lambda *arguments, name=name: calls.append((name, *arguments)))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(privileges, "find_kept_privileges", lambda uid, gid: "")
     privileges.drop_privileges("123456", None)
     assert calls == [("setgroups", []), ("setresuid", 123456, 123456, 123456)]
 
@@ -64,6 +66,7 @@ def test_order_of_the_drop(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, name, lambda *arguments, name=name: calls.append((name, *arguments)))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(os, "getegid", lambda: 0)
+    monkeypatch.setattr(privileges, "find_kept_privileges", lambda uid, gid: "")
     nobody = pwd.getpwnam("nobody")
     privileges.drop_privileges("nobody", None)
     uid, gid = nobody.pw_uid, nobody.pw_gid
@@ -86,3 +89,68 @@ def test_a_refusal_of_the_system_is_a_boot_error(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(os, "initgroups", refuse)
     with pytest.raises(BootError, match="cannot become user 'nobody'"):
         privileges.drop_privileges("nobody", None)
+
+
+def pretend(
+    monkeypatch: pytest.MonkeyPatch, users: tuple[int, ...], groups: tuple[int, ...], *, can_return: bool
+) -> None:
+    """Let this process look as if it had these numbers."""
+
+    def setresuid(*_: int) -> None:
+        if not can_return:
+            raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "getresuid", lambda: users)
+    monkeypatch.setattr(os, "getresgid", lambda: groups)
+    monkeypatch.setattr(os, "setresuid", setresuid)
+
+
+def test_a_drop_that_can_be_undone_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A saved number, a way back to root or a capability that is left: each is told, and the worker does not serve."""
+    find = privileges.find_kept_privileges
+    monkeypatch.setattr(privileges, "_find_capabilities", lambda: "")
+    pretend(monkeypatch, (5, 5, 5), (7, 7, 7), can_return=False)
+    assert find(5, 7) == find(5, -1) == find(-1, 7) == find(-1, -1) == ""
+    assert find(5, 8) == "its groups are [7, 8]"
+    pretend(monkeypatch, (5, 5, 0), (7, 7, 7), can_return=False)
+    assert find(5, 7) == "its users are [0, 5]"
+    pretend(monkeypatch, (5, 5, 5), (7, 7, 7), can_return=True)
+    assert find(5, 7) == "it could become root again"
+    assert find(0, 7) == ""
+    pretend(monkeypatch, (5, 5, 5), (7, 7, 7), can_return=False)
+    monkeypatch.setattr(privileges, "_find_capabilities", lambda: "it has kept capabilities (CapEff 1)")
+    assert find(5, 7) == "it has kept capabilities (CapEff 1)"
+
+
+def test_what_is_kept_ends_the_boot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With status 3 at the first start, as every failed boot."""
+    for name in ("initgroups", "setgroups", "setresgid", "setresuid"):
+        monkeypatch.setattr(os, name, lambda *_: None)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(privileges, "find_kept_privileges", lambda uid, gid: "it could become root again")
+    with pytest.raises(BootError, match="not for good: it could become root again"):
+        privileges.drop_privileges("nobody", None)
+    monkeypatch.setattr(os, "geteuid", lambda: pwd.getpwnam("nobody").pw_uid)
+    monkeypatch.setattr(os, "getegid", lambda: pwd.getpwnam("nobody").pw_gid)
+    privileges.drop_privileges("nobody", None)
+
+
+def test_no_new_privileges_takes_linux(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere it is refused at the start, rather than silently not done."""
+    monkeypatch.setattr(privileges.sys, "platform", "darwin")
+    privileges.check_no_new_privileges(is_wanted=False)
+    with pytest.raises(ConfigurationError, match=r"server\.no_new_privileges: only Linux"):
+        privileges.check_no_new_privileges(is_wanted=True)
+    monkeypatch.setattr(privileges.sys, "platform", "linux")
+    privileges.check_no_new_privileges(is_wanted=True)
+
+
+def test_confinement_goes_from_the_user_to_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Privileges, new privileges, modes; what is not set is left alone."""
+    calls: list[object] = []
+    monkeypatch.setattr(privileges, "drop_privileges", lambda user, group: calls.append((user, group)))
+    monkeypatch.setattr(privileges, "forbid_new_privileges", lambda: calls.append("no new ones"))
+    monkeypatch.setattr(os, "umask", calls.append)
+    privileges.confine(ServerSettings(user="www", group="web", no_new_privileges=True, umask=0o27))
+    privileges.confine(ServerSettings())
+    assert calls == [("www", "web"), "no new ones", 0o27, (None, None)]

@@ -10,7 +10,7 @@ import pytest
 
 from pyfork.ipc.scoreboard import Scoreboard
 from pyfork.workers import accepting
-from pyfork.workers.accepting import DESCRIPTOR_PAUSE, Acceptor
+from pyfork.workers.accepting import COMPLAINT_INTERVAL, DESCRIPTOR_PAUSE, Acceptor
 from pyfork.workers.balance import MOST_MISSED, PAUSE
 
 
@@ -405,7 +405,12 @@ def test_the_spare_descriptor_serves_who_woke_a_worker_without_any(scene, caplog
     assert one.is_watching
     assert one.accept(errno.EMFILE, "c", "d") == ["c"]
     assert scene.closed == [1000, 1001]
-    assert len(caplog.records) == 2, "another shortage, another line"
+    assert len(caplog.records) == 1, "another shortage, too soon for another line"
+    one.pass_time(COMPLAINT_INTERVAL)
+    assert one.accept() == ["d"]
+    assert one.accept(errno.EMFILE, "e") == ["e"]
+    assert len(caplog.records) == 2
+    assert caplog.records[1].getMessage().endswith("; 2 times since this was last told")
 
 
 def test_without_the_spare_the_pause_goes_on(scene, monkeypatch, caplog):

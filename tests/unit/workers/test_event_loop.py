@@ -74,6 +74,9 @@ class Scene:
             generation=1,
             listeners=[Listener(self.listener.detach(), "tcp", "127.0.0.1", 1, "a")],
             lifeline_fd=self.lifeline,
+            control_fd=None,
+            refork_at=0,
+            fault=None,
         )
         self.heartbeat = Heartbeat(beat_fd, 30)
         self.heartbeat.next_beat = 1e9

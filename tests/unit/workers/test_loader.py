@@ -186,8 +186,8 @@ def test_logical_directory(project: Path) -> None:
 def test_worker_class_by_module_and_by_file(project: Path) -> None:
     """The same two ways as for applications."""
     (project / "own.py").write_text("class Holder:\n    class Own:\n        pass\n")
-    assert isinstance(loader.load_class("own:Holder.Own"), type)
-    assert isinstance(loader.load_class("own.py:Holder"), type)
+    assert isinstance(loader.load_named("own:Holder.Own", "worker class"), type)
+    assert isinstance(loader.load_named("own.py:Holder", "worker class"), type)
 
 
 @pytest.mark.parametrize(
@@ -203,4 +203,4 @@ def test_worker_class_that_cannot_be_loaded(project: Path, specification: str, m
     (project / "broken2.py").write_text("1 / 0\n")
     (project / "fine2.py").write_text("class Own:\n    pass\n")
     with pytest.raises(ApplicationLoadError, match=re.escape(message)):
-        loader.load_class(specification)
+        loader.load_named(specification, "worker class")

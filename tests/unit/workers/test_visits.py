@@ -62,6 +62,22 @@ def test_each_overdue_request_is_told_of_once(caplog: pytest.LogCaptureFixture) 
     assert overdue.tell(230.0)
 
 
+def test_a_hub_that_did_not_run_gives_requests_one_more_turn(caplog: pytest.LogCaptureFixture) -> None:
+    """After a stop of the process all of them look overdue, and most have only waited for the hub."""
+    active: Any = Active()
+    stacks: Any = Stacks()
+    overdue = OverdueRequests(active, stacks, 30.0)
+    active.request = Request(100.0)
+    assert not overdue.tell(140.0)
+    active.request = Request(139.0)
+    assert not overdue.tell(140.1)
+    active.request = Request(150.0)
+    assert not overdue.tell(190.0)
+    assert not caplog.records
+    assert overdue.tell(190.1)
+    assert len(caplog.records) == 1
+
+
 def test_a_timeout_of_zero_is_none() -> None:
     """Nothing is ever overdue, nor is what has just left the application."""
     active: Any = Active()

@@ -1,4 +1,4 @@
-"""What a class must be to be a worker type."""
+"""What a class must be to be a worker type, and how its life ends."""
 
 import signal
 import sys
@@ -10,8 +10,9 @@ import pytest
 from pyfork.config.schema import ServerSettings, Settings
 from pyfork.errors import ApplicationLoadError, BootError
 from pyfork.ipc.exits import ExitStatus
-from pyfork.workers import base
-from pyfork.workers.base import Worker, load_application_for, load_worker_type
+from pyfork.workers import boot
+from pyfork.workers.base import NO_HOOKS, Worker
+from pyfork.workers.boot import load_application_for, load_worker_type
 from pyfork.workers.sync import SyncWorker
 
 OWN = """
@@ -87,10 +88,10 @@ def test_signals_do_nothing_to_a_worker_that_ends(
             raise failure
 
     disregarded: list[signal.Signals] = []
-    worker = SimpleNamespace(run=run, close=lambda: None)
-    monkeypatch.setattr(base, "Heartbeat", lambda *_: None)
-    monkeypatch.setattr(base, "_boot", lambda *_: worker)
-    monkeypatch.setattr(base, "disregard", disregarded.extend)
+    worker = SimpleNamespace(run=run, close=lambda: None, hooks=NO_HOOKS)
+    monkeypatch.setattr(boot, "Heartbeat", lambda *_: None)
+    monkeypatch.setattr(boot, "_boot_worker", lambda *_: worker)
+    monkeypatch.setattr(boot, "disregard", disregarded.extend)
     handoff = SimpleNamespace(heartbeat_fd=-1, settings=Settings())
-    assert base.worker_main(handoff) is status  # type: ignore[arg-type]
+    assert boot.worker_main(handoff) is status  # type: ignore[arg-type]
     assert {signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGUSR2} <= {*disregarded}

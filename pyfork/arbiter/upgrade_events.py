@@ -1,0 +1,70 @@
+"""What happens to an upgrade, and what the core does about it; `succession` has the rules."""
+
+from pyfork.arbiter import events as ev
+from pyfork.arbiter.actions import Level
+from pyfork.arbiter.crashes import CrashLog
+from pyfork.arbiter.desk import Desk
+from pyfork.arbiter.headcount import Headcount
+from pyfork.arbiter.lifecycle import ArbiterMove, ArbiterState
+from pyfork.arbiter.pacing import Pacing
+from pyfork.arbiter.rollout import Rollout
+from pyfork.arbiter.roster import Roster
+from pyfork.arbiter.succession import Succession
+
+
+class UpgradeEvents:
+    """The handlers of an upgrade's events, and its part of the settling.
+
+    Args:
+        desk: where orders are put, and the arbiter's state.
+        succession: how far it has come.
+        rollout: whose current plan limits it.
+        pacing: at rest once this arbiter is replaced, as are
+        crashes.
+    """
+
+    def __init__(self, desk: Desk, succession: Succession, rollout: Rollout, pacing: Pacing, crashes: CrashLog) -> None:
+        self._desk = desk
+        self._succession = succession
+        self._rollout = rollout
+        self._pacing = pacing
+        self._crashes = crashes
+
+    def ask(self) -> None:
+        """USR2."""
+        self._desk.log(Level.INFO, self._succession.ask(self._desk.state))
+
+    def on_started(self, event: ev.UpgradeStarted) -> None:
+        """The new arbiter's process exists."""
+        plan = self._rollout.plan(self._rollout.current)
+        self._desk.order(*self._succession.started(event.pid, plan, self._desk.now))
+
+    def on_refused(self, event: ev.UpgradeRefused) -> None:
+        """There will be no new arbiter."""
+        self._desk.order(*self._succession.refused(event.reason))
+        self._desk.move(ArbiterMove.UPGRADE_FAILED)
+
+    def on_ready(self, event: ev.UpgradeReady) -> None:
+        """The new arbiter serves: this one hands over, and from here on it stops, without stopping the sockets."""
+        handing_over = self._succession.got_ready(event.pid)
+        if not handing_over:
+            return  # it crossed our order to end
+        self._desk.order(*handing_over)
+        self._desk.move(ArbiterMove.HANDED_OVER)
+        self._pacing.rest()
+        self._crashes.rest()
+
+    def on_exited(self, event: ev.UpgradeExited) -> None:
+        """The new arbiter is gone."""
+        self._desk.order(*self._succession.exited(event.code, event.signal, is_stopping=self._desk.is_stopping))
+        if self._desk.state is ArbiterState.UPGRADING:
+            self._desk.move(ArbiterMove.UPGRADE_FAILED)
+
+    def settle(self, roster: Roster, headcount: Headcount) -> None:
+        """Report to the old arbiter, and start a new one when it is asked for and nothing else is under way."""
+        served = {worker.number for worker in roster if worker.is_ready}
+        if not self._desk.is_starting and served.issuperset(range(headcount.places)):
+            self._desk.order(*self._succession.report())
+        if self._desk.state is ArbiterState.RUNNING and self._succession.can_begin:
+            self._desk.move(ArbiterMove.UPGRADE)
+            self._desk.order(*self._succession.begin())

@@ -1,0 +1,1 @@
+"""Functions of the user's that pyfork calls: which there are, where each runs, and what its exception stops."""

@@ -1,0 +1,108 @@
+"""How many processes of this cgroup the kernel's out-of-memory killer has ended, where that can be known.
+
+cgroup v2 counts them as ``oom_kill`` in ``memory.events`` (Documentation/admin-guide/cgroup-v2.rst), v1 in
+``memory.oom_control`` since Linux 4.13. The files are looked for through ``/proc/self/cgroup`` and
+``/proc/self/mountinfo``, because the hierarchy may be mounted anywhere, and in a container often only a part of it is,
+whose root is then the container's own cgroup.
+
+What counts is where the victim was, not whose limit was reached: kills by a limit further up, and because the whole
+machine was out of memory, are counted too. (v2 counts those of the cgroups below as well, v1 only the victim's own.)
+What it cannot tell is *which* process was killed. It is absent in the root cgroup of v2, without the memory controller,
+and where /proc or /sys is hidden.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+
+_ROOT = Path("/")
+
+
+class OomKills:
+    """Reads the count of this process's cgroup, and tells by how much it has grown.
+
+    Made in the arbiter before it forks, because only growth since then is of its workers. The cgroup is looked up each
+    time: a service manager may have moved the process.
+
+    Args:
+        root: where /proc and /sys are, for tests.
+    """
+
+    def __init__(self, root: Path = _ROOT) -> None:
+        self._root = root
+        self._last = self._read()
+
+    def grown(self) -> int | None:
+        """Return how many kills there were since the last look, or None if that cannot be known."""
+        last, self._last = self._last, self._read()
+        if last is None or self._last is None:
+            return None
+        return max(0, self._last - last)  # less: it is another cgroup by now
+
+    def _read(self) -> int | None:
+        for path in _candidates(self._root):
+            with suppress(OSError, ValueError):  # not there, or nothing of the kind in it: the next one may be
+                return _count_in(path.read_text())
+        return None
+
+
+def _count_in(text: str) -> int:
+    """Return the value of ``oom_kill`` of a "flat keyed" file.
+
+    Raises:
+        ValueError: it has none.
+    """
+    for line in text.splitlines():
+        key, _, value = line.partition(" ")
+        if key == "oom_kill":
+            return int(value)
+    raise ValueError("there is no oom_kill")
+
+
+def _candidates(root: Path) -> list[Path]:
+    """Return the files where the count may be, the likeliest first."""
+    try:
+        groups = (root / "proc/self/cgroup").read_text().splitlines()
+        mounts = (root / "proc/self/mountinfo").read_text().splitlines()
+    except (OSError, ValueError):  # /proc is hidden, or no text
+        return []
+    own: dict[str, str] = {}
+    for group in groups:
+        number, _, rest = group.partition(":")
+        controllers, _, path = rest.partition(":")
+        if number == "0" and not controllers:
+            own["cgroup2"] = path
+        elif "memory" in controllers.split(","):
+            own["cgroup"] = path
+    files = {"cgroup2": "memory.events", "cgroup": "memory.oom_control"}
+    found = []
+    for kind, top, point in _mounted(mounts):
+        if kind in own:
+            found.append(root / point.lstrip("/") / _below(own[kind], top) / files[kind])
+            found.append(root / point.lstrip("/") / files[kind])
+    return found
+
+
+def _mounted(mounts: list[str]) -> list[tuple[str, str, str]]:
+    """Return the hierarchies that may count: type, root within the hierarchy, mount point (proc_pid_mountinfo(5))."""
+    found = []
+    for line in mounts:
+        before, separator, after = line.partition(" - ")
+        fields, kinds = before.split(" "), after.split(" ")
+        if not separator or len(fields) < 5 or len(kinds) < 3:
+            continue
+        if kinds[0] == "cgroup2" or (kinds[0] == "cgroup" and "memory" in kinds[2].split(",")):
+            found.append((kinds[0], _unescape(fields[3]), _unescape(fields[4])))
+    return sorted(found, key=lambda mount: mount[0] != "cgroup2")
+
+
+def _below(path: str, top: str) -> str:
+    """Return what of a cgroup's path is below the part of the hierarchy that is mounted."""
+    if top != "/" and (path == top or path.startswith(f"{top}/")):
+        path = path[len(top) :]
+    return path.lstrip("/")
+
+
+def _unescape(field: str) -> str:
+    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        field = field.replace(code, character)
+    return field

@@ -1,0 +1,241 @@
+"""How a child of the arbiter comes to serve: the steps of a boot, which workers and molds share, and a worker's life.
+
+Everything here runs in the child, after the fork. `pyfork.workers.mold` has what is a mold's own.
+"""
+
+import contextlib
+import gc
+import importlib
+import logging
+import os
+import signal
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from pyfork.config.schema import Settings
+from pyfork.development.stand_in import load_or_stand_in
+from pyfork.errors import ApplicationLoadError, BootError, ConfigurationError, HookError, QuitNow
+from pyfork.ipc.exits import ExitStatus
+from pyfork.ipc.heartbeat import Heartbeat
+from pyfork.ipc.messages import BootReport, FailureKind, Handoff, MoldHandoff
+from pyfork.log import error as error_log
+from pyfork.process import lifeline, title
+from pyfork.process.privileges import confine
+from pyfork.process.signals import disregard
+from pyfork.process.stacks import register_stacks
+from pyfork.workers.base import Worker
+from pyfork.workers.fork_hygiene import take_over_signals
+from pyfork.workers.hook_loader import BEFORE_THE_IMPORT, NO_HOOKS, WorkerHooks, call_boot_hook, load_worker_hooks
+from pyfork.workers.loader import (
+    Application,
+    enter_application_directory,
+    load_application,
+    load_named,
+    user_traceback,
+)
+from pyfork.workers.registry import is_ours
+from pyfork.workers.signals import IGNORED_SIGNALS
+from pyfork.workers.wear import prepare
+
+DEADLY_AT_THE_END = (signal.SIGTERM, signal.SIGUSR1, *IGNORED_SIGNALS)
+"""What would end a process that gives its handlers back while it ends."""
+
+_T = TypeVar("_T")
+_log = logging.getLogger("pyfork.error")
+
+
+@dataclass(frozen=True, slots=True)
+class Preloaded:
+    """What a mold has imported, and its workers find there.
+
+    Attributes:
+        worker_type: their class.
+        application: None when the type serves none.
+        hooks: those of the user's that they call.
+    """
+
+    worker_type: type[Worker]
+    application: Application | None
+    hooks: WorkerHooks = NO_HOOKS
+
+
+def worker_main(handoff: Handoff) -> ExitStatus:
+    """Live the life of a worker; called in the child, on a clean stack, by the composition root.
+
+    Returns:
+        The exit status; the process then ends by normal finalisation, so that ``atexit`` runs.
+    """
+    heartbeat = Heartbeat(handoff.heartbeat_fd, handoff.settings.workers.timeout)
+    worker = boot(heartbeat, lambda: _boot_worker(handoff, heartbeat))
+    return worker if isinstance(worker, ExitStatus) else serve(worker)
+
+
+def preloaded_worker_main(handoff: Handoff, preloaded: Preloaded) -> ExitStatus:
+    """Live the life of a worker that a mold has forked; see `worker_main`."""
+    heartbeat = Heartbeat(handoff.heartbeat_fd, handoff.settings.workers.timeout)
+    worker = boot(heartbeat, lambda: _boot_preloaded(handoff, heartbeat, preloaded))
+    return worker if isinstance(worker, ExitStatus) else serve(worker)
+
+
+def boot(heartbeat: Heartbeat, steps: Callable[[], _T]) -> _T | ExitStatus:
+    """Return what ``steps`` return, or, when they fail, the status to end with; the arbiter has been told why."""
+    try:
+        return steps()
+    except ApplicationLoadError as error:
+        heartbeat.report_failure(BootReport(FailureKind.APPLICATION, str(error), error.traceback_text))
+        return ExitStatus.APPLICATION
+    except (BootError, ConfigurationError, OSError) as error:
+        heartbeat.report_failure(BootReport(FailureKind.BOOT, str(error), ""))
+        return ExitStatus.BOOT
+    except HookError as error:
+        return _report_hook(heartbeat, error)
+    except QuitNow:
+        return ExitStatus.OK
+    except Exception as error:  # noqa: BLE001 - a fault of ours must reach the operator too
+        report = BootReport(FailureKind.BOOT, f"{type(error).__name__}: {error}", traceback.format_exc())
+        heartbeat.report_failure(report)
+        return ExitStatus.BOOT
+
+
+def serve(worker: Worker) -> ExitStatus:
+    """Have a worker that has booted serve until its end; return the status to end with."""
+    status = _live(worker)
+    disregard(DEADLY_AT_THE_END)
+    if status is ExitStatus.OK:
+        worker.close()
+    return status
+
+
+def _live(worker: Worker) -> ExitStatus:
+    """Serve to the end, and call the hook for that if the worker has got as far as serving."""
+    status = ExitStatus.OK
+    try:
+        try:
+            worker.run()
+        except HookError as error:  # worker_ready
+            return _report_hook(worker.heartbeat, error)
+        except Exception:  # noqa: BLE001 - whatever it is, the log must have it
+            _log.critical("the worker has failed and ends", exc_info=True)
+            status = ExitStatus.FAILURE
+    except QuitNow:
+        _log.debug("ended at once, as asked")
+    hook = worker.hooks.worker_exit
+    if hook is not None and worker.has_served and not worker.is_copy:
+        with contextlib.suppress(QuitNow):  # at once: the hook is what is left to end
+            hook.call_safely(*worker.identity)
+    return status
+
+
+def _report_hook(heartbeat: Heartbeat, error: HookError) -> ExitStatus:
+    """Tell the arbiter that a hook has stopped the boot."""
+    traceback_text = user_traceback(error.__cause__ or error)
+    heartbeat.report_failure(BootReport(FailureKind.BOOT, str(error), traceback_text))
+    return ExitStatus.BOOT
+
+
+# The steps; the order matters:
+#
+# 1. TERM and QUIT end a boot at once: nothing is served yet, and the import may take minutes.
+# 2. Name, log and scoreboard, so that whatever follows is told under the right name.
+# 3. A type of ours, and psutil if it is needed: files that the workers' user may not be able to read (they are not the
+#    application's).
+# 4. Privileges, before anything of the user's is read; then the lifeline, which a change of user would clear.
+# 5. Directory, environment, path; then a type of the user's own; the hook that comes before the application; the
+#    application; the hooks that come after it, which may import parts of it.
+#
+# With a mold, it takes the steps up to the application, and its workers 1, 2, the lifeline and the hooks.
+
+
+def introduce(handoff: Handoff | MoldHandoff) -> None:
+    """Let the process be known by its name, in ``ps`` and in the log, and dump its stacks to the latter."""
+    title.set_title(f"pyfork: {handoff.name} [{handoff.settings.label}] booting")
+    error_log.set_identity(handoff.name)
+    register_stacks(error_log.error_log_fd())
+
+
+def enter(handoff: Handoff | MoldHandoff) -> type[Worker]:
+    """Be where and who the application is to be, and return the workers' class; the steps 3 to 5, but for the last.
+
+    Raises:
+        ApplicationLoadError: a class of the user's own cannot be imported.
+        BootError: the user or the directory cannot be had.
+    """
+    settings = handoff.settings
+    worker_type = load_worker_type(handoff.worker_class) if is_ours(handoff.worker_class) else None
+    prepare(settings.workers)
+    confine(settings.server)
+    arm_lifeline(handoff)
+    enter_application_directory(settings.server)
+    return worker_type or load_worker_type(handoff.worker_class)
+
+
+def arm_lifeline(handoff: Handoff | MoldHandoff) -> None:
+    """Have the kernel watch for the arbiter's end; who serves arms it anew, to hear of it itself."""
+    lifeline.arm(handoff.lifeline_fd, handoff.settings.workers.graceful_timeout, lambda: None)
+
+
+def _boot_worker(handoff: Handoff, heartbeat: Heartbeat) -> Worker:
+    """Become a worker that imports the application itself."""
+    take_over_signals()
+    introduce(handoff)
+    handoff.scoreboard.slot(handoff.slot).open(handoff.generation, os.getpid())
+    worker_type = enter(handoff)
+    worker = worker_type(handoff, heartbeat)
+    call_boot_hook(handoff.settings.hooks, BEFORE_THE_IMPORT, *worker.identity)
+    load = partial(load_application_for, worker_type, handoff.settings)
+    application = load_or_stand_in(load, handoff.fault, handoff.generation)
+    worker.hooks = load_worker_hooks(handoff.settings.hooks)
+    if application is not None:
+        worker.boot(application)
+    return worker
+
+
+def _boot_preloaded(handoff: Handoff, heartbeat: Heartbeat, preloaded: Preloaded) -> Worker:
+    """Become a worker that has been forked from a mold."""
+    introduce(handoff)
+    handoff.scoreboard.slot(handoff.slot).open(handoff.generation, os.getpid())
+    arm_lifeline(handoff)
+    gc.enable()
+    worker = preloaded.worker_type(handoff, heartbeat)
+    worker.hooks = preloaded.hooks
+    call_boot_hook(handoff.settings.hooks, BEFORE_THE_IMPORT, *worker.identity)
+    if preloaded.application is not None:
+        worker.boot(preloaded.application)
+    return worker
+
+
+def load_worker_type(worker_class: str) -> type[Worker]:
+    """Import the class that ``worker_class``, "module:Class", names; in the worker, or to check it.
+
+    Raises:
+        ApplicationLoadError: it is the user's own and cannot be imported, or is no `Worker`.
+    """
+    if is_ours(worker_class):
+        module_name, _, class_name = worker_class.partition(":")
+        ours: type[Worker] = getattr(importlib.import_module(module_name), class_name)
+        return ours
+    found = load_named(worker_class, "worker class")
+    if not (isinstance(found, type) and issubclass(found, Worker)):
+        raise ApplicationLoadError(f"workers.type: {worker_class} is not a subclass of pyfork.workers.base.Worker")
+    asked = ("boot", "run") if found.needs_application else ("run",)
+    missing = [name for name in asked if getattr(found, name) is getattr(Worker, name)]
+    if missing:
+        raise ApplicationLoadError(f"workers.type: {worker_class} does not define {' and '.join(missing)}")
+    return found
+
+
+def load_application_for(worker_type: type[Worker], settings: Settings) -> Application | None:
+    """Import the application, if the type serves one.
+
+    Raises:
+        ApplicationLoadError: it cannot be imported.
+        BootError: there is none.
+    """
+    if not worker_type.needs_application:
+        return None
+    if settings.server.app is None:
+        raise BootError(f"workers of type {settings.workers.type} serve an application, and server.app names none")
+    return load_application(settings.server.app)

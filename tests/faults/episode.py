@@ -1,0 +1,128 @@
+"""One server's life under faults: started, put under load, hurt again and again, and stopped while it reloads.
+
+What happens follows from the seed, as far as the machine's own timing lets it. The faults are dealt like cards: the
+deck is shuffled by seed and episode, and each worker type gets every fourth card, so that a minute of four types meets
+every fault; what time is left goes to cards at random.
+"""
+
+import functools
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from time import monotonic
+
+from tests.conftest import WORKER_TYPES
+from tests.faults import deaths, orders, scarcity
+from tests.faults.client import HABITS, Load
+from tests.faults.clock import Clock
+from tests.faults.judge import RESET_BY_STOP
+from tests.faults.processes import become
+from tests.faults.scene import Scene
+from tests.faults.served import COUNT, USER, Site
+from tests.harness import ROOT, wait_until
+
+Fault = Callable[[Scene], None]
+MOST_REQUESTS = max(habit.requests for habit in HABITS)
+WARM = 50
+"""Requests answered before the first fault, so that connections are kept and every habit has begun."""
+DECK: tuple[Fault, ...] = (*deaths.FAULTS, *orders.FAULTS, *scarcity.FAULTS)
+
+
+@dataclass(slots=True)
+class Report:
+    """What an episode has seen."""
+
+    faults: list[str] = field(default_factory=list)
+    answered: Counter[str] = field(default_factory=Counter)
+    excused: int = 0
+    apart: Counter[str] = field(default_factory=Counter)
+
+
+@functools.cache
+def server_user() -> int | None:
+    """Return whom the server is to run as: root may fork without limit, so somebody else, if they can read us."""
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        return None
+    command = [*become(USER), sys.executable, "-c", "import pyfork.cli.serve"]
+    is_able = subprocess.run(command, cwd=ROOT, capture_output=True).returncode == 0
+    return USER if is_able else None
+
+
+def deal(worker_type: str, seed: str, random: Random) -> Iterator[Fault]:
+    """Yield the faults of an episode, without end."""
+    deck = list(DECK)
+    Random(seed).shuffle(deck)
+    yield from deck[WORKER_TYPES.index(worker_type) :: len(WORKER_TYPES)]
+    while True:
+        yield random.choice(DECK)
+
+
+def is_possible(fault: Fault, scene: Scene) -> bool:
+    """Return whether this machine lets us: root's forks have no limit, and a clock takes a compiler."""
+    if fault is scarcity.an_arbiter_that_cannot_fork:
+        return scene.server.user is not None or os.geteuid() != 0
+    return fault is not scarcity.a_clock_that_jumps or scene.clock.can_jump
+
+
+def play(worker_type: str, seed: str, seconds: float, faults: tuple[Fault, ...] = ()) -> Report:
+    """Live through one episode; the directory is kept when that fails, and named.
+
+    Args:
+        seed: from which everything follows.
+        seconds: after which no further fault is begun.
+        faults: these and no others, each once.
+
+    Raises:
+        AssertionError: a request was lost, something has not come back, or the log does not tell the story.
+    """
+    random = Random(f"{seed} {worker_type}")
+    directory = Path(tempfile.mkdtemp(prefix="pyfork-faults-"))
+    directory.chmod(0o755)
+    clock = Clock(directory)
+    report = Report()
+    ends = monotonic() + seconds
+    try:
+        with Site(directory, worker_type, server_user(), clock.environ) as server:
+            server.wait_workers(COUNT)
+            with Load(server.port, random) as load:
+                wait_until(lambda: load.answered().total() >= WARM, "the first requests are answered")
+                scene = Scene(server, load, clock, random)
+                dealt = faults or itertools.takewhile(lambda _: monotonic() < ends, deal(worker_type, seed, random))
+                for fault in dealt:
+                    if is_possible(fault, scene):
+                        report.faults.append(fault.__name__)
+                        scene.begin_round()
+                        fault(scene)
+                        scene.settle()
+                _stop_during_a_reload(scene)
+            report.answered, report.excused, report.apart = load.answered(), scene.excused, scene.apart
+    except BaseException as error:
+        error.add_note(f"worker type {worker_type}, seed {seed}; the faults were {report.faults}; see {directory}")
+        raise
+    shutil.rmtree(directory)
+    return report
+
+
+def _stop_during_a_reload(scene: Scene) -> None:
+    """TERM in the middle of a reload, under load: what was sent before is answered, and the exit status is 0.
+
+    Later clients are refused; one may get in and be reset where the server may not filter (ADR 3), with what it has
+    pipelined.
+    """
+    scene.begin_round()
+    scene.server.feel("slow 0.2")
+    scene.server.signal("HUP")
+    scene.pause(0, 1.0)
+    scene.load.stopped_at = monotonic()
+    assert scene.server.stop() == 0
+    scene.load.wait_stopped()
+    scene.judge()
+    assert scene.apart[RESET_BY_STOP] <= MOST_REQUESTS, scene.apart

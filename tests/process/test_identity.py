@@ -1,0 +1,128 @@
+"""Who the workers are: by root's leave somebody else, for good; else who started pyfork. Asked of the workers themselves.
+
+As root all of it is tested; who is not root stays who they are, and what does not take root is tested all the same.
+"""
+
+import json
+import os
+import pwd
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Server
+from tests.process.test_listeners import ask, free_port, run_pyfork
+
+IS_ROOT = os.geteuid() == 0
+NOBODY = pwd.getpwnam("nobody")
+APP = """
+import json, os
+def try_root():
+    try:
+        os.setresuid(0, 0, 0)
+    except PermissionError:
+        return "refused"
+    return "root again"
+IMPORTED_BY = os.getresuid()
+def app(environ, start_response):
+    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    start_response("200 OK", [])
+    mask = os.umask(0)
+    os.umask(mask)
+    return [json.dumps({
+        "users": os.getresuid(), "groups": os.getresgid(), "supplementary": os.getgroups(), "imported": IMPORTED_BY,
+        "root": "not tried" if os.getuid() == 0 else try_root(), "caps": int(status["CapEff"], 16),
+        "permitted": int(status["CapPrm"], 16), "no_new_privs": status["NoNewPrivs"].strip(), "umask": mask,
+    }).encode()]
+"""
+
+
+@pytest.fixture
+def site() -> Iterator[Path]:
+    """A directory that every user may enter, unlike pytest's own, with an application that tells who it is."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        (directory / "who.py").write_text(APP)
+        yield directory
+
+
+@pytest.mark.parametrize("worker_type", ["sync", "async"])
+def test_workers_become_the_user_for_good(start: Callable[..., Server], site: Path, worker_type: str) -> None:
+    """Every number, no group of root's, no capability, before the application is imported; and there is no way back."""
+    server = {"user": "nobody"} if IS_ROOT else {"user": str(os.getuid())}
+    expected = NOBODY if IS_ROOT else pwd.getpwuid(os.getuid())
+    running = start("who:app", cwd=site, settings={"server": server, "workers": {"type": worker_type}})
+    who = json.loads(running.get("/").body)
+    assert who["users"] == who["imported"] == [expected.pw_uid] * 3
+    assert who["root"] == "refused"
+    assert who["caps"] == who["permitted"] == 0
+    if IS_ROOT:
+        assert who["groups"] == [NOBODY.pw_gid] * 3
+        assert 0 not in who["supplementary"]
+        assert sorted(who["supplementary"]) == sorted(os.getgrouplist("nobody", NOBODY.pw_gid))
+
+
+@pytest.mark.parametrize("is_set", [True, False])
+def test_no_new_privileges(start: Callable[..., Server], site: Path, is_set: bool) -> None:
+    """The kernel says that it is set, whoever the workers are, and only when it was asked for."""
+    server = start("who:app", cwd=site, settings={"server": {"no_new_privileges": is_set, "umask": "0o027"}})
+    who = json.loads(server.get("/").body)
+    inherited = Path("/proc/self/status").read_text().split("NoNewPrivs:")[1].split()[0]
+    assert who["no_new_privs"] == ("1" if is_set else inherited)
+    assert who["umask"] == 0o027
+
+
+def test_logs_and_sockets_are_the_users(start: Callable[..., Server], site: Path) -> None:
+    """The workers can reopen the logs, and the proxy that has the group can connect."""
+    path, access = site / "a.sock", site / "access.log"
+    settings = {
+        "server": {"umask": "0o007", **({"user": "nobody"} if IS_ROOT else {})},
+        "log": {"error": str(site / "error.log"), "access": str(access)},
+    }
+    site.chmod(0o777)
+    server = start("who:app", cwd=site, bind=[f"unix:{path}"], settings=settings)
+    server.log_path = site / "error.log"
+    server.wait_workers(1)
+    uid, gid = (NOBODY.pw_uid, NOBODY.pw_gid) if IS_ROOT else (os.getuid(), os.getgid())
+    for each in (path, access, site / "error.log"):
+        assert (each.stat().st_uid, each.stat().st_gid) == (uid, gid), each
+    assert stat.S_IMODE(path.stat().st_mode) == 0o770
+    assert ask(str(path), socket.AF_UNIX)
+    server.signal("USR1")
+    assert ask(str(path), socket.AF_UNIX)
+
+
+def test_only_root_becomes_another(site: Path) -> None:
+    """Who is not root is told at the start; root is not, and a user that does not exist is told to both."""
+    result = run_pyfork("--check-config", "--user", "nobody", "who:app", cwd=site)
+    if IS_ROOT:
+        assert (result.returncode, result.stdout) == (0, "ok\n"), result.stderr
+    else:
+        assert result.returncode == 2
+        assert "only root can become another user" in result.stderr
+    result = run_pyfork("--check-config", "--user", "nobody-of-that-name", "who:app", cwd=site)
+    assert result.returncode == 2
+    assert "server.user" in result.stderr
+
+
+def test_a_way_back_to_root_ends_the_boot(site: Path, tmp_path: Path) -> None:
+    """Securebits that keep the capabilities over the change of user: the worker does not serve."""
+    setpriv = shutil.which("setpriv")
+    if not IS_ROOT or setpriv is None:
+        pytest.skip("only root can set securebits, with setpriv")
+    log = tmp_path / "log"
+    result = subprocess.run(
+        [setpriv, "--securebits=+no_setuid_fixup", sys.executable, "-m", "pyfork", "-b", f"127.0.0.1:{free_port()}",
+         "--user", "nobody", "--error-logfile", str(log), "who:app"],
+        cwd=site, env={**os.environ, "PWD": str(site)}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert result.returncode == 3, result.stderr
+    assert "but not for good: it could become root again" in log.read_text()

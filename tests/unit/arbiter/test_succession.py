@@ -1,0 +1,244 @@
+"""The upgrade: a new arbiter is tried, and takes over or is ended; nothing of the old one is touched before."""
+
+from random import Random
+
+import pytest
+
+from pyfork.arbiter import events as ev
+from pyfork.arbiter.actions import (
+    Exit,
+    HandOver,
+    Level,
+    LoadConfiguration,
+    ReportReady,
+    SpawnWorker,
+    StartUpgrade,
+    StopAccepting,
+)
+from pyfork.arbiter.core import Core
+from pyfork.arbiter.events import Verb
+from pyfork.arbiter.lifecycle import ArbiterState, IllegalMoveError, UpgradeState
+from pyfork.arbiter.succession import PreviousCount, Succession
+from pyfork.ipc.exits import ExitStatus
+from tests.unit.arbiter.script import Script, kill, plan, quit_, term
+
+NEW = 9000
+
+
+def upgrading(first: ev.Plan | None = None) -> Script:
+    script = Script.serving(first)
+    assert script.verb(Verb.UPGRADE) == [StartUpgrade()]
+    assert script.tell(ev.UpgradeStarted(NEW)) == []
+    return script
+
+
+def successor(previous: PreviousCount, first: ev.Plan | None = None) -> Script:
+    script = Script(first)
+    script.core = Core(first or plan(), random=Random(1), succession=Succession(previous))
+    return script
+
+
+def state_of(script: Script) -> tuple[ArbiterState, UpgradeState]:
+    statistics = script.core.statistics()
+    return statistics.state, statistics.upgrade
+
+
+def test_a_ready_successor_gets_everything_and_the_workers_drain() -> None:
+    """Without the filter of a stop: the sockets are in use. Its exit, later, is not waited for."""
+    script = upgrading()
+    assert state_of(script) == (ArbiterState.UPGRADING, UpgradeState.TRYING)
+    assert script.tell(ev.UpgradeReady(NEW)) == [HandOver(NEW), term(100), term(101)]
+    assert state_of(script) == (ArbiterState.STOPPING, UpgradeState.HANDED_OVER)
+    assert script.exits(100) == []
+    assert script.exits(101) == [Exit(ExitStatus.OK)]
+    assert script.says(Level.INFO, "(pid 9000) is ready")
+
+
+def test_a_drain_after_the_hand_over_has_its_deadline() -> None:
+    """graceful_timeout, as in every stop."""
+    script = upgrading(plan(count=1, graceful_timeout=20))
+    script.tell(ev.UpgradeReady(NEW))
+    assert script.core.next_deadline() == 20
+    assert script.time(20) == [kill(100)]
+
+
+def test_one_term_after_the_hand_over_takes_nothing_from_requests() -> None:
+    """A supervisor that follows the first pid sends it; only the second hurries, and INT does."""
+    script = upgrading(plan(count=1))
+    script.tell(ev.UpgradeReady(NEW))
+    assert script.verb(Verb.STOP) == []
+    assert script.verb(Verb.STOP) == [quit_(100)]
+    script = upgrading(plan(count=1))
+    script.tell(ev.UpgradeReady(NEW))
+    assert script.verb(Verb.STOP_NOW) == [quit_(100)]
+
+
+def test_the_successors_end_after_the_hand_over_is_told() -> None:
+    """There is nothing left that could go on."""
+    script = upgrading()
+    script.tell(ev.UpgradeReady(NEW))
+    assert script.tell(ev.UpgradeExited(NEW, None, "SIGSEGV")) == []
+    assert script.says(Level.ERROR, "was ended by SIGSEGV after it had taken over")
+
+
+def test_a_successor_that_exits_changes_nothing() -> None:
+    """The old arbiter goes on, and another USR2 tries again."""
+    script = upgrading()
+    assert script.tell(ev.UpgradeExited(NEW, 2, None)) == []
+    assert script.says(Level.ERROR, "upgrade failed", "exited with status 2", "this one goes on")
+    assert state_of(script) == (ArbiterState.RUNNING, UpgradeState.NONE)
+    assert script.core.next_deadline() == 10  # the silence of its workers, and nothing else
+    assert script.verb(Verb.UPGRADE) == [StartUpgrade()]
+
+
+def test_a_refusal_of_the_shell_changes_nothing() -> None:
+    """Process 1, or a kernel that does not fork."""
+    script = Script.serving()
+    script.verb(Verb.UPGRADE)
+    assert script.tell(ev.UpgradeRefused("pyfork is process 1 here")) == []
+    assert script.says(Level.ERROR, "upgrade refused: pyfork is process 1 here")
+    assert state_of(script) == (ArbiterState.RUNNING, UpgradeState.NONE)
+
+
+def test_a_late_successor_is_told_to_end_and_killed() -> None:
+    """boot_timeout; then its workers' time for their requests, and a bit more; it may say ready in vain."""
+    script = upgrading(plan(timeout=0, boot_timeout=5, graceful_timeout=20))
+    assert script.core.next_deadline() == 5
+    assert script.time(4.9) == []
+    assert script.time(5) == [term(NEW)]
+    assert script.says(Level.ERROR, "(pid 9000) was not ready within 5 s (workers.boot_timeout)")
+    assert script.tell(ev.UpgradeReady(NEW)) == []
+    assert script.core.next_deadline() == 27
+    assert script.time(27) == [kill(NEW)]
+    assert script.core.next_deadline() is None
+    script.tell(ev.UpgradeExited(NEW, None, "SIGKILL"))
+    assert state_of(script) == (ArbiterState.RUNNING, UpgradeState.NONE)
+
+
+def test_without_a_boot_timeout_it_may_take_for_ever() -> None:
+    """As a worker may."""
+    script = upgrading(plan(timeout=0, boot_timeout=0))
+    assert script.core.next_deadline() is None
+    assert script.says(Level.INFO, "it has no time limit")
+
+
+def test_a_stall_is_not_the_successors() -> None:
+    """Its deadline moves with all others."""
+    script = upgrading(plan(timeout=0, boot_timeout=5))
+    script.stalled(100)
+    assert script.core.next_deadline() == 105
+    script.tell(ev.UpgradeExited(NEW, 1, None))
+    script.stalled(100)
+    assert script.core.next_deadline() is None
+
+
+def test_term_ends_the_successor_too() -> None:
+    """And the exit waits for it: it would be nobody's child."""
+    script = upgrading(plan(count=1))
+    assert script.verb(Verb.STOP) == [StopAccepting(), term(NEW), term(100)]
+    assert script.exits(100) == []
+    assert script.tell(ev.UpgradeExited(NEW, 0, None)) == [Exit(ExitStatus.OK)]
+    assert script.says(Level.INFO, "upgrade abandoned")
+
+
+def test_a_hurried_stop_hurries_the_successor() -> None:
+    """INT at once; a second TERM later."""
+    script = upgrading(plan(count=1, timeout=0))
+    assert script.verb(Verb.STOP_NOW) == [StopAccepting(), quit_(NEW), quit_(100)]
+    assert script.time(2) == [kill(100)]
+    assert script.killed(100) == []
+    assert script.time(4) == [kill(NEW)]
+    assert script.verb(Verb.STOP_NOW) == []
+    assert script.tell(ev.UpgradeExited(NEW, None, "SIGKILL")) == [Exit(ExitStatus.OK)]
+    script = upgrading(plan(count=1))
+    script.verb(Verb.STOP)
+    assert script.verb(Verb.STOP) == [quit_(NEW), quit_(100)]
+
+
+def test_a_worker_that_dies_meanwhile_is_replaced() -> None:
+    """The old arbiter serves as ever."""
+    script = upgrading()
+    script.at(5)
+    assert script.killed(100) == [SpawnWorker(0, 1)]
+
+
+def test_hup_waits_for_the_upgrade_to_fail() -> None:
+    """And then it is done; after a hand-over there is nobody to reload."""
+    script = upgrading()
+    assert script.verb(Verb.RELOAD) == []
+    assert script.says(Level.INFO, "reload: it begins when what is under way has ended")
+    assert script.tell(ev.UpgradeExited(NEW, 4, None)) == [LoadConfiguration(2)]
+    script = upgrading()
+    script.verb(Verb.RELOAD)
+    assert script.tell(ev.UpgradeReady(NEW)) == [HandOver(NEW), term(100), term(101)]
+
+
+def test_usr2_waits_for_a_reload_to_end() -> None:
+    """Whichever way it ends."""
+    script = Script.serving(plan(count=1))
+    script.reloading(plan(count=1))
+    assert script.verb(Verb.UPGRADE) == []
+    assert script.says(Level.INFO, "upgrade: it begins when what is under way has ended")
+    assert script.boot_fails(200)[-1] == StartUpgrade()
+
+
+def test_usr2_waits_for_the_start() -> None:
+    """Nobody knows yet whether this arbiter serves."""
+    script = Script(plan(count=2))
+    script.tell(ev.Started())
+    assert script.verb(Verb.UPGRADE) == []
+    assert script.ready(100) == [StartUpgrade()]
+
+
+def test_a_reload_that_was_asked_for_first_comes_first() -> None:
+    """Both asked for during the start: one after the other."""
+    script = Script(plan(count=1))
+    script.tell(ev.Started())
+    script.verb(Verb.UPGRADE)
+    script.verb(Verb.RELOAD)
+    assert script.ready(100) == [LoadConfiguration(2)]
+    assert script.refused("no")[-1] == StartUpgrade()
+
+
+@pytest.mark.parametrize(
+    ("before", "words"),
+    [
+        ([], "pid 9000 is being tried already"),
+        ([ev.UpgradeReady(NEW)], "replaced already; send USR2 to pid 9000"),
+        ([ev.UpgradeExited(NEW, 0, None), ev.VerbReceived(Verb.STOP)], "pyfork stops"),
+    ],
+)
+def test_a_usr2_that_does_nothing_says_so(before: list[ev.Event], words: str) -> None:
+    """With the pid that is meant."""
+    script = upgrading()
+    for event in before:
+        script.tell(event)
+    assert script.verb(Verb.UPGRADE) == []
+    assert script.says(Level.INFO, "upgrade: ignored", words)
+
+
+def test_a_successor_reports_once_when_all_are_ready() -> None:
+    """So capacity never falls; and only then can it be replaced itself."""
+    script = successor(PreviousCount(count=2, wanted=3))
+    assert script.tell(ev.Started())[-1] == SpawnWorker(2, 1)
+    assert script.ready(100, 101) == []
+    assert script.verb(Verb.UPGRADE) == []
+    assert script.says(Level.INFO, "it begins when what is under way has ended")
+    assert script.ready(102) == [ReportReady(), StartUpgrade()]
+    script.tell(ev.UpgradeRefused("no"))
+    script.at(5)
+    script.killed(101)
+    assert script.ready(1101) == []
+
+
+def test_the_count_in_the_file_wins_when_it_has_changed() -> None:
+    """As at a reload."""
+    script = successor(PreviousCount(count=4, wanted=3))
+    script.tell(ev.Started())
+    assert script.core.statistics().wanted == 2
+
+
+def test_answers_that_nobody_asked_for_are_our_mistake() -> None:
+    """The table has no such moves."""
+    with pytest.raises(IllegalMoveError):
+        Script.serving().tell(ev.UpgradeStarted(NEW))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import WORKER_TYPES
 from tests.harness import Server, parse_response, wait_until
 
 SITE = """
@@ -80,10 +81,9 @@ def test_no_request_is_lost_while_workers_are_recycled(
     server.wait_workers(2)
 
 
+@pytest.mark.parametrize("worker_type", [name for name in WORKER_TYPES if name != "sync"])  # sync keeps none
 def test_kept_connection_is_not_cut_by_recycling(start: Callable[..., Server], site: Path, worker_type: str) -> None:
     """Its worker answers the request that is due, says that it closes, and the next connection gets another worker."""
-    if worker_type == "sync":
-        pytest.skip("sync closes each connection anyway")
     server = start("site1:app", cwd=site, settings={"workers": {"type": worker_type, "max_requests": 3}})
     [before] = server.wait_workers(1)
     with server.connect() as connection:

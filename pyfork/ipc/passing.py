@@ -12,13 +12,14 @@ What does not work: ``socket.send_fds`` and ``recv_fds``, which take flags and f
 import array
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from pyfork.ipc.orders import LONGEST_ORDER, MOST_DESCRIPTORS
 
-_Socket = socket.socket
-"""The kernel's own: gevent, in a mold, puts another class in its place later."""
+_Socket, _close = socket.socket, os.close
+"""The kernel's own, as this is imported in the arbiter: gevent replaces them in a mold. Its ``os.close`` waits for a
+hub to run, and a pipe would not end meanwhile."""
 _CLOEXEC: int = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
@@ -64,10 +65,10 @@ def receive_message(fd: int) -> tuple[bytes, list[int]]:
     return message, list(descriptors)
 
 
-def close_all(descriptors: Sequence[int]) -> None:
-    """Close each of ``descriptors``."""
+def close_all(descriptors: Iterable[int]) -> None:
+    """Close each of ``descriptors``, now."""
     for fd in descriptors:
-        os.close(fd)
+        _close(fd)
 
 
 @contextmanager

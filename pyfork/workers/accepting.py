@@ -33,6 +33,7 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import Protocol
 
+from pyfork.ipc.passing import close_all
 from pyfork.process.queues import known_queued, most_queued
 from pyfork.workers.balance import PAUSE, Balance
 from pyfork.workers.base import Worker
@@ -211,7 +212,7 @@ class Acceptor:
     def abandon(self) -> None:
         """Close what is not a listener, in a copy of the worker; the loop is not told."""
         if self._spare >= 0:
-            os.close(self._spare)
+            close_all([self._spare])
 
     # Whether the listeners are in the loop.
 

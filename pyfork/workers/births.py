@@ -20,6 +20,7 @@ knows), and gevent's ``os.fork``, which starts a hub to watch the child with: so
 
 import logging
 import os
+import select
 import sys
 import threading
 import traceback
@@ -30,11 +31,12 @@ from dataclasses import dataclass
 
 from pyfork.ipc.exits import ExitStatus
 from pyfork.ipc.messages import Handoff, MoldHandoff, encode_born
+from pyfork.ipc.passing import close_all
 from pyfork.process.lifeline import is_cut
 from pyfork.process.signals import all_blocked
 
 _log = logging.getLogger("pyfork.error")
-_fork, _waitpid = os.fork, os.waitpid  # imported in the arbiter: gevent, in a mold, replaces them later
+_fork, _waitpid, _poll = os.fork, os.waitpid, select.poll  # imported in the arbiter: gevent replaces them in a mold
 
 
 class BecameWorker(BaseException):
@@ -86,17 +88,16 @@ def fork_apart(birth: Birth) -> bool:
             if middle == 0:
                 _be_middle(birth, gone_read, gone_write)
     except OSError:
-        os.close(gone_read)
-        os.close(gone_write)
+        close_all((gone_read, gone_write))
         raise
     if middle == 0:
         return True
-    os.close(gone_read)
+    close_all([gone_read])
     try:
         status = _waitpid(middle, 0)[1]
     except ChildProcessError:  # the application has SIGCHLD ignored, or waits for every child itself; it is gone
         status = 0
-    os.close(gone_write)
+    close_all([gone_write])
     refusal = os.waitstatus_to_exitcode(status)
     if refusal > 0:
         raise OSError(refusal, os.strerror(refusal))
@@ -138,10 +139,10 @@ def _be_middle(birth: Birth, gone_read: int, gone_write: int) -> None:
     except OSError as error:
         os._exit(error.errno or ExitStatus.FAILURE)
     try:
-        os.close(gone_write)
+        close_all([gone_write])
         birth.begin()
-        os.read(gone_read, 1)  # until its end
-        os.close(gone_read)
+        _wait_for_either_end(gone_read, birth.lifeline_fd)
+        close_all([gone_read])
         while os.getppid() == middle:  # its forker was killed before it could wait
             os.sched_yield()
         if is_cut(birth.lifeline_fd):
@@ -152,3 +153,11 @@ def _be_middle(birth: Birth, gone_read: int, gone_write: int) -> None:
     except BaseException:  # noqa: BLE001 - whatever it is, this process must not go on as a second one of its forker
         traceback.print_exc()
         os._exit(ExitStatus.FAILURE)
+
+
+def _wait_for_either_end(*pipes: int) -> None:
+    """Wait until one of ``pipes``, which nobody writes to, is at its end."""
+    poll = _poll()
+    for fd in pipes:
+        poll.register(fd, select.POLLIN)
+    poll.poll()

@@ -4,12 +4,12 @@ One function, in a commented order. What is the application's own (its connectio
 hooks close it before and open it anew after (docs/preload.md).
 """
 
-import os
 import signal
 import sys
 from collections.abc import Iterable
 
 from pyfork.errors import QuitNow
+from pyfork.ipc.passing import close_all
 from pyfork.process.signals import forget_wakeup, ignore, raise_in_main_thread
 from pyfork.workers.signals import IGNORED_SIGNALS
 
@@ -47,8 +47,7 @@ def begin_anew(private: Iterable[int]) -> None:
     """
     forget_wakeup()
     take_over_signals()
-    for fd in private:
-        os.close(fd)
+    close_all(private)
     _renew_gevent()
     _forget_event_loop()
     _disown_children()

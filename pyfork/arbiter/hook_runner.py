@@ -134,12 +134,12 @@ class HookRunner:
         for process in self._running.values():
             process.deadline += seconds
 
-    def reaped(self, pid: int, status: int) -> bool:
+    def reaped(self, pid: int, code: int) -> bool:
         """Take note that a process has ended, and start what waited for that.
 
         Args:
             pid: whose.
-            status: as ``waitpid`` gives it.
+            code: its exit status, or the number of the signal that ended it, negative.
 
         Returns:
             Whether it was a hook's.
@@ -147,7 +147,6 @@ class HookRunner:
         process = self._running.pop(pid, None)
         if process is None:
             return False
-        code = os.waitstatus_to_exitcode(status)
         if code and not process.is_killed:
             self._note_failure(process.handoff, code)
         while self._waiting and len(self._running) < MOST_AT_ONCE:

@@ -278,11 +278,16 @@ class ArbiterLoop:
                 self._obey(verb, number)
         return child_ended
 
-    def _take_exit(self, pid: int, status: int) -> bool:
-        """Return whether a process that has been reaped was started beside workers and molds, and take note of it."""
-        if self._development.take_exit(pid, status, monotonic()) or self._hooks.reaped(pid, status):
+    def _take_exit(self, pid: int, code: int) -> bool:
+        """Return whether a process that has been reaped was started beside workers and molds, and take note of it.
+
+        Args:
+            pid: its own.
+            code: its exit status, or the number of the signal that ended it, negative.
+        """
+        if self._development.take_exit(pid, code, monotonic()) or self._hooks.reaped(pid, code):
             return True
-        events = self._upgrades.reaped(pid, status)
+        events = self._upgrades.reaped(pid, code)
         for event in events:
             self._handle(event)
         return bool(events)

@@ -190,15 +190,14 @@ class Upgrades:
             os.write(self._fd, YOURS)
         self._hang_up()
 
-    def reaped(self, pid: int, status: int) -> list[Event]:
-        """Return the event of a child that was reaped and is no worker."""
+    def reaped(self, pid: int, code: int) -> list[Event]:
+        """Return the event of a child that was reaped and is no worker; ``code`` is negative for a signal."""
         if pid != self._pid:
             _log.debug("reaped pid %d, which is none of ours", pid)
             return []
         self._read()  # for its last words; that it was ready before it died is of no use any more
         self._hang_up()
         self._pid = 0
-        code = os.waitstatus_to_exitcode(status)
         return [UpgradeExited(pid, None if code < 0 else code, name_of(-code) if code < 0 else None)]
 
     # What the others say.

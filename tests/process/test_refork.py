@@ -134,7 +134,7 @@ def test_mold_and_workers_hold_what_the_first_ones_held(
         ask(server)
         server.signal("URG")
         mold = wait_mold(server, 2)
-        assert descriptors(mold) == expected_mold
+        wait_until(lambda: descriptors(mold) == expected_mold, f"the mold has let go of all else: {descriptors(mold)}")
     after = wait_replaced(server, before)
     assert [descriptors(pid) for pid in after] == expected
 

@@ -95,7 +95,7 @@ def test_a_hook_that_takes_too_long_is_killed_once(world, said):
         "nothing is stopped by that"
     )
     assert said() == [("ERROR", line)]
-    assert world.runner.reaped(101, signal.SIGKILL)
+    assert world.runner.reaped(101, -signal.SIGKILL)
     assert len(said()) == 1
     assert world.runner.failed == {"child_exit": ExitStatus.BOOT}
 
@@ -110,10 +110,10 @@ def test_a_stall_moves_deadlines(world):
 @pytest.mark.parametrize(
     ("status", "means", "line"),
     [
-        (1 << 8, ExitStatus.BOOT, None),
-        (4 << 8, ExitStatus.APPLICATION, None),
-        (7 << 8, ExitStatus.BOOT, "the hook on_starting (c:d) ended its process with status 7; pyfork does not start"),
-        (signal.SIGSEGV, ExitStatus.BOOT, "the hook on_starting (c:d) was ended by SIGSEGV; pyfork does not start"),
+        (1, ExitStatus.BOOT, None),
+        (4, ExitStatus.APPLICATION, None),
+        (7, ExitStatus.BOOT, "the hook on_starting (c:d) ended its process with status 7; pyfork does not start"),
+        (-signal.SIGSEGV, ExitStatus.BOOT, "the hook on_starting (c:d) was ended by SIGSEGV; pyfork does not start"),
     ],
 )
 def test_how_a_hook_ends_is_remembered(world, said, status, means, line):
@@ -163,7 +163,7 @@ def test_all_are_ended_at_once(world, said):
         ("WARNING", "signal SIGTERM: the hook child_exit (a:b) is killed"),
     ]
     for pid in world.killed:
-        world.runner.reaped(pid, signal.SIGKILL)
+        world.runner.reaped(pid, -signal.SIGKILL)
     assert world.runner.is_idle
     assert len(world.handoffs) == MOST_AT_ONCE
 

@@ -44,7 +44,7 @@ class World:
 
     def kill(self, pid):
         self.killed.append(pid)
-        self.end(pid, signal.SIGKILL)
+        self.end(pid, -signal.SIGKILL)
 
     def reap(self):
         for pid, status in self.ended:

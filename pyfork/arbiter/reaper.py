@@ -40,7 +40,8 @@ class Reaper:
         unwatch: has the loop listen to a pipe no longer.
         on_gone: called when a child was forgotten.
         count_oom_kills: returns how many processes the kernel has killed for want of memory since the last call.
-        is_known: asked with pid and exit status (negative: a signal's number) about a reaped process that is neither worker nor mold.
+        is_known: asked about a reaped process that is neither worker nor mold, with its pid and its exit status
+            (negative: the number of a signal).
         find_dead: see `find_dead`.
         reap: see `reap`.
     """

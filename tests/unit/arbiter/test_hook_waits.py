@@ -80,7 +80,7 @@ def test_a_start_goes_on_when_the_hook_has_ended(world):
 @pytest.mark.parametrize(("status", "means"), [(1, 3), (4, 4), (9, 3)])
 def test_a_hook_that_fails_ends_the_start(world, caplog, status, means):
     """With the status of a boot that failed, or of an application that does not import."""
-    world.script = [status << 8]
+    world.script = [status]
     assert world.waits.start(SETTINGS) == means
     assert "the hook on_starting has failed: no worker is started, pyfork ends" in caplog.text
 

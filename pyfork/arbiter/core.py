@@ -192,8 +192,11 @@ class Core:
 
     def _on_ready(self, event: ev.WorkerReady) -> None:
         worker = self._roster.find(event.pid)
-        if worker is None or worker.state is not WorkerState.BOOTING:
-            return  # it crossed our order to end
+        if worker is None:
+            return
+        if worker.state is not WorkerState.BOOTING:
+            worker.serves_after_all(self._desk.now)  # it crossed our order to end
+            return
         self._desk.log(Level.INFO, f"{worker} is ready")
         self._desk.order(*worker.got_ready(self._desk.now))
         self._pacing.succeed(worker.generation)

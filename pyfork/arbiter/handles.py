@@ -27,6 +27,7 @@ class ProcessHandle:
         deadline: when to do something about it: its birth or boot is overdue, its time for draining or dumping is over.
         order: the last one it was given to end.
         ready_since: the moment when it became ready.
+        has_served: it has become ready.
         has_old_logs: the logs were reopened while it booted, when it could not be told yet.
     """
 
@@ -37,6 +38,7 @@ class ProcessHandle:
     deadline: float | None = None
     order: Order | None = None
     ready_since: float = 0.0
+    has_served: bool = False
     has_old_logs: bool = False
 
     @property
@@ -63,6 +65,7 @@ class ProcessHandle:
         """Note that it serves; tell it what could not be told to a booting process."""
         self._move(WorkerMove.GOT_READY)
         self.deadline = None
+        self.has_served = True
         self.ready_since = now
         return self.reopen_logs() if self.has_old_logs else []
 
@@ -81,7 +84,8 @@ class ProcessHandle:
         if self.state in {WorkerState.SPAWNING, WorkerState.BOOTING}:
             self.has_old_logs = True
             return []
-        is_serving = self.is_ready or (self.state is WorkerState.DRAINING and self.order is Order.TERM)
+        is_draining = self.state is WorkerState.DRAINING and self.order is Order.TERM
+        is_serving = self.is_ready or (is_draining and self.has_served)
         return [self.signal(Order.USR1)] if is_serving else []
 
     def dump(self, now: float) -> list[Action]:
@@ -158,10 +162,21 @@ class WorkerHandle(ProcessHandle):
         return actions
 
     def retire(self, now: float) -> list[Action]:
-        """Tell it to end: a ready worker after its requests (TERM), a booting one at once (QUIT)."""
+        """Tell it to end by TERM: after its requests, and at once while it boots.
+
+        Who seems to boot may have begun to serve an instant ago: by QUIT it would give up what it has accepted.
+        """
+        if self.state is WorkerState.BOOTING:
+            return self._end(Order.TERM, now + QUIT_GRACE)
         if self.state is not WorkerState.READY:
             return self.quit(now)
         return self._drain(now)
+
+    def serves_after_all(self, now: float) -> None:
+        """Note that it had become ready when it was told to end: it has the time of a ready one for its requests."""
+        if self.state is WorkerState.DRAINING and self.order is Order.TERM and not self.has_served:
+            self.has_served = True
+            self.deadline = now + max(self.plan.graceful_timeout, QUIT_GRACE)
 
     def dump_and_drain(self, now: float) -> list[Action]:
         """Have its stacks written and tell it to end: a request is stuck, but its loop can finish the others."""

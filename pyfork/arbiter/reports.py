@@ -30,7 +30,8 @@ def report_exit(worker: WorkerHandle, code: int | None, signal: str | None, oom_
     if worker.state is WorkerState.READY:
         level = Level.WARNING if code == 0 else Level.ERROR
         return Log(level, f"{worker} {how} although nobody asked it to: it is replaced")
-    if worker.order is Order.TERM and worker.state is WorkerState.DRAINING and code != 0:
+    is_odd = code != 0 and signal != "SIGTERM"  # by that, a boot ends that has no handler yet
+    if worker.order is Order.TERM and worker.state is WorkerState.DRAINING and is_odd:
         return Log(Level.WARNING, f"{worker} {how} while it was ending")
     if worker.state is WorkerState.DRAINING:
         return Log(Level.INFO, f"{worker} has ended")

@@ -397,7 +397,7 @@ class Laws:
             assert "TERM" not in told, "a worker is told TERM twice"
         if order is Order.KILL:
             limits = {
-                "TERM": max(configuration.graceful_timeout, QUIT_GRACE),
+                "TERM": max(configuration.graceful_timeout, QUIT_GRACE) if process.serves else QUIT_GRACE,
                 "QUIT": QUIT_GRACE,
                 "DUMP": DUMP_GRACE,
                 "GAVE UP": QUIT_GRACE,

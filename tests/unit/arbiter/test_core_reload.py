@@ -15,7 +15,7 @@ from pyfork.arbiter.actions import (
 )
 from pyfork.arbiter.events import Verb
 from pyfork.arbiter.lifecycle import ArbiterState, ReloadState
-from tests.unit.arbiter.script import Script, kill, plan, quit_, term, usr1
+from tests.unit.arbiter.script import Script, kill, plan, term, usr1
 
 
 def test_reload_replaces_place_by_place() -> None:
@@ -121,7 +121,7 @@ def test_booting_workers_of_a_failed_generation_are_ended_at_once() -> None:
     script = Script.serving(plan(count=8))
     script.reloading(plan(count=8))
     script.ready(200)
-    assert script.boot_fails(201) == [quit_(202), SpawnWorker(0, 1)]
+    assert script.boot_fails(201) == [term(202), SpawnWorker(0, 1)]
 
 
 def test_roll_back_backs_off_when_the_old_generation_does_not_boot_either() -> None:
@@ -155,7 +155,7 @@ def test_hup_while_the_candidate_is_tried_abandons_it() -> None:
     """The file has changed again."""
     script = Script.serving()
     script.reloading()
-    assert script.verb(Verb.RELOAD) == [quit_(200), DropGeneration(2), LoadConfiguration(3)]
+    assert script.verb(Verb.RELOAD) == [term(200), DropGeneration(2), LoadConfiguration(3)]
     assert script.says(Level.INFO, "reload abandoned: generation 2 is ended, 1 goes on")
     assert script.messages(Level.ERROR) == []
     assert SpawnWorker(0, 3) in script.loaded()
@@ -184,7 +184,7 @@ def test_winch_while_the_candidate_is_tried_abandons_it() -> None:
     """Nobody is to serve: there is nothing to try."""
     script = Script.serving(plan(count=1))
     script.reloading(plan(count=1))
-    assert script.verb(Verb.DRAIN_WORKERS) == [quit_(200), term(100), DropGeneration(2)]
+    assert script.verb(Verb.DRAIN_WORKERS) == [term(200), term(100), DropGeneration(2)]
 
 
 def test_winch_while_the_candidate_replaces_ends_the_reload() -> None:
@@ -193,7 +193,7 @@ def test_winch_while_the_candidate_replaces_ends_the_reload() -> None:
     script.reloading()
     script.ready(200)
     orders = script.verb(Verb.DRAIN_WORKERS)
-    assert set(orders) == {term(101), term(200), quit_(201), AdoptGeneration(2)}
+    assert set(orders) == {term(101), term(200), term(201), AdoptGeneration(2)}
     assert script.verb(Verb.SCALE_UP) == [SpawnWorker(0, 2), SpawnWorker(1, 2)]
 
 
@@ -206,7 +206,7 @@ def test_term_during_a_reload_stops_all_generations(is_proved: bool) -> None:
         script.ready(200)
     orders = script.verb(Verb.STOP)
     assert orders[0] == StopAccepting()
-    told = {term(100), term(101), quit_(200)} if not is_proved else {term(101), term(200), quit_(201)}
+    told = {term(100), term(101), term(200)} if not is_proved else {term(101), term(200), term(201)}
     assert set(orders[1:]) == told
     assert script.boot_fails(200) == []
 
@@ -275,7 +275,7 @@ def test_ready_worker_stands_in_for_an_empty_place() -> None:
     script.reloading()
     assert script.killed(101) == [SpawnWorker(1, 1)]
     assert script.ready(200) == [SpawnWorker(1, 2)]  # worker 0 of generation 1 goes on: place 1 is empty
-    assert script.ready(201) == [quit_(1101), term(100), AdoptGeneration(2)]
+    assert script.ready(201) == [term(1101), term(100), AdoptGeneration(2)]
 
 
 def _errors(script: Script) -> list[str | None]:

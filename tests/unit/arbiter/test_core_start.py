@@ -4,7 +4,7 @@ from pyfork.arbiter.actions import Exit, Level, SpawnWorker, StopAccepting
 from pyfork.arbiter.events import FailureKind, Started, Verb
 from pyfork.arbiter.lifecycle import ArbiterState, WorkerState
 from pyfork.ipc.exits import ExitStatus
-from tests.unit.arbiter.script import Script, kill, plan, quit_
+from tests.unit.arbiter.script import Script, kill, plan, term
 
 
 def test_all_workers_are_spawned_at_once() -> None:
@@ -30,7 +30,7 @@ def test_application_that_does_not_import_ends_the_start_with_4() -> None:
     script.tell(Started())
     assert script.boot_fails(100, trace="Traceback (most recent call last)\n  shop.py\n") == [
         StopAccepting(),
-        quit_(101),
+        term(101),
     ]
     assert script.boot_fails(101, trace="Traceback (most recent call last)\n  shop.py\n") == []
     assert script.exits(101, 4) == []
@@ -93,7 +93,7 @@ def test_refused_fork_ends_the_start_when_the_others_are_gone() -> None:
     """A worker that was ordered in the same breath is spawned all the same, and told to end as soon as it is."""
     script = Script()
     script.refusals = 1
-    assert script.tell(Started()) == [SpawnWorker(0, 1), StopAccepting(), SpawnWorker(1, 1), quit_(101)]
+    assert script.tell(Started()) == [SpawnWorker(0, 1), StopAccepting(), SpawnWorker(1, 1), term(101)]
     assert script.says(Level.CRITICAL, "worker 0 gen 1 could not be forked", "Cannot allocate memory")
     assert script.exits(101) == [Exit(ExitStatus.BOOT)]
 
@@ -124,7 +124,7 @@ def test_winch_during_the_start_is_no_failure() -> None:
     """Workers that were told to end have not failed to boot; HUP brings them back."""
     script = Script(plan(count=1))
     script.tell(Started())
-    assert script.verb(Verb.DRAIN_WORKERS) == [quit_(100)]
+    assert script.verb(Verb.DRAIN_WORKERS) == [term(100)]
     assert script.exits(100) == []
     assert script.core.statistics().state is ArbiterState.STARTING
     assert script.verb(Verb.RELOAD) == [SpawnWorker(0, 1)]
@@ -137,5 +137,5 @@ def test_shell_may_answer_late() -> None:
     [spawn] = script.tell(Started())
     assert script.verb(Verb.REOPEN_LOGS) != []
     assert script.verb(Verb.STOP) == [StopAccepting()]
-    assert script.tell(script.spawn_answer(spawn)) == [quit_(100)]
+    assert script.tell(script.spawn_answer(spawn)) == [term(100)]
     assert script.state_of(100) is WorkerState.DRAINING

@@ -3,7 +3,7 @@
 import pytest
 
 from pyfork.arbiter.actions import DumpStacks, Exit, Level, ReopenLogs, StopAccepting
-from pyfork.arbiter.events import Verb
+from pyfork.arbiter.events import Started, Verb
 from pyfork.ipc.exits import ExitStatus
 from tests.unit.arbiter.script import Script, kill, plan, quit_, term
 
@@ -20,7 +20,7 @@ def test_term_ends_a_boot_at_once() -> None:
     """Nobody waits for a worker that has served nothing yet."""
     script = Script.serving()
     script.killed(101)
-    assert script.verb(Verb.STOP) == [StopAccepting(), term(100), quit_(1101)]
+    assert script.verb(Verb.STOP) == [StopAccepting(), term(100), term(1101)]
     assert script.exits(1101, 1) == []
 
 
@@ -71,7 +71,7 @@ def test_stuck_worker_is_killed_in_a_stop_as_planned() -> None:
     script.time(0.5)
     orders = script.time(1)
     assert orders[0] == DumpStacks(100)
-    assert script.verb(Verb.STOP) == [StopAccepting(), quit_(1100)]
+    assert script.verb(Verb.STOP) == [StopAccepting(), term(1100)]
     assert script.exits(1100) == []
     assert script.time(2) == [kill(100)]
     assert script.killed(100) == [Exit(ExitStatus.OK)]
@@ -116,3 +116,13 @@ def test_exit_is_said_once() -> None:
     script.verb(Verb.STOP)
     assert script.exits(100) == [Exit(ExitStatus.OK)]
     assert script.time(100) == []
+
+
+def test_a_worker_that_becomes_ready_as_it_is_told_to_end_finishes_its_requests() -> None:
+    """It may have accepted before the order came: it is a loss to kill it 2 s later."""
+    script = Script(plan(count=1, graceful_timeout=20))
+    script.tell(Started())
+    assert script.verb(Verb.STOP) == [StopAccepting(), term(100)]
+    script.ready(100)
+    assert script.time(2) == []
+    assert script.time(20) == [kill(100)]

@@ -52,15 +52,27 @@ def test_ready_worker_is_judged_by_its_silence() -> None:
     assert worker.next_deadline() == 30
 
 
-def test_ready_worker_drains_and_a_booting_one_quits() -> None:
-    """TERM until graceful_timeout, QUIT until 2 s later."""
+def test_ready_worker_drains_and_a_booting_one_ends_at_once() -> None:
+    """TERM for both, as who boots may just have become ready; until graceful_timeout, and until 2 s later."""
     worker = ready(graceful_timeout=40)
     assert worker.retire(20) == [term(77)]
     assert worker.next_deadline() == 60
-    worker = booting()
-    assert worker.retire(20) == [quit_(77)]
+    worker = booting(graceful_timeout=40)
+    assert worker.retire(20) == [term(77)]
     assert worker.next_deadline() == 22
     assert not worker.is_active
+    assert worker.reopen_logs() == []
+
+
+def test_worker_that_was_ready_when_it_was_told_to_end_has_the_time_for_its_requests() -> None:
+    """Its word and the order have crossed; it says so once."""
+    worker = booting(graceful_timeout=40)
+    worker.retire(20)
+    worker.serves_after_all(21)
+    assert worker.next_deadline() == 61
+    worker.serves_after_all(30)
+    assert worker.next_deadline() == 61
+    assert worker.reopen_logs() == [usr1(77)]
 
 
 def test_quit_never_gives_more_time() -> None:

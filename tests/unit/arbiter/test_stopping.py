@@ -24,18 +24,18 @@ def roster_of_three() -> Roster:
 def test_everybody_is_told_once() -> None:
     """Who serves drains, who boots quits, who is not there yet is told later."""
     roster, stopping = roster_of_three(), Stopping()
-    assert stopping.settle(roster, Molds(), 5) == [quit_(1), term(2)]
+    assert stopping.settle(roster, Molds(), 5) == [term(1), term(2)]
     assert stopping.settle(roster, Molds(), 6) == []
     roster.find_spawning(0, 1).spawned(3, 7)
-    assert stopping.settle(roster, Molds(), 7) == [quit_(3)]
+    assert stopping.settle(roster, Molds(), 7) == [term(3)]
 
 
 def test_hurry_is_told_to_those_who_drain() -> None:
-    """Those who were told QUIT know it."""
+    """And to those who were to end their boots; afterwards they know it."""
     roster, stopping = roster_of_three(), Stopping()
     stopping.settle(roster, Molds(), 5)
     stopping.is_hurried = True
-    assert stopping.settle(roster, Molds(), 6) == [quit_(2)]
+    assert stopping.settle(roster, Molds(), 6) == [quit_(1), quit_(2)]
     assert stopping.settle(roster, Molds(), 7) == []
 
 

@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -38,9 +37,16 @@ DECK: tuple[Fault, ...] = (*deaths.FAULTS, *orders.FAULTS, *scarcity.FAULTS)
 
 @dataclass(slots=True)
 class Report:
-    """What an episode has seen."""
+    """What an episode has seen.
+
+    Attributes:
+        faults: those that were met, in order.
+        left_out: those that this machine does not allow.
+        excused: requests that died with their worker.
+    """
 
     faults: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
     answered: Counter[str] = field(default_factory=Counter)
     excused: int = 0
     apart: Counter[str] = field(default_factory=Counter)
@@ -72,10 +78,11 @@ def is_possible(fault: Fault, scene: Scene) -> bool:
     return fault is not scarcity.a_clock_that_jumps or scene.clock.can_jump
 
 
-def play(worker_type: str, seed: str, seconds: float, faults: tuple[Fault, ...] = ()) -> Report:
-    """Live through one episode; the directory is kept when that fails, and named.
+def play(directory: Path, worker_type: str, seed: str, seconds: float, faults: tuple[Fault, ...] = ()) -> Report:
+    """Live through one episode.
 
     Args:
+        directory: empty, of its own; readable for everybody, as the server may be somebody else's.
         seed: from which everything follows.
         seconds: after which no further fault is begun.
         faults: these and no others, each once.
@@ -84,8 +91,6 @@ def play(worker_type: str, seed: str, seconds: float, faults: tuple[Fault, ...] 
         AssertionError: a request was lost, something has not come back, or the log does not tell the story.
     """
     random = Random(f"{seed} {worker_type}")
-    directory = Path(tempfile.mkdtemp(prefix="pyfork-faults-"))
-    directory.chmod(0o755)
     clock = Clock(directory)
     report = Report()
     ends = monotonic() + seconds
@@ -97,17 +102,18 @@ def play(worker_type: str, seed: str, seconds: float, faults: tuple[Fault, ...] 
                 scene = Scene(server, load, clock, random)
                 dealt = faults or itertools.takewhile(lambda _: monotonic() < ends, deal(worker_type, seed, random))
                 for fault in dealt:
-                    if is_possible(fault, scene):
-                        report.faults.append(fault.__name__)
-                        scene.begin_round()
-                        fault(scene)
-                        scene.settle()
+                    if not is_possible(fault, scene):
+                        report.left_out.append(fault.__name__)
+                        continue
+                    report.faults.append(fault.__name__)
+                    scene.begin_round()
+                    fault(scene)
+                    scene.settle()
                 _stop_during_a_reload(scene)
             report.answered, report.excused, report.apart = load.answered(), scene.excused, scene.apart
     except BaseException as error:
         error.add_note(f"worker type {worker_type}, seed {seed}; the faults were {report.faults}; see {directory}")
         raise
-    shutil.rmtree(directory)
     return report
 
 

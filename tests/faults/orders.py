@@ -110,14 +110,11 @@ def storm_of_scaling(scene: Scene) -> None:
     for _ in range(STORM // 2):
         scene.server.signal(scene.random.choice(["TTIN", "TTOU"]))
         scene.pause(0, 0.01)
-    while True:
-        wait_until(lambda: not _pending(scene), "all signals are heard")
-        wanted = int(re.findall(r"(\d+) workers are wanted", scene.server.log[scene.since :])[-1])
-        if wanted == COUNT:
-            return
-        mark = len(scene.server.log)
+    scene.hear()
+    wanted = int(re.findall(r"(\d+) workers are wanted", scene.server.log[scene.since :])[-1])
+    for _ in range(abs(wanted - COUNT)):
         scene.server.signal("TTIN" if wanted < COUNT else "TTOU")
-        wait_until(lambda at=mark: "workers are wanted" in scene.server.log[at:], "the arbiter says the number")
+        scene.hear()
 
 
 def drain_and_return(scene: Scene) -> None:
@@ -131,14 +128,6 @@ def drain_and_return(scene: Scene) -> None:
 
 def _writes_to(pid: int, path: str) -> bool:
     return path in processes.descriptors(pid).values()
-
-
-def _pending(scene: Scene) -> bool:
-    """Whether the arbiter has signals to hear, or has heard one and not yet said what it made of it."""
-    if processes.pending_signals(scene.server.pid):
-        return True
-    log = scene.server.log[scene.since :]
-    return len(re.findall(r"signal SIGTT(?:IN|OU)", log)) != len(re.findall(r"workers are wanted", log))
 
 
 FAULTS = (

@@ -68,11 +68,6 @@ def resident(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
 
 
-def pending_signals(pid: int) -> int:
-    """Return the mask of the signals that were sent to it and not yet delivered."""
-    return int(re.search(r"^ShdPnd:\s+([0-9a-f]+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)[1], 16)
-
-
 def descriptors(pid: int) -> dict[int, str]:
     """Return what each descriptor leads to, as /proc/PID/fd has it."""
     found = {}

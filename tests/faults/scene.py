@@ -114,6 +114,17 @@ class Scene:
         )
         return found
 
+    def hear(self) -> None:
+        """Wait until the arbiter has heard, and told of, every signal that was sent to it before.
+
+        They are heard in the order of their arrival, but those that are pending at the same time arrive in that of
+        their numbers: the second USR1 cannot have come with them.
+        """
+        for _ in range(2):
+            mark = len(self.server.log)
+            self.server.signal("USR1")
+            wait_until(lambda at=mark: "signal SIGUSR1" in self.server.log[at:], "the arbiter hears USR1")
+
     def forgive(self, *patterns: str) -> None:
         """Say which error lines belong to the fault."""
         self.server.expect_errors(*patterns)
@@ -132,6 +143,7 @@ class Scene:
         Raises:
             AssertionError: it is not, or a request was lost.
         """
+        self.hear()
         wait_until(self._is_calm, f"{COUNT} workers of one generation and no others", CALM_PATIENCE)
         kinds = self.kinds
         wait_until(
@@ -178,7 +190,7 @@ class Scene:
         generations = {match[1] for title in titles if (match := re.match(r"pyfork: worker \d+ gen (\d+) ", title))}
         if len(generations) != 1 or any("booting" in title or "worker" not in title for title in titles):
             return False
-        return not processes.pending_signals(arbiter) and self._is_told(found)
+        return self._is_told(found)
 
     def _is_told(self, workers: Iterable[int]) -> bool:
         """Whether the arbiter, too, has it that all are ready (a title says it earlier) and every reload has ended."""

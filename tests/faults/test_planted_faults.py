@@ -2,10 +2,12 @@
 
 import os
 import signal
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tests.faults.episode import play
+from tests.faults.episode import Fault, play
 from tests.faults.scene import Scene
 
 
@@ -45,7 +47,7 @@ def leak_a_descriptor(scene: Scene) -> None:
         (leak_a_descriptor, "the descriptors that it had"),
     ],
 )
-def test_what_is_planted_is_found(planted: object, said: str) -> None:
+def test_what_is_planted_is_found(planted: Fault, said: str, new_directory: Callable[[], Path]) -> None:
     """Each in the words in which a true one would be told."""
     with pytest.raises(AssertionError, match=said):
-        play("async", "planted", 1, (planted,))
+        play(new_directory(), "async", "planted", 1, (planted,))

@@ -382,3 +382,55 @@ def test_strangers_are_reaped(start: Callable[..., Server], site: Path) -> None:
     server = start("molded1:app", cwd=site, settings={"workers": {"preload": True}, "log": {"level": "debug"}})
     server.wait_log(r"reaped pid \d+, which is none of our children")
     assert server.get("/").status == 200
+
+
+# What else there is.
+
+
+def test_what_the_import_has_read_is_there_once(start: Callable[..., Server], site: Path) -> None:
+    """Four processes that have 64 MB of data do not use twice as much."""
+    (site / "molded1.py").write_text(SITE + "\nDATA = os.urandom(64 * 1024 * 1024)\n")
+    server = start("molded1:app", cwd=site, settings={"workers": {"count": 3, "preload": True}})
+    pids = [*server.wait_workers(3), wait_mold(server)]
+    rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids]
+    shares = [int(re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)[1]) for rollup in rollups]
+    assert 64 * 1024 < sum(shares) < 2 * 64 * 1024
+
+
+def test_a_reload_turns_it_on_and_off(start: Callable[..., Server], site: Path) -> None:
+    """The mold comes and goes with it."""
+    server = start("molded1:app", cwd=site, settings={"workers": {"count": 2}})
+    workers = server.wait_workers(2, 1)
+    assert set(imports(site)) == set(workers)
+    server.configure({"workers": {"preload": True}})
+    server.signal("HUP")
+    workers = server.wait_workers(2, 2)
+    mold = wait_mold(server)
+    assert imports(site)[2:] == [mold]
+    assert {answer["parent"] for answer in told(server, site, workers).values()} == {server.pid}
+    server.configure({"workers": {"preload": False}})
+    server.signal("HUP")
+    workers = server.wait_workers(2, 3)
+    wait_until(lambda: not molds(server), "the mold has gone")
+    assert set(imports(site)[3:]) == set(workers)
+
+
+def test_a_worker_class_of_the_users_own(start: Callable[..., Server]) -> None:
+    """It is imported in the mold, and made in each worker (sample_apps/echo_worker.py)."""
+    settings = {"workers": {"count": 2, "type": "echo_worker:EchoWorker", "preload": True}}
+    server = start(None, settings=settings)
+    server.wait_workers(2)
+    wait_mold(server)
+    with server.connect() as client:
+        client.sendall(b"an echo\n")
+        assert client.recv(100) == b"an echo\n"
+
+
+def test_captured_output_has_the_name_of_who_printed_it(start: Callable[..., Server], site: Path) -> None:
+    """What the import prints is the mold's, and goes to the error log too."""
+    (site / "molded1.py").write_text(SITE + "\nprint('printed at the import')\n")
+    settings = {"workers": {"preload": True}, "log": {"capture_output": True}}
+    server = start("molded1:app", cwd=site, settings=settings)
+    server.wait_workers(1)
+    server.stop()
+    assert server.log.count("printed at the import") == 1

@@ -5,6 +5,7 @@ closes its own copies; the child then is awaited, see `pyfork.arbiter.children`.
 """
 
 import errno
+import logging
 from collections.abc import Callable
 from functools import partial
 
@@ -19,6 +20,8 @@ from pyfork.ipc.orders import Order, PromoteOrder, SpawnOrder, encode_order
 from pyfork.ipc.passing import close_all, send_message
 from pyfork.ipc.scoreboard import Scoreboard
 from pyfork.process.subreaper import become_subreaper
+
+_log = logging.getLogger("pyfork.error")
 
 
 class Nursery:
@@ -122,6 +125,9 @@ class Nursery:
         generation = self._generations[action.generation]
         order = SpawnOrder(action.number, action.generation, slot, action.refork_at or 0)
         ends = _order(mold, order, has_control=generation.can_refork)
+        if mold is not None:
+            what = f"worker {action.number} gen {action.generation}"
+            _log.debug("%s (pid %d) is asked to fork %s", mold.name, mold.pid, what)
         self._remember(Child(Role.WORKER, action.number, action.generation, ends, slot_index=slot))
 
     def _kept_from(self, generation: int) -> list[int]:

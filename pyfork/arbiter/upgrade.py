@@ -191,7 +191,12 @@ class Upgrades:
         self._hang_up()
 
     def reaped(self, pid: int, code: int) -> list[Event]:
-        """Return the event of a child that was reaped and is no worker; ``code`` is negative for a signal."""
+        """Return the event of a child that was reaped and is no worker.
+
+        Args:
+            pid: whose.
+            code: its exit status, or the number of the signal that ended it, negative.
+        """
         if pid != self._pid:
             _log.debug("reaped pid %d, which is none of ours", pid)
             return []

@@ -108,7 +108,7 @@ def test_a_stall_moves_deadlines(world):
 
 
 @pytest.mark.parametrize(
-    ("status", "means", "line"),
+    ("code", "means", "line"),
     [
         (1, ExitStatus.BOOT, None),
         (4, ExitStatus.APPLICATION, None),
@@ -116,10 +116,10 @@ def test_a_stall_moves_deadlines(world):
         (-signal.SIGSEGV, ExitStatus.BOOT, "the hook on_starting (c:d) was ended by SIGSEGV; pyfork does not start"),
     ],
 )
-def test_how_a_hook_ends_is_remembered(world, said, status, means, line):
+def test_how_a_hook_ends_is_remembered(world, said, code, means, line):
     """What it has not logged itself, the arbiter logs; a path that leads nowhere is the application's fault."""
     world.run("on_starting")
-    assert world.runner.reaped(101, status)
+    assert world.runner.reaped(101, code)
     assert world.runner.failed == {"on_starting": means}
     assert said() == ([("ERROR", line)] if line else [])
 

@@ -38,8 +38,8 @@ class World:
             self.end(pid, step)
         return pid
 
-    def end(self, pid, status):
-        self.ended.append((pid, status))
+    def end(self, pid, code):
+        self.ended.append((pid, code))
         self.signals.put_back([signal.SIGCHLD])
 
     def kill(self, pid):
@@ -47,8 +47,8 @@ class World:
         self.end(pid, -signal.SIGKILL)
 
     def reap(self):
-        for pid, status in self.ended:
-            assert self.runner.reaped(pid, status)
+        for pid, code in self.ended:
+            assert self.runner.reaped(pid, code)
         self.ended.clear()
 
 
@@ -77,10 +77,10 @@ def test_a_start_goes_on_when_the_hook_has_ended(world):
     assert world.called == [("on_starting", os.getpid(), None)]
 
 
-@pytest.mark.parametrize(("status", "means"), [(1, 3), (4, 4), (9, 3)])
-def test_a_hook_that_fails_ends_the_start(world, caplog, status, means):
+@pytest.mark.parametrize(("code", "means"), [(1, 3), (4, 4), (9, 3)])
+def test_a_hook_that_fails_ends_the_start(world, caplog, code, means):
     """With the status of a boot that failed, or of an application that does not import."""
-    world.script = [status]
+    world.script = [code]
     assert world.waits.start(SETTINGS) == means
     assert "the hook on_starting has failed: no worker is started, pyfork ends" in caplog.text
 

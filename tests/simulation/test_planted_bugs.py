@@ -3,7 +3,7 @@
 Each bug is one replaced function. The machine has the budget of the normal run to see a law broken.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -23,6 +23,7 @@ from pyfork.arbiter.pacing import Pacing
 from pyfork.arbiter.policy import Silence
 from pyfork.arbiter.rollout import Rollout
 from pyfork.arbiter.roster import Roster
+from pyfork.arbiter.staffing import Staffing
 from pyfork.arbiter.stopping import Stopping
 from tests.simulation.machine import ArbiterMachine
 
@@ -210,11 +211,13 @@ def sleep_badly(monkeypatch: pytest.MonkeyPatch) -> None:
 def end_old_mold_early(monkeypatch: pytest.MonkeyPatch) -> None:
     """The old mold goes as soon as the new one has proved itself, and a roll-back imports whatever is on the disk."""
 
-    def surplus(self: Molds, kept: Collection[int]) -> list[MoldHandle]:
-        return original(self, sorted(kept)[-1:])
+    def settle(self: Staffing, aim: placement.Aim, now: float) -> list[Any]:
+        orders = original(self, aim, now)
+        molds = [mold for mold in self._molds if mold.is_ready and mold.generation not in aim.generations]
+        return [*orders, *(order for mold in molds for order in mold.quit(now))]
 
-    original = Molds.find_surplus
-    monkeypatch.setattr(Molds, "find_surplus", surplus)
+    original = Staffing.settle
+    monkeypatch.setattr(Staffing, "settle", settle)
 
 
 def forget_mold(monkeypatch: pytest.MonkeyPatch) -> None:

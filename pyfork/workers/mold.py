@@ -102,9 +102,14 @@ def _fork_workers(handoff: MoldHandoff, prepare: Callable[[], "Mold"]) -> ExitSt
     if isinstance(mold, ExitStatus):
         return mold
     heartbeat.say_ready()
-    mold.run()
+    status = ExitStatus.OK
+    try:
+        mold.run()
+    except Exception:  # noqa: BLE001 - whatever it is, the log must have it
+        _log.critical("the mold has failed and ends", exc_info=True)
+        status = ExitStatus.FAILURE
     disregard(DEADLY_AT_THE_END)
-    return ExitStatus.OK
+    return status
 
 
 def _freeze(handoff: MoldHandoff, *, is_warm: bool = False) -> "Mold":

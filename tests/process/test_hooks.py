@@ -118,6 +118,29 @@ def sampled(start: Callable[..., Server], tmp_path: Path) -> Callable[..., Hooke
     return begin
 
 
+def test_a_mold_has_its_hook_and_its_workers_have_theirs(sampled: Callable[..., Hooked]) -> None:
+    """before_mold_freeze once in the mold, the others in each worker that is forked from it, and nothing in the mold."""
+    hooked = sampled(preload=True, count=2)
+    workers = {str(pid) for pid in hooked.server.wait_workers(2, 1)}
+    hooked.server.stop()
+    [[mold, _, *values]] = hooked.of("before_mold_freeze")
+    assert values == ["1", "1", mold]
+    assert mold not in workers
+    for name in ("post_fork", "worker_ready", "worker_exit"):
+        assert {line[0] for line in hooked.of(name)} == workers
+
+
+def test_a_mold_whose_hook_fails_does_not_boot(serve: Callable[..., Hooked]) -> None:
+    """At the first start that is its end, with the hook's traceback."""
+    hooked = serve({"before_mold_freeze": "fail"}, settings={"workers": {"preload": True}})
+    hooked.server.expect_errors(r"\[(ERROR|CRITICAL)\]")
+    assert hooked.server.wait() == 3
+    hooked.server.wait_log(
+        r"mold 1 gen 1 .*the hook before_mold_freeze \(shop_hooks:fail\) raised ValueError: the reason"
+    )
+    assert "Traceback" in hooked.server.log
+
+
 def test_a_servers_life_as_its_hooks_tell_it(sampled: Callable[..., Hooked]) -> None:
     """Each once for each event, with its values, in its process; none in the arbiter."""
     hooked = sampled()

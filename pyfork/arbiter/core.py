@@ -323,7 +323,6 @@ class Core:
         self._desk.move(move)
         self._pacing.rest()
         self._failures.crashes.rest()
-        self._load_events.settle()
         self._desk.order(act.StopAccepting())
 
     def _give_up(self, status: ExitStatus) -> None:
@@ -362,6 +361,7 @@ class Core:
 
     def _settle(self) -> None:
         if self._desk.is_stopping:
+            self._load_events.settle()
             self._desk.order(*self._succession.end(self._desk.now, is_hurried=self._stopping.is_hurried))
             if not (self._succession.is_under_way and self._stopping.is_complete(self._roster, self._molds)):
                 self._desk.order(*self._stopping.settle(self._roster, self._molds, self._desk.now))

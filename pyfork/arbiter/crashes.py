@@ -71,7 +71,7 @@ class CrashLog:
             level: of the line, if there is one now.
 
         Returns:
-            The lines to log: one for the first failure, none for those that follow it closely.
+            The lines to log: one for the first failure, or a minute after the last line; none for those between.
         """
         crashes = self._by_generation.get(generation)
         if crashes is None or (crashes.is_over and not crashes.untold and now >= crashes.told_at + MINUTE):
@@ -82,7 +82,7 @@ class CrashLog:
         crashes.total += 1
         crashes.untold += 1
         crashes.calm_since = None
-        return []
+        return [_tell(generation, crashes, now)] if now >= crashes.told_at + MINUTE else []
 
     def recovered(self, generation: int, now: float) -> None:
         """Note that a worker of the generation is ready; if nothing fails soon, `on_time` says that it is over."""

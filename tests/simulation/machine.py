@@ -9,7 +9,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from pyfork.arbiter import events as ev
 from pyfork.arbiter.events import Verb
 from pyfork.arbiter.lifecycle import ReloadState
-from tests.simulation.processes import Boot, Configuration, Process
+from pyfork.arbiter.succession import PreviousCount
+from tests.simulation.peace import check_peace, has_peace
+from tests.simulation.processes import Boot, Configuration, Load, Process
 from tests.simulation.world import STALL, World
 
 PEACE = 400.0
@@ -18,6 +20,7 @@ PEACE = 400.0
 configurations = st.builds(
     Configuration,
     count=st.sampled_from((1, 2, 3, 4, 9)),
+    bounds=st.sampled_from((None, None, None, None, (1, 4), (2, 6), (3, 3))),
     timeout=st.sampled_from((30.0, 30.0, 2.0, 1.0, 0.0)),
     boot_timeout=st.sampled_from((60.0, 60.0, 5.0, 0.0)),
     graceful_timeout=st.sampled_from((30.0, 5.0, 0.0)),
@@ -25,6 +28,10 @@ configurations = st.builds(
     boots=st.sampled_from((True, True, True, False)),
     preload=st.booleans(),
     can_refork=st.booleans(),
+)
+previous_counts = st.sampled_from((None, None, None, PreviousCount(3, 5), PreviousCount(2, 1)))
+loads = st.builds(
+    Load, utilisation=st.sampled_from((0.0, 0.3, 0.7, 0.9, 1.0, 1.0)), queued=st.sampled_from((0, 0, 5, 5000))
 )
 moments = st.sampled_from((0.0, 0.1, 0.3, 0.5, 1.0, 1.1, 1.5, 3.0, 10.0, 31.0, 65.0))
 
@@ -36,11 +43,16 @@ class ArbiterMachine(RuleBasedStateMachine):
     events: ClassVar[int] = 0
     world: World
 
-    @initialize(configuration=configurations, seed=st.integers(0, 1000), release=st.sampled_from(Boot))
-    def begin(self, configuration: Configuration, seed: int, release: Boot) -> None:
+    @initialize(
+        configuration=configurations,
+        seed=st.integers(0, 1000),
+        release=st.sampled_from(Boot),
+        previous=previous_counts,
+    )
+    def begin(self, configuration: Configuration, seed: int, release: Boot, previous: PreviousCount | None) -> None:
         fine = replace(configuration, is_valid=True, boots=True)
         release = release if seed % 8 == 0 else Boot.GOOD  # most starts succeed, or there is little to see
-        self.world = World(fine, seed, release)
+        self.world = World(fine, seed, release, previous)
         if seed % 4:
             self.world.run(5.0)
 
@@ -67,6 +79,7 @@ class ArbiterMachine(RuleBasedStateMachine):
                 Verb.DRAIN_WORKERS,
                 Verb.REOPEN_LOGS,
                 Verb.REFORK,
+                Verb.UPGRADE,
             )
         )
     )
@@ -150,7 +163,43 @@ class ArbiterMachine(RuleBasedStateMachine):
             self.ripen(index)
         self.world.run(patience)
 
+    @rule(
+        meanwhile=st.sampled_from((None, None, Verb.RELOAD, Verb.UPGRADE, Verb.DRAIN_WORKERS, Verb.SCALE_UP)),
+        patience=st.sampled_from((0.0, 0.2, 1.2, 9.0)),
+        is_stopped=st.sampled_from((False,) * 7 + (True,)),
+    )
+    def upgrade(self, meanwhile: Verb | None, patience: float, is_stopped: bool) -> None:
+        """USR2, and something else while the new arbiter starts."""
+        self.tell(ev.VerbReceived(Verb.UPGRADE))
+        if meanwhile is not None:
+            self.tell(ev.VerbReceived(meanwhile))
+        self.world.run(patience)
+        if is_stopped:
+            self.tell(ev.VerbReceived(Verb.STOP))
+
+    @rule(
+        load=loads,
+        verb=st.sampled_from((None, Verb.SCALE_UP, Verb.SCALE_DOWN)),
+        seconds=st.sampled_from((0.0, 3.3, 9.0, 45.0)),
+    )
+    def put_under_load(self, load: Load, verb: Verb | None, seconds: float) -> None:
+        if verb is not None:
+            self.tell(ev.VerbReceived(verb))
+        self.world.load = load
+        self.world.run(seconds)
+
     # Faults.
+
+    @rule(how=st.sampled_from(("dies", "hangs", "is stubborn")))
+    def spoil_upgrade(self, how: str) -> None:
+        new = self.world.successors.present
+        if new is None:
+            return
+        if how == "dies":
+            self.world.successors.die(new, None, "SIGSEGV")
+        else:
+            new.hangs = True
+            new.is_stubborn = how == "is stubborn"
 
     @rule(how=st.sampled_from(("dies", "hangs")), is_missed=st.booleans(), index=st.integers(0, 20))
     def lose_mold(self, how: str, is_missed: bool, index: int) -> None:
@@ -214,25 +263,25 @@ class ArbiterMachine(RuleBasedStateMachine):
         looks = 0  # a ripe worker becomes a mold up to a pause later: one look is not enough
         while world.now < deadline and looks < 2:
             world.run(20.0)
-            looks = looks + 1 if world.laws.has_peace() else 0
+            looks = looks + 1 if has_peace(world.laws) else 0
         if not world.laws.is_stopping:
-            world.laws.check_peace()
+            check_peace(world.laws)
             workers = world.core.statistics().workers
             world.run(31.0)
             assert world.core.statistics().workers == workers, "peace does not last"
 
     @precondition(lambda self: self.world.exit is not None)
-    @rule(configuration=configurations, seed=st.integers(0, 1000))
-    def begin_again(self, configuration: Configuration, seed: int) -> None:
+    @rule(configuration=configurations, seed=st.integers(0, 1000), previous=previous_counts)
+    def begin_again(self, configuration: Configuration, seed: int, previous: PreviousCount | None) -> None:
         self.note_events()
-        self.begin(configuration, seed, Boot.GOOD)
+        self.begin(configuration, seed, Boot.GOOD, previous)
 
     def teardown(self) -> None:
         """Stopping always ends, whatever the workers do about it."""
         if not hasattr(self, "world"):
             return  # no world came about
         if self.world.exit is None and self.world.is_sound:
-            longest = max((p.configuration.graceful_timeout for p in self.world.processes.values()), default=0.0)
+            longest = max(one.graceful_timeout for one in self.world.configurations())
             self.tell(ev.VerbReceived(Verb.STOP))
             self.world.run(longest + 5.0)
             assert self.world.exit is not None, "the stop does not end"

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
+from random import Random
+
+from pyfork.arbiter.events import LoadMeasured
 
 EPSILON = 1e-6
 
@@ -23,6 +26,7 @@ class Configuration:
     """The file on the fake disk."""
 
     count: int = 2
+    bounds: tuple[int, int] | None = None
     timeout: float = 30.0
     boot_timeout: float = 60.0
     graceful_timeout: float = 30.0
@@ -30,6 +34,18 @@ class Configuration:
     boots: bool = True
     preload: bool = False
     can_refork: bool = False
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a look at the load sees, more or less; by default what calls for neither more workers nor fewer."""
+
+    utilisation: float = 0.7
+    queued: int = 0
+
+    def measured(self, random: Random) -> LoadMeasured:
+        """Return the answer to a look."""
+        return LoadMeasured(self.utilisation * random.choice((0.99, 1.0)), self.queued)
 
 
 @dataclass

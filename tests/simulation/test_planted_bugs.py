@@ -11,12 +11,15 @@ from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from pyfork.arbiter import core as core_module
-from pyfork.arbiter import placement, staffing
-from pyfork.arbiter.actions import Order
+from pyfork.arbiter import events as ev
+from pyfork.arbiter import load_events, placement, staffing
+from pyfork.arbiter.actions import Level, Order, StartUpgrade, StopAccepting
 from pyfork.arbiter.core import Core
+from pyfork.arbiter.crashes import CrashLog
 from pyfork.arbiter.handles import MoldHandle, WorkerHandle
 from pyfork.arbiter.headcount import Headcount
-from pyfork.arbiter.lifecycle import IllegalMoveError, ReloadState, WorkerMove, WorkerState
+from pyfork.arbiter.lifecycle import ArbiterState, IllegalMoveError, ReloadState, WorkerMove, WorkerState
+from pyfork.arbiter.load_events import LoadEvents
 from pyfork.arbiter.mold_events import MoldEvents
 from pyfork.arbiter.molds import Molds
 from pyfork.arbiter.pacing import Pacing
@@ -25,6 +28,8 @@ from pyfork.arbiter.rollout import Rollout
 from pyfork.arbiter.roster import Roster
 from pyfork.arbiter.staffing import Staffing
 from pyfork.arbiter.stopping import Stopping
+from pyfork.arbiter.succession import Succession
+from pyfork.arbiter.upgrade_events import UpgradeEvents
 from tests.simulation.machine import ArbiterMachine
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -284,6 +289,153 @@ def leave_mold_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Molds, "__bool__", lambda self: False)
 
 
+def hand_over_before_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new arbiter gets everything as soon as it runs."""
+    started = UpgradeEvents.on_started
+
+    def trust(self: UpgradeEvents, event: ev.UpgradeStarted) -> None:
+        started(self, event)
+        self.on_ready(ev.UpgradeReady(event.pid))
+
+    monkeypatch.setattr(UpgradeEvents, "on_started", trust)
+
+
+def close_sockets_of_successor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The replaced arbiter stops as any other, and no connection gets into the queues that are the new one's."""
+    ready = UpgradeEvents.on_ready
+
+    def stop(self: UpgradeEvents, event: ev.UpgradeReady) -> None:
+        ready(self, event)
+        self._desk.order(StopAccepting())
+
+    monkeypatch.setattr(UpgradeEvents, "on_ready", stop)
+
+
+def leave_successor_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The arbiter exits while a new one still ends."""
+    monkeypatch.setattr(Succession, "is_under_way", property(lambda self: False))
+
+
+def forget_to_tell_successor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The arbiter stops, and the new one starts on."""
+    monkeypatch.setattr(Succession, "end", lambda self, now, is_hurried: [])
+
+
+def wait_for_deaf_successor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new arbiter that never gets ready is waited for, for good."""
+    started = Succession.started
+
+    def start(self: Succession, *args: Any) -> list[Any]:
+        orders = started(self, *args)
+        self.deadline = None
+        return orders
+
+    monkeypatch.setattr(Succession, "started", start)
+
+
+def forget_hup_during_upgrade(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A HUP while a new arbiter starts is lost, although that fails."""
+    ask = Core._ask_reload
+
+    def ask_when_alone(self: Core) -> None:
+        if self._desk.state is not ArbiterState.UPGRADING:
+            ask(self)
+
+    monkeypatch.setattr(Core, "_ask_reload", ask_when_alone)
+
+
+def forget_usr2_during_reload(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A USR2 during a reload is lost."""
+    ask = UpgradeEvents.ask
+
+    def ask_when_idle(self: UpgradeEvents) -> None:
+        if self._desk.state is not ArbiterState.RELOADING:
+            ask(self)
+
+    monkeypatch.setattr(UpgradeEvents, "ask", ask_when_idle)
+
+
+def start_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every USR2 starts a new arbiter."""
+    ask = UpgradeEvents.ask
+
+    def ask_again(self: UpgradeEvents) -> None:
+        if self._desk.state is ArbiterState.UPGRADING:
+            self._desk.order(StartUpgrade())
+        ask(self)
+
+    monkeypatch.setattr(UpgradeEvents, "ask", ask_again)
+
+
+def report_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new arbiter says that all is well when its first worker is ready, and capacity falls."""
+    settle = UpgradeEvents.settle
+
+    def report(self: UpgradeEvents, roster: Roster, headcount: Headcount) -> None:
+        if any(worker.is_ready for worker in roster):
+            self._desk.order(*self._succession.report())
+        settle(self, roster, headcount)
+
+    monkeypatch.setattr(UpgradeEvents, "settle", report)
+
+
+def follow_load_out_of_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The load alone says how many workers there are."""
+
+    def follow(self: Headcount, count: int, _utilisation: float, _queued: int) -> str:
+        self.wanted = count + (count > self.wanted)
+        return ""
+
+    monkeypatch.setattr(Headcount, "follow_load", follow)
+
+
+def measure_without_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The load is looked at all the time."""
+    monkeypatch.setattr(load_events, "PERIOD", 0.1)
+
+
+def measure_while_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An arbiter that has handed over looks at the load until its last request is answered."""
+    settle = LoadEvents.settle
+
+    def settle_unless_stopping(self: LoadEvents) -> None:
+        if not self._desk.is_stopping:
+            settle(self)
+
+    monkeypatch.setattr(LoadEvents, "settle", settle_unless_stopping)
+
+
+def lose_ttin_to_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the load moves the count, the bounds are the file's again, whatever operators had said."""
+    begin, follow = Headcount.__init__, Headcount.follow_load
+
+    def remember(self: Headcount, *args: Any) -> None:
+        begin(self, *args)
+        self.first = self.bounds  # type: ignore[attr-defined]
+
+    def forget(self: Headcount, *args: Any) -> str:
+        self.bounds = self.first  # type: ignore[attr-defined]
+        return follow(self, *args)
+
+    monkeypatch.setattr(Headcount, "__init__", remember)
+    monkeypatch.setattr(Headcount, "follow_load", forget)
+
+
+def flood_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each failed boot has a line of its own."""
+
+    def note(self: CrashLog, generation: int, why: str, delay: float, _now: float, level: Level = Level.ERROR) -> Any:
+        return [(level, f"{why}\nthe next try is in {delay:.1f} s")]
+
+    monkeypatch.setattr(CrashLog, "note", note)
+
+
+def hush_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the first failure nothing is said any more."""
+    monkeypatch.setattr(CrashLog, "on_time", lambda self, now: [])
+    monkeypatch.setattr(CrashLog, "next_deadline", lambda self: None)
+
+
 BUGS = (
     retire_before_ready,
     retire_all_at_once,
@@ -319,6 +471,21 @@ BUGS = (
     keep_deaf_mold,
     fail_reload_by_copy,
     leave_mold_behind,
+    hand_over_before_ready,
+    close_sockets_of_successor,
+    leave_successor_behind,
+    forget_to_tell_successor,
+    wait_for_deaf_successor,
+    forget_hup_during_upgrade,
+    forget_usr2_during_reload,
+    start_two,
+    report_too_early,
+    follow_load_out_of_bounds,
+    measure_without_pause,
+    measure_while_replaced,
+    lose_ttin_to_load,
+    flood_log,
+    hush_failures,
 )
 
 

@@ -7,6 +7,7 @@ What it knows to be true of every step it checks itself (`Laws` is told about ea
 import heapq
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count as counter
 from random import Random
 
@@ -14,10 +15,12 @@ from pyfork.arbiter import actions as act
 from pyfork.arbiter import events as ev
 from pyfork.arbiter.actions import Order
 from pyfork.arbiter.core import Core
+from pyfork.arbiter.succession import PreviousCount, Succession
 from pyfork.ipc.exits import ExitStatus
 from pyfork.ipc.messages import FailureKind
 from tests.simulation.laws import Laws
-from tests.simulation.processes import Boot, Configuration, Process
+from tests.simulation.processes import Boot, Configuration, Load, Process
+from tests.simulation.successors import Successors
 
 STALL = 1.0
 
@@ -28,6 +31,7 @@ def plan_of(configuration: Configuration) -> ev.Plan:
         count=configuration.count,
         timeout=timeout,
         boot_timeout=configuration.boot_timeout,
+        bounds=configuration.bounds,
         graceful_timeout=configuration.graceful_timeout,
         beat_interval=min(5.0, timeout / 4) if timeout else 5.0,
         preload=configuration.preload,
@@ -36,10 +40,18 @@ def plan_of(configuration: Configuration) -> ev.Plan:
 
 
 class World:
-    def __init__(self, configuration: Configuration, seed: int, release: Boot = Boot.GOOD) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        seed: int,
+        release: Boot = Boot.GOOD,
+        previous: PreviousCount | None = None,
+    ) -> None:
         self.random = Random(seed)
         self.now = 1000.0
         self.configuration = configuration
+        self.previous = previous
+        self.load = Load()
         self.release = release
         self.spawns_to_fail = 0
         self.is_healed = False  # once faults have stopped, copies of workers boot, too
@@ -56,7 +68,8 @@ class World:
         self._order = counter()
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._todo: deque[act.Action] = deque()
-        self.core = Core(plan_of(configuration), random=Random(seed))
+        self.core = Core(plan_of(configuration), random=Random(seed), succession=Succession(previous))
+        self.successors = Successors(self)
         self.laws = Laws(self)
         self.tell(ev.Started())
 
@@ -100,10 +113,18 @@ class World:
             case act.CancelMold(generation, serial):
                 del self.copies[serial]
                 self._answer(ev.MoldRefused(generation, serial, "given up"))
+            case act.SignalWorker(pid, order) if self.successors.is_present(pid):
+                self.successors.signal(order)
             case act.SignalWorker(pid, order):
                 self._signal(self.processes[pid], order)
             case act.DumpStacks(pid):
                 self.processes[pid].told.setdefault("DUMP", self.now)
+            case _:
+                self._perform_rest(action)
+
+    def _perform_rest(self, action: act.Action) -> None:
+        """Carry out what concerns no worker or mold by itself."""
+        match action:
             case act.LoadConfiguration(generation):
                 self._load(generation)
             case act.AdoptGeneration(generation):
@@ -111,6 +132,10 @@ class World:
                 self.generations = {generation: self.generations[generation]}
             case act.DropGeneration(generation):
                 del self.generations[generation]
+            case act.MeasureLoad():
+                self._answer(self.load.measured(self.random))
+            case act.StartUpgrade():
+                self._answer(self.successors.start(next(self._pids)))
             case act.Exit(status):
                 self.exit = status
 
@@ -135,7 +160,7 @@ class World:
             return
         self.births[number, generation] = mold
         mold.owes_since = self.now if mold.owes_since is None else mold.owes_since
-        self._later(self.random.choice((0.0, 0.0, 0.01, 0.3)), lambda: self._bear(number, generation, mold))
+        self.later(self.random.choice((0.0, 0.0, 0.01, 0.3)), lambda: self._bear(number, generation, mold))
 
     def _bear(self, number: int, generation: int, mold: Process) -> None:
         """Let the mold fork, unless it cannot or the arbiter has given it up."""
@@ -171,14 +196,14 @@ class World:
 
     def _promote(self, worker: Process, generation: int, serial: int) -> None:
         self.copies[serial] = worker
-        self._later(self.random.choice((0.0, 0.01, 1.0)), lambda: self._copy(worker, generation, serial))
+        self.later(self.random.choice((0.0, 0.01, 1.0)), lambda: self._copy(worker, generation, serial))
 
     def _copy(self, worker: Process, generation: int, serial: int) -> None:
         """Let the worker fork the mold once it is between two requests."""
         if self.copies.get(serial) is not worker or (worker.hangs and not worker.dead):
             return
         if worker.entered is not None and not worker.dead:
-            self._later(0.5, lambda: self._copy(worker, generation, serial))
+            self.later(0.5, lambda: self._copy(worker, generation, serial))
             return
         del self.copies[serial]
         if worker.dead or self.spawns_to_fail:
@@ -200,17 +225,18 @@ class World:
     def _signal(self, process: Process, order: Order) -> None:
         process.told.setdefault(order.value, self.now)
         if order is Order.KILL:
-            self._later(self.random.choice((0.0, 0.01, 0.5)), lambda: self._die(process, None, "SIGKILL"))
+            self.later(self.random.choice((0.0, 0.01, 0.5)), lambda: self._die(process, None, "SIGKILL"))
         elif process.is_stubborn or process.hangs:
             return
         elif order is Order.QUIT or (order is Order.TERM and not process.serves):
-            self._later(self.random.choice((0.0, 0.1, 1.0)), lambda: self._die(process, 0, None))
+            self.later(self.random.choice((0.0, 0.1, 1.0)), lambda: self._die(process, 0, None))
         elif order is Order.TERM:
             self._drain(process)
 
     # The processes' part.
 
-    def _later(self, seconds: float, happen: Callable[[], None]) -> None:
+    def later(self, seconds: float, happen: Callable[[], None]) -> None:
+        """Let something happen some time from now."""
         heapq.heappush(self._agenda, (self.now + seconds, next(self._order), happen))
 
     def _begin_boot(self, process: Process) -> None:
@@ -222,15 +248,15 @@ class World:
     def _boot(self, process: Process, boot: Boot, takes: float) -> None:
         match boot:
             case Boot.GOOD:
-                self._later(takes, lambda: self._get_ready(process))
+                self.later(takes, lambda: self._get_ready(process))
             case Boot.SLOW:
-                self._later(20 * takes, lambda: self._get_ready(process))
+                self.later(20 * takes, lambda: self._get_ready(process))
             case Boot.SAYS_WHY:
-                self._later(takes, lambda: self._give_up(process))
+                self.later(takes, lambda: self._give_up(process))
             case Boot.DIES:
-                self._later(takes, lambda: self._die(process, self.random.choice((0, 1, 3, 4)), None))
+                self.later(takes, lambda: self._die(process, self.random.choice((0, 1, 3, 4)), None))
             case Boot.IS_SIGNALLED:
-                self._later(takes, lambda: self._die(process, None, "SIGSEGV"))
+                self.later(takes, lambda: self._die(process, None, "SIGSEGV"))
             case Boot.HANGS:
                 process.hangs = True
 
@@ -250,7 +276,7 @@ class World:
         process.told.setdefault("GAVE UP", self.now)
         self._say(process, ev.BootFailed(process.pid, FailureKind.APPLICATION, "no module named shop", "Traceback"))
         if not process.is_stubborn:
-            self._later(self.random.choice((0.0, 0.1, 1.0)), lambda: self._die(process, 4, None))
+            self.later(self.random.choice((0.0, 0.1, 1.0)), lambda: self._die(process, 4, None))
 
     def _beat(self, process: Process, *, says: bool = True) -> None:
         if process.dead or process.is_silent:
@@ -259,28 +285,28 @@ class World:
             self._say(process, ev.WorkerBeat(process.pid, process.entered))
         process.make_progress(self.now)
         chain = process.beats
-        self._later(process.beat_interval, lambda: self._beat(process) if process.beats == chain else None)
+        self.later(process.beat_interval, lambda: self._beat(process) if process.beats == chain else None)
 
     def _drain(self, process: Process) -> None:
         rest = 0.0 if process.busy_until is None else max(0.0, process.busy_until - self.now)
         takes = rest + self.random.choice((0.0, 0.2, 3.0, 40.0))
-        self._later(takes, lambda: self._die(process, 0, None))
+        self.later(takes, lambda: self._die(process, 0, None))
 
     def _die(self, process: Process, code: int | None, signal: str | None) -> None:
         if process.dead:
             return
         process.dead = True
         self._end_forks(process)
-        self._later(self.random.choice((0.0, 0.0, 0.01)), lambda: self._reap(process, code, signal))
+        self.later(self.random.choice((0.0, 0.0, 0.01)), lambda: self._reap(process, code, signal))
 
     def _end_forks(self, process: Process) -> None:
         """Let the pipes end whose other ends were in the dead process's socket."""
         for (number, generation), mold in self.births.items():
             if mold is process:
-                self._later(0.0, lambda n=number, g=generation: self._bear(n, g, process))  # type: ignore[misc]
+                self.later(0.0, lambda n=number, g=generation: self._bear(n, g, process))  # type: ignore[misc]
         for serial, worker in self.copies.items():
             if worker is process:
-                self._later(0.0, lambda s=serial: self._copy(process, process.generation, s))  # type: ignore[misc]
+                self.later(0.0, lambda s=serial: self._copy(process, process.generation, s))  # type: ignore[misc]
 
     def _reap(self, process: Process, code: int | None, signal: str | None) -> None:
         del self.processes[process.pid]
@@ -350,6 +376,10 @@ class World:
         while self._agenda and self._agenda[0][0] <= self.now and self.exit is None:
             heapq.heappop(self._agenda)[2]()
 
+    def configurations(self) -> list[Configuration]:
+        """Return those that matter still."""
+        return [*self.generations.values(), *(process.configuration for process in self.processes.values())]
+
     def alive(self) -> list[Process]:
         return [process for process in self.processes.values() if not process.dead]
 
@@ -371,11 +401,11 @@ class World:
         process.lives = in_thread
         self._enter(process)
         process.busy_until = self.now + seconds
-        self._later(seconds, lambda: self._leave(process))
+        self.later(seconds, lambda: self._leave(process))
         timeout = process.configuration.timeout
         if in_thread and 0 < timeout < seconds:
             entered = self.now  # it beats at once when this stretch has outlasted the timeout
-            self._later(timeout, lambda: self._beat(process) if process.entered == entered else None)
+            self.later(timeout, lambda: self._beat(process) if process.entered == entered else None)
 
     def _enter(self, process: Process) -> None:
         process.entered = self.now
@@ -404,18 +434,11 @@ class World:
         self.release = Boot.GOOD
         self.spawns_to_fail = 0
         self.is_healed = True
-        self.configuration = Configuration(count=self.configuration.count, preload=self.configuration.preload)
-        self.generations = {
-            number: Configuration(
-                count=one.count,
-                timeout=one.timeout,
-                boot_timeout=one.boot_timeout,
-                graceful_timeout=one.graceful_timeout,
-                preload=one.preload,
-                can_refork=one.can_refork,
-            )
-            for number, one in self.generations.items()
-        }
+        self.load = Load()
+        one = self.configuration
+        self.configuration = Configuration(count=one.count, bounds=one.bounds, preload=one.preload)
+        self.generations = {number: replace(one, is_valid=True, boots=True) for number, one in self.generations.items()}
+        self.successors.heal()
         for process in self.alive():
             one = process.configuration
             is_judged = not process.is_mold and one.timeout if process.serves else one.boot_timeout

@@ -28,7 +28,7 @@ def test_those_that_follow_are_one_line_a_minute() -> None:
         assert log.note(3, f"failure {second}\nTraceback", 20.0, 105.0 + second) == []
     assert log.next_deadline() == 160.0
     assert log.on_time(159.9) == []
-    log.note(3, "the very last\nTraceback", 12.3, 160.0)
+    log.note(3, "the very last\nTraceback", 12.35, 159.95)
     assert log.on_time(160.0) == [
         (
             Level.ERROR,
@@ -43,6 +43,16 @@ def test_those_that_follow_are_one_line_a_minute() -> None:
     assert log.next_deadline() == 220.0
     [(_, text)] = log.on_time(221.0)
     assert text.endswith("failed to boot 1 time in the last minute; the last: and again; it is being tried again")
+
+
+def test_a_failure_after_a_minute_is_told_at_once() -> None:
+    """Nobody has to look at the clock first: a deadline that lies in the past would be one turn of the loop more."""
+    log = CrashLog()
+    log.note(3, WHY, 30, 100.0)
+    [(level, text)] = log.note(3, WHY, 30, 161.0)
+    assert level is Level.ERROR
+    assert "failed to boot 1 time in the last minute" in text
+    assert log.next_deadline() is None
 
 
 def test_recovery_is_told_once_it_lasts() -> None:

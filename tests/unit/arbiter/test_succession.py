@@ -10,6 +10,7 @@ from pyfork.arbiter.actions import (
     HandOver,
     Level,
     LoadConfiguration,
+    MeasureLoad,
     ReportReady,
     SpawnWorker,
     StartUpgrade,
@@ -242,3 +243,13 @@ def test_answers_that_nobody_asked_for_are_our_mistake() -> None:
     """The table has no such moves."""
     with pytest.raises(IllegalMoveError):
         Script.serving().tell(ev.UpgradeStarted(NEW))
+
+
+def test_a_replaced_arbiter_looks_at_the_load_no_more() -> None:
+    """It only drains; a deadline of its own would wake it every second until the last request is answered."""
+    script = upgrading(plan(count=2, bounds=(1, 4)))
+    assert script.time(0) == [MeasureLoad()]
+    assert script.core.next_deadline() == 1.0
+    script.tell(ev.UpgradeReady(NEW))
+    assert MeasureLoad() not in script.time(1)
+    assert (script.core.next_deadline() or 0) >= 30

@@ -30,6 +30,8 @@ from traffic import Request, TrafficError, ask
 WORKERS = 4
 CLIENTS = 8
 PATIENCE_SECONDS = 30.0
+SETTLE_SECONDS = 1.2
+"""Between two kills: a worker that dies in its first second is taken for one that cannot serve, and its place waits."""
 LIMIT_SECONDS = 0.1
 """With a mold. Without one it takes the import's time, whatever that is."""
 COMMAND = (sys.executable, "-m", "pyfork", "-b", "127.0.0.1:{port}", "-w", str(WORKERS), "-k", "sync")
@@ -143,6 +145,7 @@ def measure(command: tuple[str, ...], kills: int, *, has_mold: bool) -> Outcome:
             alive = [*crowd.first_answers]
             seconds, kills_at = [], []
             for _ in range(kills):
+                time.sleep(SETTLE_SECONDS)
                 victim = alive.pop(chance.randrange(len(alive)))
                 known = len(crowd.first_answers)
                 began = time.monotonic()

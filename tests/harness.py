@@ -256,7 +256,7 @@ class Server:
     def stop(self, patience: float = PATIENCE) -> int:
         """TERM it, wait for its end, check that nothing is left, and return its exit status."""
         assert self.process is not None
-        if self._successor is not None:
+        if self._successor is not None and self.is_running:
             os.kill(self._successor, signal.SIGTERM)
             wait_until(lambda: not processes_of_session(self.session), "all processes have ended", patience)
             assert "stopped (exit status 0)" in self.log.splitlines()[-1], self.log

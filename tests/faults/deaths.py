@@ -43,11 +43,12 @@ def kill_all_workers(scene: Scene) -> None:
 
 
 def kill_one_that_boots(scene: Scene) -> None:
-    """The replacement dies before it is ready: that is a failed boot, and the next try comes later."""
+    """The replacement of a worker, or of the mold, dies before it is ready: the next try comes later."""
     scene.forgive("was killed by SIGKILL", "could not boot")
+    scene.begin_generation()
     scene.server.feel("slow 5")
     known = scene.children()
-    assert scene.kill(scene.victim())
+    assert scene.kill(scene.mold() if scene.is_preloading else scene.victim())
     newborn = scene.newborn(known)
     scene.pause(0, 0.3)
     os.kill(newborn, signal.SIGKILL)
@@ -110,7 +111,7 @@ def pause_the_arbiter(scene: Scene) -> None:
 def pause_everybody(scene: Scene) -> None:
     """As a frozen cgroup or a paused machine does: all wake after the timeout, in any order, and all live."""
     workers = scene.workers()
-    everybody = [scene.server.pid, *workers]
+    everybody = scene.everybody()
     scene.random.shuffle(everybody)
     for pid in everybody:
         os.kill(pid, signal.SIGSTOP)

@@ -101,8 +101,8 @@ def storm_of_rotations(scene: Scene) -> None:
         scene.server.signal("USR1")
         scene.pause(0, 0.005)
     wait_until(scene.server.log_path.exists, "the log is opened anew")
-    for pid in scene.workers():
-        wait_until(lambda at=pid: _writes_to(at, str(scene.server.log_path)), f"worker {pid} has the new log")
+    for pid in scene.everybody():
+        wait_until(lambda at=pid: _writes_to(at, str(scene.server.log_path)), f"process {pid} has the new log")
 
 
 def storm_of_scaling(scene: Scene) -> None:

@@ -42,6 +42,11 @@ def family(session: int) -> dict[int, tuple[int, str]]:
     return found
 
 
+def children(session: int, parent: int) -> list[int]:
+    """Return the pids of the living children of one process, all in its session."""
+    return sorted(pid for pid, (its, letter) in family(session).items() if its == parent and letter != "Z")
+
+
 def wait_stopped(pid: int) -> bool:
     """Wait until every thread has stopped; return whether the process was there to do so."""
 

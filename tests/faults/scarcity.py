@@ -79,6 +79,7 @@ def _lasting(pid: int) -> int:
 def an_arbiter_without_descriptors(scene: Scene) -> None:
     """EMFILE at pipe(2): a replacement and a reload fail with the reason, and come when there are descriptors."""
     scene.forgive("could not be forked", "was killed by SIGKILL", "reload refused", "reload failed", "cannot reopen")
+    scene.begin_generation()
     with limited([scene.server.pid], resource.RLIMIT_NOFILE, 3):
         pid = scene.victim()
         assert scene.kill(pid)
@@ -88,10 +89,11 @@ def an_arbiter_without_descriptors(scene: Scene) -> None:
 
 
 def an_arbiter_that_cannot_fork(scene: Scene) -> None:
-    """EAGAIN at fork(2), by RLIMIT_NPROC: the replacement comes when there is room for processes again."""
+    """EAGAIN at fork(2), by RLIMIT_NPROC: who was lost, worker or mold, comes back when there is room again."""
     scene.forgive("could not be forked", "was killed by SIGKILL")
+    scene.begin_generation()
     with limited([scene.server.pid], resource.RLIMIT_NPROC, 1):
-        assert scene.kill(scene.victim())
+        assert scene.kill(scene.mold() if scene.is_preloading else scene.victim())
         scene.expect(r"could not be forked: \[Errno 11\] Resource temporarily unavailable\s+the next try is in \d", 10)
 
 
@@ -187,17 +189,20 @@ def replaced(scene: Scene, path: Path, target: Path) -> Iterator[None]:
     else:
         path.unlink()
     path.symlink_to(target)
-    _reopen(scene, str(target))
+    _reopen(scene, path, str(target))
     try:
         yield
     finally:
         path.unlink()
-        _reopen(scene, str(path))
+        _reopen(scene, path, str(path))
 
 
-def _reopen(scene: Scene, target: str) -> None:
+def _reopen(scene: Scene, path: Path, target: str) -> None:
     scene.server.signal("USR1")
-    for pid in [scene.server.pid, *scene.workers()]:
+    writers = set(scene.everybody())
+    if path == scene.server.access_path:
+        writers -= set(scene.molds())  # they answer nobody
+    for pid in writers:
         wait_until(
             lambda at=pid: not processes.is_alive(at) or target in processes.descriptors(at).values(),
             f"process {pid} has opened {target}",

@@ -10,12 +10,13 @@ from collections.abc import Iterable
 from random import Random
 from time import monotonic
 
+from pyfork.arbiter.policy import SETTLED
 from tests.faults import processes
 from tests.faults.client import Load
 from tests.faults.clock import Clock
 from tests.faults.judge import Attempt, Death, Terms, Verdict, judge
 from tests.faults.served import COUNT, GRACEFUL_TIMEOUT, KEEP_ALIVE, Site
-from tests.harness import title_of, wait_until
+from tests.harness import processes_of_session, title_of, wait_until
 
 CALM_PATIENCE = 40.0
 """Seconds within which everything is to be as it was: the longest back-off is 30 s."""
@@ -23,6 +24,8 @@ MOST_GROWTH = 3_000_000
 """Octets that the arbiter's memory may be above what it was after the first round."""
 MOST_CPU = 0.6
 """Part of a core that the arbiter may use in a round; beside a second for the forks."""
+_SERVES = re.compile(r"pyfork: (worker|mold) \d+ gen (\d+) ")
+_REFORKED = "refork: the workers of generation"
 _IDLE_MARGIN = 0.5
 _TRIED = re.compile(r"reload: generation (\d+) is tried with one worker")
 _ENDED = re.compile(r"reload: generation (\d+) has replaced the others|reload \w+: generation (\d+) is ended")
@@ -42,6 +45,8 @@ class Scene:
         since: where in the log the present round begins.
         excused: requests that died with their worker, in all rounds.
         apart: what was no loss by definition.
+        kinds: what the arbiter has open when all is calm, whoever the arbiter is.
+        patience: seconds within which everything is to be as it was.
     """
 
     def __init__(self, server: Site, load: Load, clock: Clock, random: Random) -> None:
@@ -54,7 +59,9 @@ class Scene:
         self.since = 0
         self.excused = 0
         self.apart: Counter[str] = Counter()
+        self.is_preloading = bool(server.tables["workers"].get("preload"))
         self.kinds = processes.descriptor_kinds(server.pid)
+        self.patience = CALM_PATIENCE
         self._memory: int | None = None
         self._began = monotonic()
         self._cpu = processes.cpu_seconds(server.pid)
@@ -74,10 +81,23 @@ class Scene:
         """Return one of the workers that serve."""
         return self.random.choice(wait_until(self.workers, "a worker that serves"))
 
+    def molds(self) -> list[int]:
+        """Return the pids of the molds, also of those that boot."""
+        pids = processes_of_session(self.server.session)
+        return sorted(pid for pid in pids if title_of(pid).startswith("pyfork: mold "))
+
+    def mold(self) -> int:
+        """Return the one mold of a calm scene."""
+        [pid] = self.molds()
+        return pid
+
+    def everybody(self) -> list[int]:
+        """Return the pids of the arbiter, the mold and the workers that serve."""
+        return [self.server.pid, *self.molds(), *self.workers()]
+
     def children(self) -> list[int]:
         """Return the pids of the arbiter's living children, also of those that have no title yet."""
-        found = processes.family(self.server.pid)
-        return sorted(pid for pid, (parent, letter) in found.items() if parent == self.server.pid and letter != "Z")
+        return processes.children(self.server.session, self.server.pid)
 
     def newborn(self, known: list[int]) -> int:
         """Wait for a child that is not among ``known``, and return its pid."""
@@ -104,6 +124,40 @@ class Scene:
         with contextlib.suppress(ProcessLookupError):  # SIGKILL does not wait for it
             os.kill(pid, signal.SIGCONT)
         return True
+
+    def kill_expected(self, pid: int) -> bool:
+        """SIGKILL a worker, as a part of a fault that is about something else, and wait for the line about it."""
+        self.forgive(rf"\(pid {pid}\) was killed by SIGKILL")
+        was_there = self.kill(pid)
+        self.expect(rf"\(pid {pid}\) was killed by SIGKILL")
+        return was_there
+
+    def reload_with(self, **workers: object) -> None:
+        """Change the table ``[workers]``, reload, and wait until that is done."""
+        self.server.configure({"workers": workers})
+        mark = len(self.server.log)
+        self.server.signal("HUP")
+        wait_until(lambda: _ENDED.search(self.server.log[mark:]), "the reload has ended", CALM_PATIENCE)
+        assert "has replaced the others" in self.server.log[mark:], self.server.log[mark:]
+
+    def begin_generation(self) -> None:
+        """Reload, so that the next failure to start is told in full, and wait until nobody dies of his start.
+
+        The log tells only the first of the failures that a generation has within a minute (`pyfork.arbiter.crashes`).
+        """
+        self.reload_with()
+        wait_until(self._is_calm, "the new generation serves", CALM_PATIENCE)
+        self.pause(SETTLED + 0.1)
+
+    def follow(self) -> None:
+        """Wait until another arbiter has replaced this one, and look at that from now on."""
+        self.server.successor()
+        self._memory = None
+        self._cpu = processes.cpu_seconds(self.server.pid)
+
+    def has(self, pattern: str) -> bool:
+        """Return whether the log of this round has ``pattern`` by now."""
+        return re.search(pattern, self.server.log[self.since :]) is not None
 
     def expect(self, pattern: str, patience: float = CALM_PATIENCE) -> re.Match[str]:
         """Wait until the log of this round has ``pattern``, and return the match."""
@@ -144,13 +198,9 @@ class Scene:
             AssertionError: it is not, or a request was lost.
         """
         self.hear()
-        wait_until(self._is_calm, f"{COUNT} workers of one generation and no others", CALM_PATIENCE)
-        kinds = self.kinds
-        wait_until(
-            lambda: processes.descriptor_kinds(self.server.pid) == kinds,
-            "the arbiter has the descriptors that it had",
-            5,
-        )
+        wait_until(self._is_calm, f"{COUNT} workers of one generation, their mold, and no others", self.patience)
+        self._check_descriptors()
+        assert self.server.pidfile.read_text() == f"{self.server.pid}\n"
         used = processes.cpu_seconds(self.server.pid) - self._cpu
         took = monotonic() - self._began
         assert used <= 1 + MOST_CPU * took, f"the arbiter used {used:.1f} s of processor time in {took:.1f} s"
@@ -158,6 +208,21 @@ class Scene:
         self._memory = self._memory or resident
         assert resident - self._memory < MOST_GROWTH, f"the arbiter grew from {self._memory} to {resident} octets"
         self.judge()
+
+    def _check_descriptors(self) -> None:
+        """Check that the arbiter has as many as ever, and that no mold has a client's connection."""
+
+        def is_kept() -> bool:
+            return processes.descriptor_kinds(self.server.pid) == self.kinds
+
+        try:
+            wait_until(is_kept, "the arbiter has the descriptors that it had", 5)
+        except AssertionError as error:
+            error.add_note(f"it had {self.kinds} and has {processes.descriptor_kinds(self.server.pid)}")
+            raise
+        for pid in self.molds():
+            held = processes.held_ports(pid, self.server.port)
+            assert not held, f"mold {pid} holds connections of the clients' ports {sorted(held)}"
 
     def judge(self) -> None:
         """Judge the requests that have failed since the last time.
@@ -180,23 +245,30 @@ class Scene:
         return judge(attempts, self.deaths, terms)
 
     def _is_calm(self) -> bool:
-        """Whether the wanted workers serve, all of one generation, with nobody else, and nothing is to come."""
+        """Whether the wanted workers serve, all of one generation, with their mold and nobody else, to stay."""
         arbiter = self.server.pid
-        found = processes.family(arbiter)
+        found = processes.family(self.server.session)
         found.pop(arbiter, None)
-        if len(found) != COUNT or any(parent != arbiter or letter == "Z" for parent, letter in found.values()):
+        if any(parent != arbiter or letter == "Z" for parent, letter in found.values()):
             return False
-        titles = [title_of(pid) for pid in found]
-        generations = {match[1] for title in titles if (match := re.match(r"pyfork: worker \d+ gen (\d+) ", title))}
-        if len(generations) != 1 or any("booting" in title or "worker" not in title for title in titles):
-            return False
-        return self._is_told(found)
+        roles = Counter[str]()
+        generations = set()
+        for pid in found:
+            match = _SERVES.match(title_of(pid))
+            if match is None or "booting" in match.string:
+                return False
+            roles[match[1]] += 1
+            generations.add(match[2])
+        is_complete = roles == Counter(worker=COUNT, mold=1 if self.is_preloading else 0)
+        return is_complete and len(generations) == 1 and self._is_told(found)
 
-    def _is_told(self, workers: Iterable[int]) -> bool:
-        """Whether the arbiter, too, has it that all are ready (a title says it earlier) and every reload has ended."""
-        log = self.server.log
-        if not all(f"(pid {pid}) is ready" in log for pid in workers):
+    def _is_told(self, family: Iterable[int]) -> bool:
+        """Whether the arbiter, too, has it that all are ready (a title says it earlier) and nothing is under way."""
+        log = "\n".join(line for line in self.server.log.splitlines() if f"[{self.server.pid}] " in line)
+        if not all(f"(pid {pid}) is ready" in log for pid in family):
             return False
         tried = max((int(number) for number in _TRIED.findall(log)), default=1)
         ended = max((int(one or other) for one, other in _ENDED.findall(log)), default=1)
-        return tried <= ended
+        last_refork = log.rfind(_REFORKED)
+        is_renewed = all(log.find(f"(pid {pid}) is booting") > last_refork for pid in self.workers())
+        return tried <= ended and is_renewed

@@ -65,6 +65,8 @@ COUNT = 3
 TIMEOUT = 2.0
 GRACEFUL_TIMEOUT = 4.0
 KEEP_ALIVE = 5.0
+BOOT_TIMEOUT = 25.0
+"""Seconds; an upgrade has as long for the start of an interpreter, which takes long where all cores are busy."""
 
 
 class Site(Server):
@@ -85,14 +87,16 @@ class Site(Server):
         (directory / "application" / "site1.py").write_text(SOURCE)
         self.rotated: list[Path] = []
         self.access_path = directory / "access.log"
+        self.pidfile = directory / "pyfork.pid"
         settings: dict[str, dict[str, Any]] = {
+            "server": {"pidfile": str(self.pidfile)},
             "workers": {
                 "type": worker_type,
                 "count": COUNT,
                 "threads": 4 if worker_type == "threadpool" else 1,
                 "timeout": TIMEOUT,
                 "graceful_timeout": GRACEFUL_TIMEOUT,
-                "boot_timeout": 10.0,
+                "boot_timeout": BOOT_TIMEOUT,
                 **workers,
             },
             "http": {"keep_alive": KEEP_ALIVE},

@@ -1,13 +1,16 @@
 """What the suite must find, it finds: faults are planted in a real server, of which the scene is not told."""
 
+import itertools
 import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 
-from tests.faults.episode import Fault, play
+from tests.conftest import WORKER_TYPES
+from tests.faults.episode import DECK, Fault, deal, fits, play, preloads
 from tests.faults.scene import Scene
 
 
@@ -37,6 +40,17 @@ def leak_a_descriptor(scene: Scene) -> None:
     scene.kinds["pipe"] -= 1
 
 
+def kill_the_mold_in_secret(scene: Scene) -> None:
+    """Nobody is lost with it, and the log says what has happened all the same."""
+    os.kill(scene.mold(), signal.SIGKILL)
+
+
+def have_two_molds(scene: Scene) -> None:
+    """Hold a process that is as good as a mold too many: calm never comes."""
+    scene.is_preloading = False
+    scene.patience = 1.0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("planted", "said"),
@@ -50,4 +64,32 @@ def leak_a_descriptor(scene: Scene) -> None:
 def test_what_is_planted_is_found(planted: Fault, said: str, new_directory: Callable[[], Path]) -> None:
     """Each in the words in which a true one would be told."""
     with pytest.raises(AssertionError, match=said):
-        play(new_directory(), "async", "planted", 1, (planted,))
+        play(new_directory(), "async", "planted", 1, (planted,), preload=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("planted", "said"),
+    [(kill_the_mold_in_secret, "unexpected error in the log"), (have_two_molds, "their mold, and no others")],
+)
+def test_what_is_planted_about_molds_is_found(planted: Fault, said: str, new_directory: Callable[[], Path]) -> None:
+    """The same where the application is preloaded."""
+    with pytest.raises(AssertionError, match=said):
+        play(new_directory(), "async", "planted", 1, (planted,), preload=True)
+
+
+@pytest.mark.parametrize("seed", ["1.0", "1.1", "2.0"])
+def test_each_seed_deals_every_fault_once(seed: str) -> None:
+    """Each card goes to one worker type, which has what it hurts; two types preload, one of which can be reforked."""
+    hands = {
+        name: list(
+            itertools.islice(
+                deal(name, seed, Random(0), is_preloading=preloads(name, seed)), len(DECK) // len(WORKER_TYPES) - 1
+            )
+        )
+        for name in WORKER_TYPES
+    }
+    dealt = [fault for hand in hands.values() for fault in hand]
+    assert len(dealt) == len(set(dealt))
+    assert len([name for name in WORKER_TYPES if preloads(name, seed)]) == 2
+    assert all(fits(fault, name, is_preloading=preloads(name, seed)) for name, hand in hands.items() for fault in hand)

@@ -1,14 +1,16 @@
 """What the log says of workers that fail again and again: enough to act on, and no flood.
 
-The first failure of a generation is told in full, with its traceback. While it goes on failing, one line a minute has
-the count and the last reason. One more says when it is over: workers have been ready for `CALM` without another
+The first failure of each kind (`Kind`) is told in full, with its traceback: a worker that is killed just before the
+application stops to import must not hide why. While a generation goes on failing, one line a minute has the count and
+the last reason. One more says when it is over: workers have been ready for `CALM` without another
 failure (a worker that dies as soon as it is ready is no recovery). What fails again within a minute of the last line
 is counted in the next one, so that a generation that fails and recovers in turn tells no more than that either.
 
 Pure, as the core is: times are seconds of the monotonic clock.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
 
 from pyfork.arbiter.actions import Level
 from pyfork.arbiter.policy import SETTLED
@@ -19,6 +21,14 @@ CALM = 5 * SETTLED
 """Seconds without a failure after which a generation has recovered: longer than a worker takes to die of its start."""
 
 Line = tuple[Level, str]
+
+
+class Kind(Enum):
+    """What has failed."""
+
+    FORK = "the kernel or the mold did not fork"
+    BOOT = "it did not become ready"
+    EARLY_DEATH = "it died as soon as it was ready"
 
 
 @dataclass(slots=True)
@@ -34,6 +44,7 @@ class _Crashes:
         untold: those since the last line.
         calm_since: when a worker became ready after the last failure, or None.
         is_over: the last line said so.
+        kinds: those that were told in full.
     """
 
     why: str
@@ -44,6 +55,7 @@ class _Crashes:
     untold: int = 0
     calm_since: float | None = None
     is_over: bool = False
+    kinds: set[Kind] = field(default_factory=set)
 
     def due_at(self) -> float | None:
         """Return when there is something to say."""
@@ -60,28 +72,32 @@ class CrashLog:
     def __init__(self) -> None:
         self._by_generation: dict[int, _Crashes] = {}
 
-    def note(self, generation: int, why: str, delay: float, now: float, level: Level = Level.ERROR) -> list[Line]:
+    def note(self, generation: int, why: str, delay: float, now: float, kind: Kind = Kind.BOOT) -> list[Line]:
         """Note that a worker has failed to start, or died as good as at its start.
 
         Args:
             generation: whose.
-            why: a sentence; further lines are told the first time only.
+            why: a sentence; further lines are told the first time only, for each kind.
             delay: seconds until the next try.
             now: the moment.
-            level: of the line, if there is one now.
+            kind: what has failed.
 
         Returns:
-            The lines to log: one for the first failure, or a minute after the last line; none for those between.
+            The lines to log: one for the first failure of its kind, or a minute after the last line; none for those
+            between.
         """
         crashes = self._by_generation.get(generation)
         if crashes is None or (crashes.is_over and not crashes.untold and now >= crashes.told_at + MINUTE):
-            self._by_generation[generation] = _Crashes(why, now + delay, now, now)
-            return [(level, f"{why}\nthe next try is in {delay:.1f} s")]
+            self._by_generation[generation] = _Crashes(why, now + delay, now, now, kinds={kind})
+            return [_tell_first(kind, why, delay)]
         crashes.why = why
         crashes.next_try = now + delay
         crashes.total += 1
-        crashes.untold += 1
         crashes.calm_since = None
+        if kind not in crashes.kinds:
+            crashes.kinds.add(kind)
+            return [_tell_first(kind, why, delay)]
+        crashes.untold += 1
         return [_tell(generation, crashes, now)] if now >= crashes.told_at + MINUTE else []
 
     def recovered(self, generation: int, now: float) -> None:
@@ -124,6 +140,11 @@ class CrashLog:
             crashes.told_at += seconds
             if crashes.calm_since is not None:
                 crashes.calm_since += seconds
+
+
+def _tell_first(kind: Kind, why: str, delay: float) -> Line:
+    level = Level.WARNING if kind is Kind.EARLY_DEATH else Level.ERROR  # its exit is in the log already
+    return level, f"{why}\nthe next try is in {delay:.1f} s"
 
 
 def _tell(generation: int, crashes: _Crashes, now: float) -> Line:

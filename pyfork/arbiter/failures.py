@@ -7,7 +7,7 @@ growing delays, and the rest serve. A mold that was to be made of a worker only 
 from collections.abc import Callable
 
 from pyfork.arbiter.actions import Level, ReloadEnded
-from pyfork.arbiter.crashes import CrashLog
+from pyfork.arbiter.crashes import CrashLog, Kind
 from pyfork.arbiter.desk import Desk
 from pyfork.arbiter.handles import MoldHandle, ProcessHandle, WorkerHandle
 from pyfork.arbiter.headcount import Headcount
@@ -63,7 +63,7 @@ class Failures:
         elif worker.mold is not None and generation == self._rollout.candidate and not may_retry:
             self.fail_reload(ReloadMove.FAILED, why)
         else:
-            self.back_off(generation, why)
+            self.back_off(generation, why, Kind.FORK)
 
     def mold_refused(self, mold: MoldHandle, reason: str) -> None:
         """Judge the fork of a mold, from the arbiter, that has failed."""
@@ -71,7 +71,7 @@ class Failures:
         if self._desk.is_starting:
             self.give_up_start(why, ExitStatus.BOOT)
         else:
-            self.back_off(mold.generation, why)
+            self.back_off(mold.generation, why, Kind.FORK)
 
     def boot_failed(self, process: ProcessHandle, why: str, kind: FailureKind) -> None:
         """Judge a process that will not become ready, or died too soon after that."""
@@ -91,15 +91,15 @@ class Failures:
             self._pacing.lose(worker.number)
         else:
             why = f"{worker} died within {SETTLED:g} s of getting ready"
-            self.back_off(worker.generation, why, Level.WARNING)  # its exit is in the log already
+            self.back_off(worker.generation, why, Kind.EARLY_DEATH)
 
-    def back_off(self, generation: int, why: str, level: Level = Level.ERROR) -> None:
+    def back_off(self, generation: int, why: str, kind: Kind = Kind.BOOT) -> None:
         """Have ``generation`` tried again later."""
         if generation not in {self._rollout.target, self._rollout.trial}:
             self._desk.log(Level.WARNING, f"{why}\nit is not needed any more")
             return
         delay = self._pacing.fail(generation, self._desk.now)
-        for line in self.crashes.note(generation, why, delay, self._desk.now, level):
+        for line in self.crashes.note(generation, why, delay, self._desk.now, kind):
             self._desk.log(*line)
 
     def put_refork_off(self, molds: Molds, why: str) -> None:

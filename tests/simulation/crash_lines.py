@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pyfork.arbiter import actions as act
 from pyfork.arbiter.actions import Level
+from pyfork.arbiter.crashes import Kind
 from tests.simulation.processes import EPSILON
 
 if TYPE_CHECKING:
@@ -21,12 +22,12 @@ class CrashLines:
     """When each generation's failures were last told of."""
 
     def __init__(self) -> None:
-        self._told: dict[int, float] = {}
+        self._told: dict[int, list[float]] = {}
         self._untold: dict[int, float] = {}  # failures since then: the first one's moment
 
     def shift(self, seconds: float) -> None:
         """Note a stall of the arbiter's that it has noticed."""
-        self._told = {generation: moment + seconds for generation, moment in self._told.items()}
+        self._told = {one: [moment + seconds for moment in moments] for one, moments in self._told.items()}
         self._untold = {generation: moment + seconds for generation, moment in self._untold.items()}
 
     def note_failure(self, generation: int, now: float) -> None:
@@ -39,16 +40,18 @@ class CrashLines:
         self._untold = {generation: moment for generation, moment in self._untold.items() if generation in kept}
 
     def check(self, actions: list[act.Action], now: float) -> None:
-        """At most one line of complaint within a minute of the last about a generation."""
+        """At most one line of complaint within a minute about a generation, and one more for each kind of failure."""
         for action in actions:
             match = isinstance(action, act.Log) and (_FIRST.search(action.message) or _LATER.match(action.message))
             if not match or not isinstance(action, act.Log):
                 continue
             generation = int(match[1])
+            told = self._told.setdefault(generation, [])
             if action.level in {Level.ERROR, Level.WARNING}:
-                told = self._told.get(generation)
-                assert told is None or now >= told + MINUTE - EPSILON, "the log is flooded with failed boots"
-            self._told[generation] = now
+                told.append(now)
+            recent = [moment for moment in told if now < moment + MINUTE - EPSILON]
+            assert len(recent) <= 1 + len(Kind), "the log is flooded with failed boots"
+            self._told[generation] = recent
             self._untold.pop(generation, None)
 
     def check_nobody_is_hushed(self, now: float) -> None:

@@ -424,8 +424,8 @@ def lose_ttin_to_load(monkeypatch: pytest.MonkeyPatch) -> None:
 def flood_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each failed boot has a line of its own."""
 
-    def note(self: CrashLog, generation: int, why: str, delay: float, _now: float, level: Level = Level.ERROR) -> Any:
-        return [(level, f"{why}\nthe next try is in {delay:.1f} s")]
+    def note(self: CrashLog, generation: int, why: str, delay: float, _now: float, kind: Any = None) -> Any:
+        return [(Level.ERROR, f"{why}\nthe next try is in {delay:.1f} s")]
 
     monkeypatch.setattr(CrashLog, "note", note)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyfork.arbiter.actions import Level
-from pyfork.arbiter.crashes import CALM, MINUTE, CrashLog, Line
+from pyfork.arbiter.crashes import CALM, MINUTE, CrashLog, Kind, Line
 
 WHY = "worker 1 gen 3 (pid 7) could not boot: no module named shop\nTraceback\n  x"
 
@@ -17,7 +17,20 @@ def test_first_failure_is_told_in_full() -> None:
     log = CrashLog()
     assert log.note(3, WHY, 1.04, 100.0) == [(Level.ERROR, f"{WHY}\nthe next try is in 1.0 s")]
     assert log.next_deadline() is None
-    assert log.note(4, "it died", 1.0, 100.0, Level.WARNING) == [(Level.WARNING, "it died\nthe next try is in 1.0 s")]
+    assert log.note(4, "it died", 1.0, 100.0, Kind.EARLY_DEATH) == [
+        (Level.WARNING, "it died\nthe next try is in 1.0 s")
+    ]
+
+
+def test_the_first_of_each_kind_is_told_in_full() -> None:
+    """A worker that is killed early must not hide, for a minute, that the application does not import any more."""
+    log = CrashLog()
+    log.note(3, "it died", 1, 100.0, Kind.EARLY_DEATH)
+    assert log.note(3, WHY, 1.5, 102.0) == [(Level.ERROR, f"{WHY}\nthe next try is in 1.5 s")]
+    assert log.note(3, WHY, 1.5, 104.0) == log.note(3, "it died", 1.5, 105.0, Kind.EARLY_DEATH) == []
+    assert log.note(3, "no fork", 2, 106.0, Kind.FORK) == [(Level.ERROR, "no fork\nthe next try is in 2.0 s")]
+    [(_, text)] = log.on_time(160.0)
+    assert "failed to boot 2 times in the last minute" in text
 
 
 def test_those_that_follow_are_one_line_a_minute() -> None:

@@ -25,7 +25,7 @@ from tests.faults import processes
 from tests.faults.client import Load
 from tests.faults.judge import Terms, judge
 from tests.faults.served import COUNT, GRACEFUL_TIMEOUT, KEEP_ALIVE, Site
-from tests.harness import title_of, wait_until
+from tests.harness import wait_until
 
 TYPES = ("sync", "threadpool", "async", "gevent")
 MOST_GROWTH_KB = 500
@@ -120,7 +120,10 @@ def reload(server: Site) -> None:
 def read_alone(server: Site) -> Reading:
     """Read the arbiter's memory while it has no workers, and bring them back."""
     server.signal("WINCH")
-    wait_until(lambda: not _workers_and_zombies(server), "the workers have gone and are reaped")
+    wait_until(lambda: list(processes.family(server.session)) == [server.pid], "workers and mold are reaped")
+    mark = len(server.log)
+    server.signal("USR1")  # answered in a later turn than that of the last reaping, whose descriptors are closed then
+    wait_until(lambda: "signal SIGUSR1" in server.log[mark:], "the arbiter hears USR1")
     text = Path(f"/proc/{server.pid}/smaps_rollup").read_text()
     reading = Reading(
         int(re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)[1]), len(processes.descriptors(server.pid))
@@ -128,11 +131,6 @@ def read_alone(server: Site) -> Reading:
     server.signal("TTIN")
     server.wait_workers(COUNT)
     return reading
-
-
-def _workers_and_zombies(server: Site) -> list[int]:
-    family = processes.family(server.pid)
-    return [pid for pid, (_, state) in family.items() if state == "Z" or title_of(pid).startswith("pyfork: worker")]
 
 
 def main() -> int:

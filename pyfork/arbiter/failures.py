@@ -73,8 +73,8 @@ class Failures:
         else:
             self.back_off(mold.generation, why, Kind.FORK)
 
-    def boot_failed(self, process: ProcessHandle, why: str, kind: FailureKind) -> None:
-        """Judge a process that will not become ready, or died too soon after that."""
+    def boot_failed(self, process: ProcessHandle, why: str, kind: FailureKind, crash: Kind = Kind.BOOT) -> None:
+        """Judge a process that will not become ready, or died too soon after that (``crash`` says which)."""
         if self._desk.is_stopping:
             return
         if self._desk.is_starting:
@@ -83,7 +83,7 @@ class Failures:
         elif process.generation == self._rollout.candidate:
             self.fail_reload(ReloadMove.FAILED, why)
         else:
-            self.back_off(process.generation, why)
+            self.back_off(process.generation, why, crash)
 
     def worker_lost(self, worker: WorkerHandle) -> None:
         """Have a ready worker that died replaced: at once, unless it died so soon that its successor may die too."""

@@ -2,6 +2,7 @@
 
 from pyfork.arbiter import events as ev
 from pyfork.arbiter.actions import CancelMold, Level
+from pyfork.arbiter.crashes import Kind
 from pyfork.arbiter.desk import Desk
 from pyfork.arbiter.failures import Failures, early_death, overdue_boot
 from pyfork.arbiter.handles import MoldHandle, WorkerHandle
@@ -73,7 +74,7 @@ class MoldEvents:
         self._molds.remove(mold, WorkerMove.EXITED)
         if is_lost and not mold.has_settled(self._desk.now):
             why = f"{mold} died within {SETTLED:g} s of getting ready"
-            self._failures.boot_failed(mold, why, FailureKind.BOOT)
+            self._failures.boot_failed(mold, why, FailureKind.BOOT, Kind.EARLY_DEATH)
 
     def on_time_passed(self) -> None:
         """Look at their deadlines."""

@@ -13,6 +13,7 @@ from time import monotonic
 
 from pyfork.arbiter.events import Verb
 from pyfork.arbiter.hook_runner import HookRunner
+from pyfork.arbiter.policy import STALL
 from pyfork.arbiter.verbs import VERBS
 from pyfork.config.schema import Settings
 from pyfork.ipc.exits import ExitStatus
@@ -28,12 +29,20 @@ class HookWaits:
         runner: of the hooks.
         signals: of the arbiter.
         reap: takes note of every process that has ended.
+        extend: asks whoever supervises the arbiter to wait until a moment (monotonic), if need be.
     """
 
-    def __init__(self, runner: HookRunner, signals: SignalQueue, reap: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        runner: HookRunner,
+        signals: SignalQueue,
+        reap: Callable[[], None],
+        extend: Callable[[float], None] = lambda _until: None,
+    ) -> None:
         self._runner = runner
         self._signals = signals
         self._reap = reap
+        self._extend = extend
 
     def start(self, settings: Settings) -> ExitStatus | None:
         """Have on_starting called, and wait for it.
@@ -49,9 +58,16 @@ class HookWaits:
             _log.critical("the hook on_starting has failed: no worker is started, pyfork ends")
         return status
 
-    def finish(self, settings: Settings, status: ExitStatus) -> None:
-        """Wait for the hooks that still run, ``hooks.timeout`` at most; have on_exit called, and wait for it."""
+    def finish(self, settings: Settings, status: ExitStatus | None) -> None:
+        """Wait for the hooks that still run, ``hooks.timeout`` at most; have on_exit called, and wait for it.
+
+        Args:
+            settings: those in force.
+            status: what pyfork ends with; None when it goes on in another arbiter, and on_exit is not called.
+        """
         self._wait(monotonic() + settings.hooks.timeout)
+        if status is None:
+            return
         self._runner.run(settings, "on_exit", os.getpid(), int(status))
         self._wait()
 
@@ -64,7 +80,12 @@ class HookWaits:
         while not self._runner.is_idle:
             moments = (self._runner.next_deadline(), until)
             due = min((moment for moment in moments if moment is not None), default=None)
+            if due is not None:
+                self._extend(due)
             poll.poll(None if due is None else 1000 * max(0.0, due - monotonic()))
+            late = 0.0 if due is None else monotonic() - due
+            if late > STALL:  # nobody ran: hooks are not judged by that
+                self._runner.shift(late)
             for number in self._signals.drain():
                 if number == signal.SIGCHLD:
                     self._reap()

@@ -37,6 +37,7 @@ from pyfork.arbiter.lifecycle import ArbiterState
 from pyfork.arbiter.listeners import BoundListener
 from pyfork.arbiter.measure import LoadMeter, Measured
 from pyfork.arbiter.nursery import Nursery
+from pyfork.arbiter.policy import STALL
 from pyfork.arbiter.reaper import Reaper
 from pyfork.arbiter.spawn import spawn_hook
 from pyfork.arbiter.systemd import Notifier
@@ -50,9 +51,6 @@ from pyfork.ipc.scoreboard import Scoreboard
 from pyfork.process.cgroup import OomKills
 from pyfork.process.signals import SignalQueue
 from pyfork.process.stacks import STACKS_SIGNAL
-
-STALL = 1.0
-"""Seconds: an arbiter that wakes later than this after its deadline was not running."""
 
 _log = logging.getLogger("pyfork.error")
 
@@ -156,7 +154,7 @@ class ArbiterLoop:
         """
         self._signals.install(VERBS)
         self._epoll.register(self._signals.fd, select.EPOLLIN)
-        waits = HookWaits(self._hooks, self._signals, self._reaper.reap)
+        waits = HookWaits(self._hooks, self._signals, self._reaper.reap, self._notifier.extend)
         failed = waits.start(self._settings)
         if failed is not None:
             return failed
@@ -166,8 +164,8 @@ class ArbiterLoop:
         self._tend_development()
         while self._exit is None:
             self._turn()
-        if self._upgrades.is_in_charge:  # otherwise pyfork goes on, in another arbiter
-            waits.finish(self._settings, self._exit)
+        is_over = self._upgrades.is_in_charge  # otherwise pyfork goes on, in another arbiter
+        waits.finish(self._settings, self._exit if is_over else None)
         return self._exit
 
     def close(self) -> None:
@@ -408,10 +406,10 @@ class ArbiterLoop:
 
     def _stop_accepting(self, action: act.StopAccepting) -> None:
         del action
+        self._development.close()
         if not self._upgrades.is_in_charge:
             return  # the sockets are the old arbiter's still, whose workers serve what is queued
         self._scoreboard.set_stopping()
-        self._development.close()
         for listener in self._generations.listeners():
             try:
                 listener.refuse()
@@ -423,6 +421,7 @@ class ArbiterLoop:
         self._answer(self._upgrades.start(self._generations.current, self._core.statistics().wanted))
 
     def _hand_over(self, action: act.HandOver) -> None:
+        self._development.close()  # the new one watches
         self._upgrades.hand_over(action.pid)
 
     def _report_ready(self, action: act.ReportReady) -> None:

@@ -6,10 +6,12 @@ dies, however it dies. The lock belongs to the open file description, so every c
 """
 
 import fcntl
+import logging
 import os
-from contextlib import suppress
 
 from pyfork.errors import ConfigurationError
+
+_log = logging.getLogger("pyfork.error")
 
 
 class Pidfile:
@@ -67,22 +69,33 @@ class Pidfile:
     def take_over(self) -> None:
         """Make an inherited pidfile this process's own."""
         self.is_ours = True
-        _write(self.fd, os.getpid())
+        self._name(os.getpid())
 
     def hand_over(self, pid: int) -> None:
         """Write the new arbiter's ``pid``, which holds the lock as well; from now on the file is its own."""
-        _write(self.fd, pid)
         self.is_ours = False
+        self._name(pid)
 
     def release(self) -> None:
         """Remove the file, if it is ours and the path still leads to it; called in the arbiter at its end.
 
         The lock is let go of with the last descriptor of this open file.
         """
-        if self.is_ours and _is_at(self.path, self.fd):
-            with suppress(FileNotFoundError):  # somebody else removed it in this instant: that is what we wanted
+        try:
+            if self.is_ours and _is_at(self.path, self.fd):
                 os.unlink(self.path)
+        except FileNotFoundError:
+            pass  # somebody else removed it in this instant: that is what we wanted
+        except OSError as error:  # its directory may be root's
+            _log.warning("server.pidfile: %s cannot be removed: %s", self.path, error.strerror)
         os.close(self.fd)
+
+    def _name(self, pid: int) -> None:
+        """Have the file name ``pid``; that it cannot be written keeps nobody from serving."""
+        try:
+            _write(self.fd, pid)
+        except OSError as error:
+            _log.error("server.pidfile: %s cannot be written to name pid %d: %s", self.path, pid, error.strerror)
 
 
 def _write(fd: int, pid: int) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from pyfork.arbiter.events import Plan
 
+STALL = 1.0
+"""Seconds: an arbiter that wakes later than this after its deadline was not running."""
 QUIT_GRACE = 2.0
 """Seconds from QUIT, which ends a worker without its requests, to KILL."""
 DUMP_GRACE = 1.0

@@ -107,7 +107,10 @@ class Reaper:
         child = self._children.find(pid)
         if child is not None:
             self.listen_to(child)
-        status = self._reap(pid)
+        try:
+            status = self._reap(pid)
+        except ChildProcessError:  # who listened has ended the watcher, and waited for it
+            return
         if child is None and self._is_known(pid, status):
             return
         if child is None:

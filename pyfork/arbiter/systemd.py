@@ -36,6 +36,8 @@ RETRY = 0.5
 """Seconds after which what found systemd's queue full is sent again."""
 PATIENCE = 2.0
 """Seconds that systemd may take for the one notice that cannot be sent later: who the main process is."""
+EXTENSION_MARGIN = 2.0
+"""Seconds that are asked for beyond the deadline of a hook that is waited for."""
 MOST_WAITING = 64
 """Notices that wait for that; the oldest go when there are more."""
 VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "FDSTORE")
@@ -148,6 +150,11 @@ class Notifier:
         if self._waiting and now >= self._retry_at:
             self._send_waiting()
         self._send_all(self._announcer.on_time(now, look))
+
+    def extend(self, until: float) -> None:
+        """Ask for time until ``until`` (monotonic) for a start or a stop; called while a hook is waited for."""
+        seconds = max(0.0, until - monotonic()) + EXTENSION_MARGIN
+        self._send(Notice(encode(("EXTEND_TIMEOUT_USEC", round(seconds * 1_000_000)))))
 
     # Stored listeners.
 

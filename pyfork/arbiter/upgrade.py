@@ -124,12 +124,12 @@ class Upgrades:
             listener.take_over()
         if self._pidfile is not None:
             self._pidfile.take_over()
+        self._on_taken_over()  # systemd lets go of its copy of a socket before that is closed
         predecessor.succeed()
         self._predecessor = None
         self.is_in_charge = True
         _log.info("upgrade: this arbiter has taken over from pid %d", predecessor.pid)
         self._customs.taken_over()
-        self._on_taken_over()
 
     # This arbiter is the old one.
 
@@ -146,7 +146,10 @@ class Upgrades:
                 "start pyfork under an init (`docker run --init`)"
             )
         self._label = generation.loaded.settings.label
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            return UpgradeRefused(f"there are no descriptors left for it: {error}")
         with ours, theirs:
             try:
                 legacy = self._legacy(generation, wanted, theirs.fileno())

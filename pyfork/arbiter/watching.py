@@ -8,6 +8,7 @@ import os
 import select
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 
@@ -143,7 +144,8 @@ class Watching:
         if process is None:
             return
         if self._end():
-            os.waitpid(process.pid, 0)
+            with suppress(ChildProcessError):  # SIGCHLD is ignored at the arbiter's end: the kernel has reaped it
+                os.waitpid(process.pid, 0)
         self._forget(process)
 
     def _end(self) -> bool:

@@ -210,11 +210,12 @@ class Worker:
     def _on_copied(self) -> None:
         """Make a process that the application forks its own: in multiprocessing, for one, TERM must end it.
 
-        It keeps neither the addresses open nor our pipes, and a signal to it is not queued for the worker.
+        It keeps neither the addresses open nor orders to us, and a signal to it is not queued for the worker.
         """
         reset_in_child()
         self.is_copy = True
         self.wear.forget()
+        self.promotion.let_go()
         for listener, _ in self.sockets:
             listener.close()
 

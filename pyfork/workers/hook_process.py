@@ -14,7 +14,7 @@ from pyfork.ipc.exits import ExitStatus
 from pyfork.ipc.messages import HookHandoff
 from pyfork.log import error as error_log
 from pyfork.process import title
-from pyfork.process.privileges import drop_privileges
+from pyfork.process.privileges import confine
 from pyfork.process.signals import disregard, ignore, restore_default
 from pyfork.workers.hook_loader import load_hook
 from pyfork.workers.loader import enter_application_directory
@@ -66,7 +66,5 @@ def _prepare(handoff: HookHandoff) -> None:
     signal.setitimer(signal.ITIMER_REAL, settings.hooks.timeout + LAST_RESORT)
     title.set_title(f"pyfork: hook {handoff.name} [{settings.label}]")
     error_log.set_identity(f"hook {handoff.name}")
-    drop_privileges(settings.server.user, settings.server.group)
-    if settings.server.umask is not None:
-        os.umask(settings.server.umask)
+    confine(settings.server)
     enter_application_directory(settings.server)

@@ -66,6 +66,13 @@ class Promotion:
         close_all(self._descriptors)
         self._descriptors, self.is_ordered = [], False
 
+    def let_go(self) -> None:
+        """Close what is the worker's; called in a process that the application forks."""
+        self.refuse()
+        if self.fd is not None:
+            close_all([self.fd])
+            self.fd = None
+
     def carry_out(self) -> None:
         """Fork the mold that was ordered; when that fails, go on as if nothing had been.
 

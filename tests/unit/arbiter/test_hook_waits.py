@@ -120,3 +120,23 @@ def test_an_end_is_not_held_up_by_calls_that_wait(world, monkeypatch):
     world.waits.finish(SETTINGS, ExitStatus.OK)
     assert world.killed == [1]
     assert [name for name, *_ in world.called] == ["child_exit", "on_exit"]
+
+
+def test_an_arbiter_that_is_replaced_waits_for_its_hooks_and_calls_no_more(world):
+    """pyfork goes on: that is no exit."""
+    world.script = [0]
+    world.runner.run(SETTINGS, "child_exit", 7, 0)
+    world.waits.finish(SETTINGS, None)
+    assert [name for name, *_ in world.called] == ["child_exit"]
+    assert world.runner.is_idle
+
+
+def test_whoever_supervises_the_arbiter_is_asked_for_the_time(world):
+    """Until the deadline of the hook that is waited for."""
+    asked = []
+    waits = HookWaits(world.runner, world.signals, world.reap, asked.append)
+    world.script = [0]
+    before = monotonic()
+    assert waits.start(SETTINGS) is None
+    assert asked
+    assert asked[0] >= before + SETTINGS.hooks.timeout

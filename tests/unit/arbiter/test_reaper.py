@@ -174,3 +174,16 @@ def test_who_garbles_its_pipe_is_killed(ward: Ward, caplog: pytest.LogCaptureFix
     assert not ward.is_cut(born)
     ward.reaper.listen_to(born)  # it is not heard any more
     assert ward.killed == [70]
+
+
+def test_who_was_waited_for_meanwhile_is_nobodys(ward: Ward) -> None:
+    """The watcher of --reload is ended, and waited for, by what a child's last words lead to."""
+
+    def take(pid: int) -> int:
+        del ward.zombies[pid]
+        raise ChildProcessError
+
+    ward.zombies[99] = 0
+    ward.reaper._reap = take  # type: ignore[method-assign]
+    ward.reaper.reap()
+    assert ward.told() == []

@@ -1,6 +1,7 @@
 """What the shell of an upgrade refuses before anything is forked. (The rest takes real processes.)"""
 
 import os
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,3 +29,18 @@ def test_outside_of_an_upgrade_there_is_nothing_to_hear() -> None:
     assert upgrades.listen() == upgrades.reaped(4321, 0) == upgrades.descriptors() == []
     upgrades.abandon()
     upgrades.report_ready()
+
+
+def test_an_arbiter_without_descriptors_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes on serving, and says why."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    upgrades = Upgrades(Launch(("pyfork",), "/", {}), None, None, Customs(dict, print, print))
+    monkeypatch.setattr("pyfork.arbiter.upgrade.socket.socketpair", refuse)
+    generation: Any = SimpleNamespace(loaded=SimpleNamespace(settings=SimpleNamespace(label="shop")))
+    refused = upgrades.start(generation, 2)
+    assert isinstance(refused, UpgradeRefused)
+    assert "Too many open files" in refused.reason
+    assert upgrades.descriptors() == []

@@ -96,6 +96,7 @@ class CrashLog:
         crashes.calm_since = None
         if kind not in crashes.kinds:
             crashes.kinds.add(kind)
+            crashes.is_over = False  # whoever is told of a failure is told of its end
             return [_tell_first(kind, why, delay)]
         crashes.untold += 1
         return [_tell(generation, crashes, now)] if now >= crashes.told_at + MINUTE else []

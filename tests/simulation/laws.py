@@ -274,7 +274,8 @@ class Laws(Model):
         self.crash_lines.forget(self.world.generations)
         self.upgrade.check_step(event, after)
         if isinstance(event, ev.TimePassed):
-            self.crash_lines.check_nobody_is_hushed(now)
+            if not self.is_stopping:  # then nothing is tried any more, and nothing is said of it
+                self.crash_lines.check_nobody_is_hushed(now)
             assert deadline is None or deadline > now, "the deadline is dealt with and still there"
             assert not core.handle(event, now), "a second look at the same moment orders something"
             self._check_nobody_is_overlooked(after)

@@ -33,6 +33,19 @@ def test_the_first_of_each_kind_is_told_in_full() -> None:
     assert "failed to boot 2 times in the last minute" in text
 
 
+def test_new_kind_after_a_recovery_has_its_end_too() -> None:
+    """It was told of, so its end is as well."""
+    log = CrashLog()
+    log.note(3, "it died", 1, 100.0, Kind.EARLY_DEATH)
+    log.recovered(3, 101.0)
+    assert len(log.on_time(101.0 + CALM)) == 1
+    assert len(log.note(3, WHY, 1, 110.0)) == 1
+    log.recovered(3, 112.0)
+    assert log.next_deadline() == 112.0 + CALM
+    [(level, _)] = log.on_time(112.0 + CALM)
+    assert level is Level.INFO
+
+
 def test_those_that_follow_are_one_line_a_minute() -> None:
     """With the count and the last reason, without its traceback."""
     log = CrashLog()

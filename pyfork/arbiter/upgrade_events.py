@@ -19,8 +19,8 @@ class UpgradeEvents:
         desk: where orders are put, and the arbiter's state.
         succession: how far it has come.
         rollout: whose current plan limits it.
-        pacing: at rest once this arbiter is replaced, as are
-        crashes.
+        pacing: at rest once this arbiter is replaced.
+        crashes: at rest from then on, too.
     """
 
     def __init__(self, desk: Desk, succession: Succession, rollout: Rollout, pacing: Pacing, crashes: CrashLog) -> None:

@@ -49,7 +49,7 @@ from pyfork.ipc.exits import ExitStatus
 from pyfork.ipc.messages import HookHandoff
 from pyfork.ipc.scoreboard import Scoreboard
 from pyfork.process.cgroup import OomKills
-from pyfork.process.signals import SignalQueue
+from pyfork.process.signals import SignalQueue, raise_again
 from pyfork.process.stacks import STACKS_SIGNAL
 
 _log = logging.getLogger("pyfork.error")
@@ -151,8 +151,10 @@ class ArbiterLoop:
 
         Raises:
             BecameChild: in a child, and there only.
+            QuitNow: it was told to end before the loop began.
         """
         self._signals.install(VERBS)
+        raise_again()
         self._epoll.register(self._signals.fd, select.EPOLLIN)
         waits = HookWaits(self._hooks, self._signals, self._reaper.reap, self._notifier.extend)
         failed = waits.start(self._settings)

@@ -19,6 +19,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+_raised: list[type[BaseException]] = []
+"""What the handlers of `raise_in_main_thread` have raised in this process."""
+
 
 def _do_nothing(_number: int, _frame: FrameType | None) -> None:
     """Be a handler, which unlike SIG_IGN ends at ``exec``."""
@@ -96,13 +99,24 @@ def raise_in_main_thread(number: signal.Signals, exception: type[BaseException])
     """Let ``number`` raise ``exception`` wherever the main thread is.
 
     For orders that cannot wait for a loop (QUIT; TERM while the application is still being imported). It is the one
-    handler that does more than enqueue.
+    handler that does more than enqueue. The exception may be lost: see `raise_again`.
     """
 
     def handler(_number: int, _frame: FrameType | None) -> None:
+        _raised.append(exception)
         raise exception
 
     signal.signal(number, handler)
+
+
+def raise_again() -> None:
+    """Raise what a handler of `raise_in_main_thread` has raised before, if there is such a thing.
+
+    Python drops what is raised in a finaliser or in the callback of a weak reference (and each import has one of
+    those), and applications catch everything. So this is called wherever a process goes on that should have ended.
+    """
+    if _raised:
+        raise _raised[-1]
 
 
 def call_in_main_thread(number: signal.Signals, function: Callable[[], object]) -> None:
@@ -159,6 +173,7 @@ def reset_in_child() -> None:
     SIGPIPE stays ignored, as Python has it: a client that is gone is an EPIPE, not a death.
     """
     signal.set_wakeup_fd(-1)
+    _raised.clear()
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
             restore_default(signal.Signals(number))

@@ -21,7 +21,7 @@ from pyfork.ipc.messages import Handoff, Listener
 from pyfork.ipc.scoreboard import SlotState
 from pyfork.log import error as error_log
 from pyfork.process import lifeline, title
-from pyfork.process.signals import SignalQueue, raise_in_main_thread, reset_in_child
+from pyfork.process.signals import SignalQueue, raise_again, raise_in_main_thread, reset_in_child
 from pyfork.process.stacks import register_stacks
 from pyfork.workers.copies import watch_copies
 from pyfork.workers.fork_hygiene import begin_anew
@@ -111,6 +111,7 @@ class Worker:
             self.hooks.worker_ready.call(*self.identity)
         gc.collect()
         self._install_signals()
+        raise_again()
         watch_copies(self._on_copied)
         title.set_title(f"{self.title} idle")
         self.slot.set_state(SlotState.READY)
@@ -129,6 +130,7 @@ class Worker:
         """Beat, and see whether this worker is to be replaced; ``now`` is monotonic."""
         self.heartbeat.beat(now)
         self.wear.look(now)
+        raise_again()
 
     def wait(self, fds: Iterable[int] = (), timeout: float | None = None) -> list[int]:
         """Wait until one of ``fds`` is readable; beat and take signals. A whole loop for types with few descriptors.

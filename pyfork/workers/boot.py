@@ -24,7 +24,7 @@ from pyfork.ipc.messages import BootReport, FailureKind, Handoff, MoldHandoff
 from pyfork.log import error as error_log
 from pyfork.process import lifeline, title
 from pyfork.process.privileges import confine
-from pyfork.process.signals import disregard
+from pyfork.process.signals import disregard, raise_again
 from pyfork.process.stacks import register_stacks
 from pyfork.workers.base import Worker
 from pyfork.workers.fork_hygiene import take_over_signals
@@ -83,7 +83,8 @@ def preloaded_worker_main(handoff: Handoff, preloaded: Preloaded) -> ExitStatus:
 def boot(heartbeat: Heartbeat, steps: Callable[[], _T]) -> _T | ExitStatus:
     """Return what ``steps`` return, or, when they fail, the status to end with; the arbiter has been told why."""
     try:
-        return steps()
+        result = steps()
+        raise_again()
     except ApplicationLoadError as error:
         heartbeat.report_failure(BootReport(FailureKind.APPLICATION, str(error), error.traceback_text))
         return ExitStatus.APPLICATION
@@ -98,6 +99,7 @@ def boot(heartbeat: Heartbeat, steps: Callable[[], _T]) -> _T | ExitStatus:
         report = BootReport(FailureKind.BOOT, f"{type(error).__name__}: {error}", traceback.format_exc())
         heartbeat.report_failure(report)
         return ExitStatus.BOOT
+    return result
 
 
 def serve(worker: Worker) -> ExitStatus:

@@ -26,6 +26,20 @@ def app(environ, start_response):
     return [b"done"]
 """
 
+DEAF = """
+import time
+
+class Last:
+    def __del__(self):
+        open("booting", "w").close()
+        time.sleep(60)
+
+def app(environ, start_response):
+    raise NotImplementedError
+
+Last()
+"""
+
 
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
@@ -172,6 +186,21 @@ def test_term_while_the_application_is_imported(start: Callable[..., Server], tm
     wait_until((tmp_path / "importing").exists, "the import is under way")
     server.signal("TERM")
     assert server.wait() == 0
+
+
+@pytest.mark.parametrize("preload", [False, True])
+def test_term_during_a_boot_is_not_lost(
+    start: Callable[..., Server], site: Path, worker_type: str, preload: bool
+) -> None:
+    """Python drops what a handler raises in a finaliser, and code catches everything: the boot ends after it."""
+    (site / "deaf1.py").write_text(DEAF)
+    workers = {"type": worker_type, "preload": preload, "graceful_timeout": 5}
+    server = start("deaf1:app", cwd=site, settings={"workers": workers})
+    wait_until((site / "booting").exists, "the application is imported")
+    server.signal("TERM")
+    assert server.wait() == 0
+    assert "killed" not in server.log
+    assert "ready" not in server.log
 
 
 def test_term_after_the_application_took_the_wakeup_descriptor(start: Callable[..., Server], tmp_path: Path) -> None:

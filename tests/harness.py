@@ -35,6 +35,7 @@ if fd == 3:
     os.set_inheritable(3, True)
 elif fd > 0:
     os.dup2(fd, 3)
+    os.close(fd)
 if fd > 0:
     os.environ["LISTEN_PID"] = str(os.getpid())
     os.environ["LISTEN_FDS"] = "1"
@@ -131,6 +132,13 @@ def title_of(pid: int) -> str:
     """Return the title of a process, "" when it has gone."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+    return ""
+
+
+def state_of(pid: int) -> str:
+    """Return the state of a process: "S" sleeps, "T" is stopped (proc_pid_stat(5)); "" when it has gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
     return ""
 
 
@@ -269,7 +277,10 @@ class Server:
     def wait(self, patience: float = PATIENCE) -> int:
         """Wait for the arbiter's end, check that no process of it lives, and return its exit status."""
         assert self.process is not None
-        status = self.process.wait(patience)
+        try:
+            status = self.process.wait(patience)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"not ended after {patience} s: {self.titles()}\n{self.output}\n{self.log}") from None
         wait_until(lambda: not processes_of_session(self.process.pid), "all processes have ended", 5)
         return status
 

@@ -75,7 +75,7 @@ class Scene:
     def workers(self) -> list[int]:
         """Return the pids of the workers that serve, in the order of their birth."""
         titles = {pid: title_of(pid) for pid in self.server.workers()}
-        return sorted(pid for pid, title in titles.items() if "booting" not in title)
+        return sorted(pid for pid, title in titles.items() if _SERVES.match(title) and "booting" not in title)
 
     def victim(self) -> int:
         """Return one of the workers that serve."""

@@ -3,7 +3,6 @@
 The hooks are those of sample_apps/hooks.py, which write a line each to a file, or of a module of the test's own.
 """
 
-import contextlib
 import os
 import pwd
 import signal
@@ -16,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pyfork.hooks.catalogue import KINDS
-from tests.harness import Server, processes_of_session, title_of, wait_until
+from tests.harness import Server, processes_of_session, state_of, title_of, wait_until
 
 SAMPLED = {name: f"hooks:{name}" for name in KINDS}
 
@@ -331,13 +330,7 @@ def hangs(hooked: Hooked) -> tuple[int, int]:
 
 def have_gone(*pids: int) -> bool:
     """Return whether none of ``pids`` lives (a zombie that its new parent has not reaped does not)."""
-
-    def lives(pid: int) -> bool:
-        with contextlib.suppress(OSError):
-            return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
-        return False
-
-    return not any(map(lives, pids))
+    return all(state_of(pid) in {"", "Z"} for pid in pids)
 
 
 @pytest.mark.parametrize("name", ["on_starting", "when_ready", "child_exit", "on_exit"])

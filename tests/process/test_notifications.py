@@ -10,7 +10,7 @@ from time import monotonic, monotonic_ns
 
 import pytest
 
-from tests.harness import Server, parse_response, read_all, wait_until
+from tests.harness import Server, parse_response, read_all, state_of, wait_until
 from tests.service_manager import ServiceManager
 
 SITE = """
@@ -79,10 +79,6 @@ def at_gate(site: Path) -> None:
     """Wait until a worker is there."""
     wait_until((site / "at-gate").exists, "a worker boots and waits")
     (site / "at-gate").unlink()
-
-
-def is_stopped(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] == "T"
 
 
 # The start.
@@ -323,7 +319,7 @@ def test_the_watchdog_is_fed_by_the_loop_alone(start: Callable[..., Server], man
     for _ in range(5):
         manager.wait("WATCHDOG")
     server.signal("STOP")
-    wait_until(lambda: is_stopped(server.pid), "the arbiter is stopped")
+    wait_until(lambda: state_of(server.pid) == "T", "the arbiter is stopped")
     manager.drain()
     with pytest.raises(TimeoutError):
         manager.receive(1.0)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Server, parse_response, processes_of_session, read_all, title_of, wait_until
+from tests.harness import Server, parse_response, processes_of_session, read_all, state_of, title_of, wait_until
 
 SITE = """
 import json, os, pathlib, time
@@ -71,6 +71,20 @@ def ask(server: Server, path: str = "/") -> dict:
     return json.loads(server.get(path).body)
 
 
+def warm(server: Server, workers: list[int]) -> None:
+    """Have each of ``workers`` answer some requests, while the others are stopped."""
+    for pid in workers:
+        others = [other for other in workers if other != pid]
+        for other in others:
+            os.kill(other, signal.SIGSTOP)
+            wait_until(lambda at=other: state_of(at) == "T", f"worker {other} is stopped")
+        try:
+            assert {ask(server)["pid"] for _ in range(10)} == {pid}
+        finally:
+            for other in others:
+                os.kill(other, signal.SIGCONT)
+
+
 def wait_mold(server: Server, serial: int) -> int:
     """Wait until the mold ``serial`` is the only one, and return its pid."""
 
@@ -106,8 +120,7 @@ def test_an_operator_has_a_warm_worker_made_the_mold(start: Callable[..., Server
     server = start("warm1:app", cwd=site, settings=settings_of(safe_type))
     before = server.wait_workers(2)
     first = wait_mold(server, 1)
-    for _ in range(20):
-        ask(server)
+    warm(server, before)
     server.signal("URG")
     mold = wait_mold(server, 2)
     after = wait_replaced(server, before)

@@ -4,6 +4,7 @@ The bounds are moderate: what is measured exactly, in many runs, is benchmarks/b
 """
 
 import contextlib
+import itertools
 import os
 import resource
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Server, parse_response, wait_until
+from tests.harness import Server, parse_response, state_of, wait_until
 
 SITE = """
 import os, pathlib, time
@@ -145,8 +146,7 @@ def test_a_worker_without_descriptors_serves_whom_it_was_woken_for(
     poor, rich = server.wait_workers(2)
     hold_open(server, 20, stack)  # whatever is opened on the first occasion is open
     _, hard = resource.prlimit(poor, resource.RLIMIT_NOFILE)
-    most = max(int(name) for name in os.listdir(f"/proc/{poor}/fd")) + 1
-    resource.prlimit(poor, resource.RLIMIT_NOFILE, (most + 3, hard))
+    resource.prlimit(poor, resource.RLIMIT_NOFILE, (limit_that_leaves(poor, 3), hard))
     held = hold_open(server, 40, stack)
     assert held[rich] >= 30, held
     assert 1 <= held[poor] <= 10, held
@@ -156,6 +156,8 @@ def test_a_worker_without_descriptors_serves_whom_it_was_woken_for(
     stack.close()
 
 
-def state_of(pid: int) -> str:
-    """Return the state of a process: "S" sleeps, "T" is stopped."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+def limit_that_leaves(pid: int, count: int) -> int:
+    """Return the RLIMIT_NOFILE with which a process can open ``count`` descriptors more: those below it that are free."""
+    taken = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+    free = (fd for fd in itertools.count() if fd not in taken)
+    return next(itertools.islice(free, count, None))

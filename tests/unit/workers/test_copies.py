@@ -1,4 +1,5 @@
-"""Who is told of forks, and of which. (Forks themselves are tests/process/test_copies.py's and test_refork.py's.)"""
+"""Who is told of forks, and of which. (Forks themselves are tests/process/test_forking_applications.py's and
+test_refork.py's.)"""
 
 import os
 import signal

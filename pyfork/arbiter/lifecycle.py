@@ -61,7 +61,8 @@ class ReloadState(Enum):
     TRYING = "trying"
     """One worker of the new generation boots beside the old ones; nothing of theirs is touched."""
     REPLACING = "replacing"
-    """It became ready: the others are replaced one after another, each retired once its replacement is ready."""
+    """It became ready: the others are replaced, at most a quarter of the wanted number (or one) at a time, each retired
+    once its replacement is ready."""
     ROLLING_BACK = "rolling back"
     """The new generation failed: what there is of it is replaced by the old one, just as carefully."""
 

@@ -91,8 +91,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     umask: Annotated[
         Annotated[int, Meta(ge=0, le=0o777)] | None,
         Meta(
-            description="The mask of file modes, for unix sockets and the workers: a number (TOML writes octal as "
-            "`0o027`) or a string, octal when it begins with 0 or 0o.",
+            description="The mask of file modes, for unix sockets (docs/privileges.md) and the workers: a number (TOML "
+            "writes octal as `0o027`) or a string, octal when it begins with 0 or 0o.",
         ),
         Option(("-m", "--umask"), "MASK", Form.OCTAL, default_text="as inherited", example="0o027"),
     ] = None

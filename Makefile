@@ -84,7 +84,7 @@ $(BENCH_READY): pyproject.toml benchmarks/requirements.txt benchmarks/install.py
 	$(BENCH_VENV)/bin/python benchmarks/install.py
 	@touch $@
 
-## make soak       new faults in real servers, a quarter of an hour for each worker type, and a long simulation of the arbiter's core
+## make soak       new faults in real servers, a quarter of an hour for each worker type; a long simulation of the core
 soak: $(READY)
 	PYFORK_FAULT_SECONDS=$${PYFORK_FAULT_SECONDS:-3600} $(BIN)/python -m pytest -n 2 --dist worksteal --hypothesis-profile=soak \
 	    tests/faults/test_injection.py tests/simulation/test_simulation.py $(ARGS)

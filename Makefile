@@ -84,7 +84,7 @@ $(BENCH_READY): pyproject.toml benchmarks/requirements.txt benchmarks/install.py
 	$(BENCH_VENV)/bin/python benchmarks/install.py
 	@touch $@
 
-## make soak       faults in real servers, and in the simulation of the arbiter's core, new ones each time, for an hour
+## make soak       new faults in real servers, a quarter of an hour for each worker type; a long simulation of the core
 soak: $(READY)
 	PYFORK_FAULT_SECONDS=$${PYFORK_FAULT_SECONDS:-3600} $(BIN)/python -m pytest -n 2 --dist worksteal --hypothesis-profile=soak \
 	    tests/faults/test_injection.py tests/simulation/test_simulation.py $(ARGS)
@@ -93,7 +93,7 @@ soak: $(READY)
 reloads: $(READY)
 	$(BIN)/python benchmarks/reloads.py $(ARGS)
 
-## make bench      every worker type beside eight other servers, under 40 minutes (needs wrk; see benchmarks/README.md)
+## make bench      every worker type beside six other servers in nine set-ups, under 40 minutes (needs wrk; see benchmarks/README.md)
 ## make bench-quick  hello and Falcon, the servers that a limit compares, under two minutes
 bench bench-quick: bench-tools
 	@$(MAKE) --no-print-directory $(BENCH_READY)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import platform
+import re
 import resource
 import shutil
 import sys
@@ -69,11 +70,17 @@ def describe() -> dict[str, str]:
     """Return what kind of machine this is; nothing that names it."""
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {_release()}",
         "cpu": _cpu_model(),
         "cores": str(os.cpu_count()),
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
     }
+
+
+def _release() -> str:
+    """Return the kernel's release, digits and dots only: what follows says who built it, and for whom."""
+    found = re.match(r"\d+(\.\d+)*", platform.release())
+    return "" if found is None else found[0]
 
 
 def _cpu_model() -> str:

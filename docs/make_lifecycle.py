@@ -17,29 +17,36 @@ from pyfork.arbiter.lifecycle import (
     UpgradeState,
     WorkerState,
 )
+from pyfork.arbiter.policy import SPAWN_TIMEOUT
 
 PAGE = Path(__file__).parent / "lifecycle.md"
 
 HEAD = """# The states of workers, reloads, upgrades and the arbiter
 
 This page is made from the tables in `pyfork/arbiter/lifecycle.py` by `make docs`. A move that is not in a table raises:
-what you see is all that can happen. What leads to a move is decided in `pyfork/arbiter/core.py`.
+what you see is all that can happen. What leads to a move is decided by `pyfork/arbiter/core.py` and by what it asks
+beside it: `failures.py`, `mold_events.py`, `placement.py` and `staffing.py`, `stopping.py`, `upgrade_events.py`.
 [sequences.md](sequences.md) shows real runs, message by message.
 """
 
-WORKER = """
-## A worker
+WORKER = f"""
+## A worker, a mold
 
-As the arbiter sees it, from the order to spawn it until it is reaped. A worker that is spawning, booting or ready holds
-its place; in all other states its place is empty and is filled again (`pyfork/arbiter/placement.py`).
+As the arbiter sees it, from the order to spawn it until it is reaped. Where n workers are wanted there are n *places*,
+numbered from 0. A worker that is spawning, booting or ready holds its place; in all other states its place is empty and
+is filled again (`pyfork/arbiter/placement.py`). It goes from "spawning" to "gone" also when its mold has
+not forked it within {SPAWN_TIMEOUT:g} s.
+
+A mold goes through the same table, but holds no place; it is ready when workers can be forked from it.
 """
 
 RELOAD = """
 ## A reload
 
-What HUP sets going (`pyfork/arbiter/rollout.py`). A ready worker is retired only when its replacement is ready, on the
-way to the new generation and on the way back. A HUP during "loading" or "replacing" is remembered and answered when
-that has ended.
+What HUP sets going (`pyfork/arbiter/rollout.py`). A *generation* is what comes of one reading of the configuration: its
+settings, its sockets, and the workers that were started with them. A ready worker is retired only when its replacement
+is ready, on the way to the new generation and on the way back. A HUP during "loading" or "replacing" is remembered and
+answered when that has ended.
 """
 
 UPGRADE = """

@@ -227,9 +227,11 @@ takes longer than `workers.graceful_timeout` is broken off.
 HEAD = """# What happens when
 
 These diagrams are drawn from the error and access logs of real runs (level `debug`) by `make docs`; a test draws them
-anew and compares. Only pids, times and what workers say of themselves are left out. A worker that has the number of one
-that was there before is the "next". [lifecycle.md](lifecycle.md) has the states behind them, [signals.md](signals.md)
-all signals.
+anew and compares. Left out are pids, times, how busy the workers were, what they say of themselves, tracebacks, and the
+lines that add nothing (`docs/sequence_diagrams.py` has the rules). What an order brings about elsewhere, such as an
+idle worker's end, is drawn right after it, though the log may have it later. A worker that has the number of one that
+was there before is the "next". [lifecycle.md](lifecycle.md) has the states behind them, [signals.md](signals.md) all
+signals.
 """
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pyfork.arbiter.verbs import ARBITER_SIGNALS
-from pyfork.workers.signals import WORKER_SIGNALS
+from pyfork.workers.signals import IGNORED_SIGNALS, WORKER_SIGNALS
 
 PAGE = Path(__file__).parent / "signals.md"
 
@@ -37,12 +37,27 @@ request, and what is stuck by a deadline of the kernel's: `graceful_timeout` lat
 to 64 seconds later when it is stuck in C.
 """
 
+MOLD = """
+## A mold
+
+With `workers.preload` ([preload.md](preload.md)). It takes its orders from a pipe of the arbiter's, not by signals.
+
+| signal | meaning |
+|---|---|
+| `TERM`, `QUIT` | End. Sent from outside, the arbiter makes another; the workers serve on. |
+| `USR1` | Reopen the log files. |
+| `URG` | Write the stacks of all threads to the error log. |
+| `IO` | The arbiter is gone (the kernel sends it): end. |
+| {ignored} | Ignored: they are the arbiter's. |
+"""
+
 
 def render() -> str:
     """Return the page."""
     arbiter = "".join(f"| `{row.signal.name[3:]}` | {row.meaning} |\n" for row in ARBITER_SIGNALS)
     workers = "".join(f"| `{row.signal.name[3:]}` | {row.meaning} |\n" for row in WORKER_SIGNALS)
-    return HEAD + arbiter + WORKERS + workers + KERNEL
+    ignored = ", ".join(f"`{number.name[3:]}`" for number in IGNORED_SIGNALS)
+    return HEAD + arbiter + WORKERS + workers + KERNEL + MOLD.format(ignored=ignored)
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def post_request(environ, status, octets, seconds):
 
 
 def worker_exit(number, generation, pid):
-    """Run behind the worker's last request: flush what it has gathered."""
+    """Run after the worker's last request: flush what it has gathered."""
     tell("worker_exit", number, generation, pid)
 
 

@@ -12,7 +12,7 @@ from pyfork.ipc.messages import FailureKind as FailureKind  # noqa: PLC0414 - a 
 
 
 class Verb(Enum):
-    """What a signal (or an operator, later) asks of the arbiter. `process.signals` maps signals to verbs."""
+    """What a signal (or an operator, later) asks of the arbiter. `arbiter.verbs` maps signals to verbs."""
 
     STOP = "stop"
     """TERM: finish what is in flight, then end."""

@@ -1,4 +1,4 @@
-"""The two hooks that the arbiter waits for: on_starting, before the first worker, and on_exit, behind the last.
+"""The two hooks that the arbiter waits for: on_starting, before the first worker, and on_exit, after the last.
 
 It waits as it does otherwise, for signals and a deadline. An order to stop ends the hooks at once; every other signal
 is put back into the queue, for the loop to look at.

@@ -3,9 +3,9 @@
 A move that has no entry raises: it is a bug of ours. What others may do at any moment (a worker's word that crosses our
 order to it, an event about a pid that is gone) is sorted out before a move is made.
 
-docs/lifecycle.md is drawn from these tables. The coming features add rows and columns here first: a mold is one more
-process with the moves of a worker up to READY and a late answer to its spawn (SPAWNING is there for it); refork and
-recycling retire READY workers whose replacement is READY, as a reload does; scaling changes the number of places.
+docs/lifecycle.md is drawn from these tables. A mold has the moves of a worker; what a mold or a worker is to fork is
+SPAWNING until its pid is known. Recycling, reforking and scaling need no table: the first two retire READY workers
+whose replacement is READY, as a reload does, and the last changes the number of places.
 """
 
 from collections.abc import Mapping
@@ -61,7 +61,8 @@ class ReloadState(Enum):
     TRYING = "trying"
     """One worker of the new generation boots beside the old ones; nothing of theirs is touched."""
     REPLACING = "replacing"
-    """It became ready: the others are replaced one after another, each retired once its replacement is ready."""
+    """It became ready: the others are replaced, at most a quarter of the wanted number (or one) at a time, each retired
+    once its replacement is ready."""
     ROLLING_BACK = "rolling back"
     """The new generation failed: what there is of it is replaced by the old one, just as carefully."""
 

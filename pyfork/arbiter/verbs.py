@@ -36,8 +36,16 @@ ARBITER_SIGNALS = (
         "Reload: read the configuration, start a worker of the new generation, and replace the others only when it is "
         "ready. If anything fails, the old generation keeps serving and the log says why. Logs are reopened.",
     ),
-    SignalRow(signal.SIGTTIN, Verb.SCALE_UP, "One worker more."),
-    SignalRow(signal.SIGTTOU, Verb.SCALE_DOWN, "One worker less; one always stays."),
+    SignalRow(
+        signal.SIGTTIN,
+        Verb.SCALE_UP,
+        "One worker more. With `workers.min` and `max` both bounds go up by one ([scaling.md](scaling.md#by-hand)).",
+    ),
+    SignalRow(
+        signal.SIGTTOU,
+        Verb.SCALE_DOWN,
+        "One worker less; one always stays. With `workers.min` and `max` both bounds go down by one.",
+    ),
     SignalRow(signal.SIGUSR1, Verb.REOPEN_LOGS, "Reopen the log files (after logrotate moved them)."),
     SignalRow(
         signal.SIGWINCH,
@@ -48,8 +56,8 @@ ARBITER_SIGNALS = (
     SignalRow(
         signal.SIGURG,
         Verb.REFORK,
-        "Refork: with `workers.preload`, make a warm worker the mold of the others, which are then replaced one after "
-        "another; types `sync` and `async`.",
+        "Refork: with `workers.preload`, make a copy of a warm worker the mold, and replace the workers, at most a "
+        "quarter of them (or one) at a time; types `sync` and `async` ([preload.md](preload.md#reforking)).",
     ),
     SignalRow(
         signal.SIGUSR2,

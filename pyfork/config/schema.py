@@ -91,8 +91,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     umask: Annotated[
         Annotated[int, Meta(ge=0, le=0o777)] | None,
         Meta(
-            description="The mask of file modes, for unix sockets and the workers: a number (TOML writes octal as "
-            "`0o027`) or a string, octal when it begins with 0 or 0o.",
+            description="The mask of file modes, for unix sockets (docs/privileges.md) and the workers: a number (TOML "
+            "writes octal as `0o027`) or a string, octal when it begins with 0 or 0o.",
         ),
         Option(("-m", "--umask"), "MASK", Form.OCTAL, default_text="as inherited", example="0o027"),
     ] = None
@@ -180,12 +180,22 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 30
     boot_timeout: Annotated[
         float,
-        Meta(ge=0, le=LONGEST, description="Seconds that a worker may take to import the application; 0 is no limit."),
+        Meta(
+            ge=0,
+            le=LONGEST,
+            description="Seconds that a worker or a mold may take to get ready, import included, and the new arbiter "
+            "of an upgrade to have all its workers ready; 0 is no limit. `--check-config` gives the import as long.",
+        ),
         Option(("--boot-timeout",), "SECONDS"),
     ] = 60
     graceful_timeout: Annotated[
         float,
-        Meta(ge=0, le=LONGEST, description="Seconds that a worker may take to finish its requests when it is to stop."),
+        Meta(
+            ge=0,
+            le=LONGEST,
+            description="Seconds that a worker may take to finish its requests when it is to stop; the arbiter gives "
+            "it 2 at least.",
+        ),
         Option(("--graceful-timeout",), "SECONDS"),
     ] = 30
     min: Annotated[
@@ -217,9 +227,10 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
         tuple[int | str, ...],
         Meta(
             description="With `preload`: after how many requests a warm worker is made the mold for the others, which "
-            "are then replaced one after another, so that caches are shared too; each number counts from the mold "
-            'before it. With `"..."` at the end the last one repeats, otherwise it stops there. `kill -URG` to the '
-            "arbiter asks for it at any time. Types `sync` and `async` only."
+            "are then replaced, at most a quarter of them (or one) at a time, so that caches are shared too. The first "
+            "number is for workers of the first mold, the second for workers of the next one, and so on; each worker "
+            'counts its own requests. With `"..."` at the end the last one repeats, otherwise it stops there. `kill '
+            "-URG` to the arbiter asks for it at any time. Types `sync` and `async` only."
         ),
         Option(("--refork-after",), "N,...", Form.STEPS, example=[500, 2000]),
     ] = ()
@@ -252,8 +263,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=2**20, le=2**62)] | None,
         Meta(
             description="Memory beyond which a worker is replaced: a number of octets, or text with a unit, as in "
-            '`"512M"` (K, M, G are powers of 1024). 0 or `unlimited` is no limit. It is measured between requests, '
-            "every 5 seconds at most."
+            '`"512M"` (K, M, G are powers of 1024). 0 or `unlimited` is no limit. The worker\'s loop measures it '
+            "with a beat, at most once in 5 seconds."
         ),
         Option(("--max-memory",), "SIZE", Form.SIZE, default_text="no limit", example="512M"),
     ] = None

@@ -14,7 +14,7 @@ class Side(Enum):
     """Which process calls a hook."""
 
     OWN = "a process of its own"
-    """The arbiter forks it for this one call, so that nothing of the user's is ever imported in the arbiter."""
+    """The arbiter forks it for this one call, so that no hook is ever imported in the arbiter."""
     MOLD = "the mold"
     WORKER = "the worker"
 

@@ -58,7 +58,8 @@ class Announcer:
         if state is ArbiterState.RELOADING and not self._is_reloading:  # its HUP came when it could not begin yet
             return self.reload_asked(now)
         status = ("STATUS", self._describe(look, now))
-        if state is ArbiterState.RUNNING and (self._is_reloading or not self._is_ready):
+        waits = self._is_reloading and look.statistics.is_reload_asked  # a HUP, until what was under way had ended
+        if state is ArbiterState.RUNNING and not waits and (self._is_reloading or not self._is_ready):
             error = [("ERRNO", errno.ECANCELED if self._failure else 0)] if self._is_reloading else []
             self._is_ready, self._is_reloading = True, False
             return [Notice(encode(("READY", 1), status, *error))]
@@ -135,6 +136,7 @@ class Announcer:
         """Return by how long systemd must wait at least, as an assignment, or none when nobody has a right to it."""
         deadlines = [worker.deadline for worker in look.statistics.workers]
         deadlines += [mold.deadline for mold in look.statistics.molds]
+        deadlines.append(look.statistics.upgrade_deadline)  # a new arbiter that ends with this one cannot speak itself
         last = max((deadline for deadline in deadlines if deadline is not None), default=now - ENDING)
         rest = last + ENDING - now
         return [("EXTEND_TIMEOUT_USEC", microseconds(min(rest, EXTENSION)))] if rest > 0 else []

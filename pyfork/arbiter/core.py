@@ -75,8 +75,7 @@ class Core:
         self._roster = Roster()
         self._rollout = Rollout(plan)
         self._succession = succession or Succession()
-        inherited = self._succession.inherited_count(plan.count)
-        self._headcount = Headcount(plan.count, _bounds_of(plan), inherited)
+        self._headcount = Headcount(plan.count, _bounds_of(plan), self._succession.inherited_count(plan))
         self._pacing = Pacing(random)
         self._molds = Molds()
         self._staffing = Staffing(self._roster, self._molds, self._pacing, self._rollout)
@@ -153,9 +152,12 @@ class Core:
         return Statistics(
             state=self._desk.state,
             reload=self._rollout.state,
+            is_reload_asked=self._rollout.is_asked,
             upgrade=self._succession.state,
+            upgrade_deadline=self._succession.deadline,
             generation=self._rollout.current,
             wanted=self._headcount.wanted,
+            steps=self._headcount.steps,
             is_drained=self._headcount.is_drained,
             workers=tuple(
                 WorkerStatistics(
@@ -199,7 +201,7 @@ class Core:
             return
         self._desk.log(Level.INFO, f"{worker} is ready")
         self._desk.order(*worker.got_ready(self._desk.now))
-        self._pacing.succeed(worker.generation)
+        self._pacing.succeed(worker.generation, self._desk.now)
         self._failures.crashes.recovered(worker.generation, self._desk.now)
         if self._desk.is_starting:
             self._desk.move(ArbiterMove.SERVING)
@@ -387,12 +389,13 @@ class Core:
         for generation in sorted(rollout.failed):
             if not self._roster.has_active(generation) and not self._molds.has_active(generation):
                 rollout.drop(generation)
-                self._pacing.succeed(generation)
+                self._pacing.forget(generation)
                 self._failures.crashes.forget(generation)
                 self._desk.order(act.DropGeneration(generation))
         if rollout.state is ReloadState.REPLACING and is_reached(self._roster, self._aim()):
             self._headcount.keep()
             adopted = rollout.adopt()
+            self._pacing.forget_others(adopted)
             self._failures.crashes.forget_others(adopted)
             self._desk.order(act.AdoptGeneration(adopted))
             self._desk.log(Level.INFO, f"reload: generation {adopted} has replaced the others")

@@ -13,12 +13,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from pyfork.arbiter.actions import Level
-from pyfork.arbiter.policy import SETTLED
+from pyfork.arbiter.policy import CALM
 
 MINUTE = 60.0
 """Seconds between two lines about the same generation, at least; the sentences say "in the last minute"."""
-CALM = 5 * SETTLED
-"""Seconds without a failure after which a generation has recovered: longer than a worker takes to die of its start."""
 
 Line = tuple[Level, str]
 

@@ -86,11 +86,16 @@ class Failures:
             self.back_off(process.generation, why, crash)
 
     def worker_lost(self, worker: WorkerHandle) -> None:
-        """Have a ready worker that died replaced: at once, unless it died so soon that its successor may die too."""
+        """Have a ready worker that died replaced: at once, unless it died so soon that its successor may die too.
+
+        A candidate whose workers die like that is given up: each of them would have cost a worker that serves.
+        """
+        why = f"{worker} died within {SETTLED:g} s of getting ready"
         if worker.has_settled(self._desk.now) or worker.generation not in {self._rollout.target, self._rollout.trial}:
             self._pacing.lose(worker.number)
+        elif worker.generation == self._rollout.candidate:
+            self.fail_reload(ReloadMove.FAILED, why)
         else:
-            why = f"{worker} died within {SETTLED:g} s of getting ready"
             self.back_off(worker.generation, why, Kind.EARLY_DEATH)
 
     def back_off(self, generation: int, why: str, kind: Kind = Kind.BOOT) -> None:

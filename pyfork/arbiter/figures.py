@@ -47,7 +47,10 @@ class Statistics:
         is_drained: WINCH has retired all workers.
         workers: all that are not gone, oldest first.
         molds: likewise.
+        steps: how far TTIN and TTOU have moved that number, or its bounds, from what the file says.
+        is_reload_asked: a HUP waits for what is under way.
         upgrade: how far the replacement of this arbiter by a new one has come.
+        upgrade_deadline: when the new one's time to get ready or to end is over (monotonic), None while it has none.
     """
 
     state: ArbiterState
@@ -57,7 +60,10 @@ class Statistics:
     is_drained: bool
     workers: tuple[WorkerStatistics, ...]
     molds: tuple[MoldStatistics, ...] = ()
+    steps: int = 0
+    is_reload_asked: bool = False
     upgrade: UpgradeState = UpgradeState.NONE
+    upgrade_deadline: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ class ProcessHandle:
         return self._end(Order.QUIT, deadline if self.deadline is None else min(self.deadline, deadline))
 
     def reopen_logs(self) -> list[Action]:
-        """Have its logs reopened: USR1, or as soon as it is ready (until then that signal would end it)."""
+        """Have its logs reopened: USR1, or as soon as it is ready (until then that signal would be lost)."""
         if self.state in {WorkerState.SPAWNING, WorkerState.BOOTING}:
             self.has_old_logs = True
             return []
@@ -168,8 +168,6 @@ class WorkerHandle(ProcessHandle):
         """
         if self.state is WorkerState.BOOTING:
             return self._end(Order.TERM, now + QUIT_GRACE)
-        if self.state is not WorkerState.READY:
-            return self.quit(now)
         return self._drain(now)
 
     def serves_after_all(self, now: float) -> None:

@@ -21,7 +21,7 @@ class Bounds:
         return self.minimum == self.maximum
 
     def moved(self, step: int) -> "Bounds":
-        """Return both bounds, ``step`` higher, as far as the limits let them."""
+        """Return both bounds, ``step`` higher, each as far as its limit lets it."""
         return Bounds(_within_limits(self.minimum + step), _within_limits(self.maximum + step))
 
     def clamp(self, count: int) -> int:
@@ -35,28 +35,30 @@ class Bounds:
 class Headcount:
     """The wanted count, its bounds, and who set them.
 
-    TTIN and TTOU move both bounds by one, and where they are equal the count with them. That survives a reload, unless
+    TTIN and TTOU move both bounds by one, and where they are equal the count with them. A bound that is at its limit
+    stays there while the other moves, and the way back is the same. All of it survives a reload, unless
     ``workers.count``, ``min`` or ``max`` have changed in the file: then the file wins. If that reload fails later, its
     change is taken back, and what operators changed meanwhile stays. Between the bounds, the load decides.
 
     Args:
         count: ``workers.count`` of the first generation.
         bounds: what ``workers.min`` and ``workers.max`` say; fixed at ``count`` by default.
-        wanted: what was wanted of the arbiter that this one replaces, where it had the same count in its file.
+        previous: what was wanted of the arbiter that this one replaces, where it had the same numbers in its file.
 
     Attributes:
         wanted: workers, also while they are drained.
         bounds: within which the load may change that.
+        steps: those of operators since the file was followed.
         is_drained: WINCH has sent them all away.
     """
 
-    def __init__(self, count: int, bounds: Bounds | None = None, wanted: int | None = None) -> None:
-        begin = count if wanted is None else wanted
-        self.bounds = bounds or Bounds(begin, begin)
-        self.wanted = self.bounds.clamp(begin)
+    def __init__(self, count: int, bounds: Bounds | None = None, previous: tuple[int, int] | None = None) -> None:
+        wanted, self.steps = previous or (count, 0)
+        self._file = bounds or Bounds(count, count)
+        self.bounds = self._file.moved(self.steps)
+        self.wanted = self.bounds.clamp(wanted)
         self.is_drained = False
-        self._before_file: tuple[int, Bounds] | None = None
-        self._steps = 0  # those of operators since the file was followed
+        self._before_file: tuple[int, int, Bounds] | None = None
 
     @property
     def places(self) -> int:
@@ -69,8 +71,9 @@ class Headcount:
             self.is_drained = False
             return f"{self.wanted} workers are wanted again"
         before = self.bounds
-        self._set(before.moved(step))
-        self._steps += step if self.bounds != before else 0
+        if self._file.moved(self.steps + step) != before:
+            self.steps += step
+        self._set()
         return f"{self.bounds} are wanted{self._now()}" + (
             ", as before: it is the limit" if self.bounds == before else ""
         )
@@ -96,9 +99,9 @@ class Headcount:
         A count that the load decides stays, if it is within the new bounds: the load has not changed.
         """
         before = self.wanted
-        self._before_file = self.wanted, self.bounds
-        self._steps = 0
-        self._set(bounds or Bounds(count, count))
+        self._before_file = self.wanted, self.steps, self._file
+        self._file, self.steps = bounds or Bounds(count, count), 0
+        self._set()
         changed = "workers.count has" if self.bounds.is_fixed else "workers.min or workers.max have"
         return f"{changed} changed: {self.bounds} are wanted{self._now()}, {before} were"
 
@@ -106,18 +109,19 @@ class Headcount:
         """Undo what the file changed, as its reload has failed."""
         if self._before_file is None:
             return
-        wanted, bounds = self._before_file
+        wanted, steps, self._file = self._before_file
         self._before_file = None
-        self.wanted = wanted if bounds.is_fixed else self.wanted
-        self._set(bounds.moved(self._steps))
+        self.wanted = wanted if self._file.moved(steps).is_fixed else self.wanted
+        self.steps += steps
+        self._set()
 
     def keep(self) -> None:
         """Let what the file changed stand, as its reload is complete."""
         self._before_file = None
 
-    def _set(self, bounds: Bounds) -> None:
-        self.bounds = bounds
-        self.wanted = bounds.clamp(self.wanted)
+    def _set(self) -> None:
+        self.bounds = self._file.moved(self.steps)
+        self.wanted = self.bounds.clamp(self.wanted)
 
     def _now(self) -> str:
         return "" if self.bounds.is_fixed else f" ({self.wanted} now)"

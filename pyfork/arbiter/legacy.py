@@ -45,6 +45,8 @@ class Legacy(msgspec.Struct, frozen=True, kw_only=True):
         listeners: the sockets that the old arbiter serves.
         wanted: the number of workers wanted there.
         count: its ``workers.count``.
+        bounds: its ``workers.min`` and ``workers.max``, None without.
+        steps: how far TTIN and TTOU have moved the count, or the bounds.
         predecessor: its pid.
     """
 
@@ -56,6 +58,8 @@ class Legacy(msgspec.Struct, frozen=True, kw_only=True):
     wanted: Annotated[int, msgspec.Meta(ge=1)]
     count: Annotated[int, msgspec.Meta(ge=1)]
     predecessor: int
+    bounds: tuple[int, int] | None = None
+    steps: int = 0
 
 
 class _Head(msgspec.Struct):

@@ -420,7 +420,8 @@ class ArbiterLoop:
 
     def _start_upgrade(self, action: act.StartUpgrade) -> None:
         del action
-        self._answer(self._upgrades.start(self._generations.current, self._core.statistics().wanted))
+        statistics = self._core.statistics()
+        self._answer(self._upgrades.start(self._generations.current, statistics.wanted, statistics.steps))
 
     def _hand_over(self, action: act.HandOver) -> None:
         self._development.close()  # the new one watches

@@ -89,13 +89,16 @@ class Molds:
         """Return those of ``generations`` that have no mold and none under way."""
         return [generation for generation in generations if not self.has_active(generation)]
 
-    def find_surplus(self, kept: Collection[int]) -> list[MoldHandle]:
+    def find_surplus(self, kept: Collection[int], asked: Collection[int] = ()) -> list[MoldHandle]:
         """Return the molds to end: those of generations that are not ``kept``, and those with a warmer successor.
 
-        One that has no process yet is left until it has.
+        One that has no process yet is left until it has, and one that is ``asked`` for workers, by their serials, until
+        it has forked them.
         """
         surplus = []
         for mold in self._molds:
+            if mold.serial in asked:
+                continue
             source = self.source(mold.generation)
             is_outdone = source is not None and mold.serial < source.serial
             if mold.state in {WorkerState.BOOTING, WorkerState.READY} and (mold.generation not in kept or is_outdone):

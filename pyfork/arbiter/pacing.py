@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from random import Random
 
 from pyfork.arbiter.placement import Vacancy
+from pyfork.arbiter.policy import CALM
 
 _FIRST_DELAY = 1.0
 _GROWTH = 1.5
@@ -18,25 +19,52 @@ _JITTER = 0.2
 
 @dataclass(slots=True)
 class Backoff:
-    """When a generation that failed to boot may try again: after 1 s, then 1.5 times longer each time, at most 30 s.
+    """When a generation that failed to start may try again: after 1 s, then 1.5 times longer each time, at most 30 s.
 
     Each delay is up to a fifth shorter or longer, so that servers that failed together do not all come back together.
+    What fails while a delay is under way was started before it, and belongs to the same try: sixteen workers that find
+    the database gone are one failure. A start that becomes ready ends the delay; the next one is longer all the same,
+    unless nothing has failed for `CALM` since: who dies as soon as it is ready has not recovered.
 
     Attributes:
-        failures: boots that failed since the last that did not.
+        failures: tries that failed since a start that became ready.
         not_before: the moment of the next try.
     """
 
     failures: int = 0
     not_before: float = 0.0
+    _growth: int = 0
+    _failed_at: float | None = None  # the try whose delay is under way
+    _ready_at: float | None = None  # the first one that became ready after the last failure
 
     def fail(self, now: float, random: Random) -> float:
         """Note a failure; return the seconds until the next try."""
-        delay = min(_LONGEST_DELAY, _FIRST_DELAY * _GROWTH ** min(self.failures, 20))
-        delay = min(_LONGEST_DELAY, delay * random.uniform(1 - _JITTER, 1 + _JITTER))
+        if self._failed_at is not None and now < self._failed_at + (1 - _JITTER) * _delay(self._growth - 1):
+            return self.not_before - now
+        if self._ready_at is not None and now >= self._ready_at + CALM:
+            self._growth = 0
+        delay = min(_LONGEST_DELAY, _delay(self._growth) * random.uniform(1 - _JITTER, 1 + _JITTER))
         self.failures += 1
+        self._growth += 1
+        self._failed_at, self._ready_at = now, None
         self.not_before = now + delay
         return delay
+
+    def succeed(self, now: float) -> None:
+        """Note that a start became ready."""
+        self.failures = 0
+        self.not_before = now
+        self._failed_at = None
+        if self._ready_at is None:
+            self._ready_at = now
+
+    def shift(self, seconds: float) -> None:
+        """Move everything by a stall of the arbiter."""
+        self.not_before += seconds
+        if self._failed_at is not None:
+            self._failed_at += seconds
+        if self._ready_at is not None:
+            self._ready_at += seconds
 
 
 class Pacing:
@@ -56,10 +84,21 @@ class Pacing:
         """Note that a worker of ``generation`` could not be started; return the seconds until the next try."""
         return self._backoffs.setdefault(generation, Backoff()).fail(now, self._random)
 
-    def succeed(self, generation: int) -> None:
-        """Note that a worker of ``generation`` became ready, or that no more of it will be started."""
+    def succeed(self, generation: int, now: float) -> None:
+        """Note that a worker of ``generation`` became ready."""
+        if generation in self._backoffs:
+            self._backoffs[generation].succeed(now)
+        self._waiting.discard(generation)
+
+    def forget(self, generation: int) -> None:
+        """Note that no more of ``generation`` will be started."""
         self._backoffs.pop(generation, None)
         self._waiting.discard(generation)
+
+    def forget_others(self, generation: int) -> None:
+        """Note that no more of any generation but this one will be started."""
+        for other in [one for one in self._backoffs if one != generation]:
+            self.forget(other)
 
     def lose(self, number: int) -> None:
         """Note that the ready worker in place ``number`` was lost: until `admit`, its place need not wait."""
@@ -88,7 +127,7 @@ class Pacing:
         return False
 
     def failures(self, generation: int) -> int:
-        """Return how many starts of ``generation`` have failed since one that did not."""
+        """Return how many tries of ``generation`` have failed since one that did not."""
         backoff = self._backoffs.get(generation)
         return 0 if backoff is None else backoff.failures
 
@@ -103,4 +142,9 @@ class Pacing:
     def shift(self, seconds: float) -> None:
         """Move the next tries by a stall of the arbiter."""
         for backoff in self._backoffs.values():
-            backoff.not_before += seconds
+            backoff.shift(seconds)
+
+
+def _delay(failures: int) -> float:
+    """Return the seconds to wait after so many failures before this one, without the jitter."""
+    return min(_LONGEST_DELAY, _FIRST_DELAY * _GROWTH ** min(failures, 20))

@@ -16,6 +16,8 @@ DUMP_GRACE = 1.0
 """Seconds that a stuck worker has for writing its stacks before it is killed."""
 SETTLED = 1.0
 """Seconds after which a ready worker has shown that it can serve; to die sooner is as good as a failed boot."""
+CALM = 5 * SETTLED
+"""Seconds without a failure after which a generation has recovered: longer than a worker takes to die of its start."""
 SPAWN_TIMEOUT = 10.0
 """Seconds that a mold may take to fork a worker, and a worker beyond its request to fork a mold."""
 SPAWN_TRIES = 3

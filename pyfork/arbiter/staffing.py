@@ -6,6 +6,7 @@ too many, `molds` the same of molds; here that becomes orders, as far as `Pacing
 
 from pyfork.arbiter import actions as act
 from pyfork.arbiter.actions import Action, Level, Log
+from pyfork.arbiter.lifecycle import WorkerState
 from pyfork.arbiter.molds import Molds
 from pyfork.arbiter.pacing import Pacing
 from pyfork.arbiter.placement import Aim, Vacancy, find_surplus, find_vacancies
@@ -36,7 +37,9 @@ class Staffing:
         wanted = aim.generations if aim.places else frozenset()
         for worker in find_surplus(self._roster, aim):
             actions += worker.retire(now)
-        for mold in self._molds.find_surplus(kept={*wanted, self._rollout.current} if wanted else ()):
+        asked = {worker.mold for worker in self._roster if worker.state is WorkerState.SPAWNING}
+        kept = {*wanted, self._rollout.current} if wanted else set()
+        for mold in self._molds.find_surplus(kept, {serial for serial in asked if serial is not None}):
             actions += mold.quit(now)
         vacancies = find_vacancies(self._roster, aim)
         fillable = [vacancy for vacancy in vacancies if self._can_fork(vacancy.generation)]

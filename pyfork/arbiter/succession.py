@@ -27,11 +27,15 @@ class PreviousCount:
 
     Attributes:
         count: ``workers.count`` in the old one's configuration.
-        wanted: what TTIN and TTOU have made of it.
+        wanted: what operators and the load have made of it.
+        bounds: ``workers.min`` and ``workers.max`` in the old one's configuration, None without.
+        steps: how far TTIN and TTOU have moved the count, or the bounds.
     """
 
     count: int
     wanted: int
+    bounds: tuple[int, int] | None = None
+    steps: int = 0
 
 
 class Succession:
@@ -55,10 +59,12 @@ class Succession:
         self._plan: Plan | None = None
         self._order: Order | None = None
 
-    def inherited_count(self, count: int) -> int | None:
-        """Return the number of workers wanted of the old arbiter; None when ``count``, now in the file, is to win."""
+    def inherited_count(self, plan: Plan) -> tuple[int, int] | None:
+        """Return the workers wanted of the old arbiter and operators' steps; None when the file, now ``plan``, wins."""
         before = self._previous
-        return before.wanted if before is not None and before.count == count else None
+        if before is None or (before.count, before.bounds) != (plan.count, plan.bounds):
+            return None
+        return before.wanted, before.steps
 
     @property
     def can_begin(self) -> bool:

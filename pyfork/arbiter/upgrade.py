@@ -133,12 +133,13 @@ class Upgrades:
 
     # This arbiter is the old one.
 
-    def start(self, generation: Generation, wanted: int) -> UpgradeStarted | UpgradeRefused:
+    def start(self, generation: Generation, wanted: int, steps: int) -> UpgradeStarted | UpgradeRefused:
         """Start a new arbiter.
 
         Args:
             generation: the current one, whose listeners it gets.
             wanted: the number of workers.
+            steps: how far operators have moved that, or its bounds.
         """
         if os.getpid() == 1:
             return UpgradeRefused(
@@ -152,7 +153,7 @@ class Upgrades:
             return UpgradeRefused(f"there are no descriptors left for it: {error}")
         with ours, theirs:
             try:
-                legacy = self._legacy(generation, wanted, theirs.fileno())
+                legacy = self._legacy(generation, wanted, steps, theirs.fileno())
                 report = partial(_report, theirs.fileno())
                 become = partial(_become, self._launch, legacy, self._customs.variables())
                 self._pid = spawn_program(become, report)
@@ -164,7 +165,7 @@ class Upgrades:
         self._epoll.register(self._fd, select.EPOLLIN)
         return UpgradeStarted(self._pid)
 
-    def _legacy(self, generation: Generation, wanted: int, ready_fd: int) -> Legacy:
+    def _legacy(self, generation: Generation, wanted: int, steps: int, ready_fd: int) -> Legacy:
         pidfile = self._pidfile
         return Legacy(
             version=VERSION,
@@ -177,6 +178,8 @@ class Upgrades:
             ),
             wanted=wanted,
             count=generation.loaded.settings.workers.count,
+            bounds=generation.plan().bounds,
+            steps=steps,
             predecessor=os.getpid(),
         )
 

@@ -136,7 +136,7 @@ def _succession(predecessor: Predecessor | None) -> Succession:
     if predecessor is None:
         return Succession()
     legacy = predecessor.legacy
-    return Succession(PreviousCount(count=legacy.count, wanted=legacy.wanted))
+    return Succession(PreviousCount(legacy.count, legacy.wanted, legacy.bounds, legacy.steps))
 
 
 def _heed_orders_while_starting() -> None:

@@ -22,15 +22,19 @@ class Count:
     """The wanted count and its bounds: set by the file, moved by operators, and between the bounds by the load."""
 
     def __init__(self, configuration: Configuration, previous: PreviousCount | None) -> None:
-        begin = configuration.count
-        if previous is not None and previous.count == configuration.count:
-            begin = previous.wanted
-        self.bounds = configuration.bounds or (begin, begin)
+        begin, self._moved = configuration.count, 0  # by operators since the file was followed
+        if previous is not None and (previous.count, previous.bounds) == (configuration.count, configuration.bounds):
+            begin, self._moved = previous.wanted, previous.steps
+        self._file = configuration.bounds or (configuration.count, configuration.count)
         self.wanted = _nearest(begin, self.bounds)
         self.is_drained = False
-        self._undo: tuple[int, Bounds] | None = None
-        self._moved = 0  # by operators since the file was followed
+        self._undo: tuple[int, int, Bounds] | None = None
         self._measured: float | None = None
+
+    @property
+    def bounds(self) -> Bounds:
+        """The file's, moved as far as they can."""
+        return _moved(self._file, self._moved)
 
     @property
     def is_choice(self) -> bool:
@@ -54,17 +58,19 @@ class Count:
     def follow_file(self, old: Configuration, new: Configuration) -> None:
         """Note that a reload's first worker is ready."""
         if (old.count, old.bounds) != (new.count, new.bounds):
-            self._undo = self.wanted, self.bounds
-            self._moved = 0
-            self._bound(new.bounds or (new.count, new.count))
+            self._undo = self.wanted, self._moved, self._file
+            self._moved, self._file = 0, new.bounds or (new.count, new.count)
+            self.wanted = _nearest(self.wanted, self.bounds)
 
     def take_back(self) -> None:
         """Note that the reload has failed: operators' steps since stay, and so does what the load has made of it."""
         if self._undo is not None:
-            wanted, bounds = self._undo
-            if bounds[0] == bounds[1]:
+            wanted, moved, self._file = self._undo
+            low, high = _moved(self._file, moved)
+            if low == high:
                 self.wanted = wanted
-            self._bound(_moved(bounds, self._moved))
+            self._moved += moved
+            self.wanted = _nearest(self.wanted, self.bounds)
             self._undo = None
 
     def keep(self) -> None:
@@ -72,14 +78,9 @@ class Count:
         self._undo = None
 
     def _move(self, step: int) -> None:
-        moved = _moved(self.bounds, step)
-        if moved != self.bounds:
+        if _moved(self._file, self._moved + step) != self.bounds:
             self._moved += step
-        self._bound(moved)
-
-    def _bound(self, bounds: Bounds) -> None:
-        self.bounds = bounds
-        self.wanted = _nearest(self.wanted, bounds)
+        self.wanted = _nearest(self.wanted, self.bounds)
 
     # The laws.
 

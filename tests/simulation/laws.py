@@ -3,7 +3,8 @@
 `Laws` watches every event before the core sees it, every answer, and every action before it is carried out. It keeps
 the little that it needs to know by itself (`model`: the wanted count, the candidate and whether it has proved itself,
 the failures of each generation), so that a wrong belief of the core's is a difference and not an excuse. What stands
-by itself has a module of its own: `counting`, `upgrade_laws`, `crash_lines`, `peace`.
+by itself has a module of its own: `counting`, `tries`, `upgrade_laws`, `crash_lines`,
+`peace`.
 """
 
 from __future__ import annotations
@@ -151,10 +152,8 @@ class Laws(Model):
         assert generation in {self.target, self.candidate}, "a mold of a generation is spawned that is not wanted"
         assert self.world.generations[generation].preload, "a mold is spawned that nobody has asked for"
         assert [one.serial for one in molds_of(after, generation)] == [serial], "a mold is spawned beside another"
-        if generation in self.failures:
-            count, since = self.failures[generation]
-            wait = 0.8 * min(30.0, 1.5 ** (count - 1))
-            assert self.world.now >= since + wait - EPSILON, "a failed mold is tried again too soon"
+        earliest = self.tries[generation].earliest
+        assert earliest is None or self.world.now >= earliest - EPSILON, "a failed mold is tried again too soon"
 
     def _check_promotion(self, pid: int, after: Statistics) -> None:
         [worker] = [one for one in after.workers if one.pid == pid]
@@ -172,10 +171,9 @@ class Laws(Model):
         assert not self.is_drained, "a worker is spawned while drained"
         assert number < self.wanted, "a worker is spawned beyond the count"
         assert generation in {self.target, self.candidate}, "a worker of a generation is spawned that is not wanted"
-        if generation in self.failures and (number not in self.lost or number in self.hasty):
-            count, since = self.failures[generation]
-            wait = 0.8 * min(30.0, 1.5 ** (count - 1))
-            assert now >= since + wait - EPSILON, "a failed boot is tried again too soon"
+        earliest = self.tries[generation].earliest
+        if earliest is not None and (number not in self.lost or number in self.hasty):
+            assert now >= earliest - EPSILON, "a failed boot is tried again too soon"
         held = {one.number for one in ready_workers(after)}
         if generation == self.target and number in held:
             coming = [one for one in active_workers(after, generation) if one.state is not WorkerState.READY]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from pyfork.arbiter import events as ev
@@ -14,6 +15,7 @@ from pyfork.ipc.messages import FailureKind
 from tests.simulation.counting import Count
 from tests.simulation.crash_lines import CrashLines
 from tests.simulation.figures import is_plain_beat
+from tests.simulation.tries import Tries
 from tests.simulation.upgrade_laws import UpgradeLaws
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ class Model:
         self.is_stopping = False
         self.status = ExitStatus.OK
         self.stops_accepting = 0
-        self.failures: dict[int, tuple[int, float]] = {}
+        self.tries: defaultdict[int, Tries] = defaultdict(Tries)
         self.lost: list[int] = []  # the places, a place twice when two workers of it were lost
         self.hasty: set[int] = set()  # those of them that had only just become ready
         self.ready_since: dict[int, float] = {}
@@ -99,7 +101,8 @@ class Model:
                 self.candidate = max(self.world.generations)
                 self.is_proved = False
             case ev.Stalled(seconds):
-                self.failures = {g: (n, since + seconds) for g, (n, since) in self.failures.items()}
+                for tries in self.tries.values():
+                    tries.shift(seconds)
                 self.ready_since = {one: since + seconds for one, since in self.ready_since.items()}
                 moved = {one: since + seconds for one, since in self.molds_ready_since.items()}
                 self.molds_ready_since = moved
@@ -111,7 +114,7 @@ class Model:
             return
         if worker.generation in {self.target, self.candidate} and not self.is_stopping:
             self.hasty.add(worker.number)
-            self._failed(worker.generation, FailureKind.BOOT, is_boot=False)
+            self._failed(worker.generation, FailureKind.BOOT, is_boot=True)
 
     def _note_mold(self, event: ev.MoldRefused | ev.MoldReady | ev.MoldExited) -> None:
         match event:
@@ -140,7 +143,7 @@ class Model:
         if worker.mold is None:
             self._failed(generation, FailureKind.BOOT, is_boot=False)
             return
-        failures, _ = self.failures.get(generation, (0, 0.0))
+        failures = self.tries[generation].count
         self._failed(
             generation, FailureKind.BOOT, is_boot=failures >= SPAWN_TRIES - 1, may_retry=failures < SPAWN_TRIES - 1
         )
@@ -172,7 +175,7 @@ class Model:
             return
         self.ever_ready = True
         self.gained = 1
-        self.failures.pop(worker.generation, None)
+        self.tries[worker.generation].ready(self.world.now)
         if worker.generation == self.candidate and not self.is_proved:
             self.is_proved = True
             self.count.follow_file(*(self.world.generations[g] for g in (self.world.current, worker.generation)))
@@ -192,6 +195,5 @@ class Model:
             self.candidate = None
             self.count.take_back()
         elif generation in {self.target, self.candidate}:
-            count, _ = self.failures.get(generation, (0, 0.0))
-            self.failures[generation] = (count + 1, self.world.now)
+            self.tries[generation].fail(self.world.now)
             self.crash_lines.note_failure(generation, self.world.now)

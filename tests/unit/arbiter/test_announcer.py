@@ -23,6 +23,8 @@ class Onlooker:
         self.worker_state = WorkerState.READY
         self.requests = 0
         self.looks = 0
+        self.is_reload_asked = False
+        self.upgrade_deadline: float | None = None
 
     @classmethod
     def serving(cls, watchdog: float | None = None) -> "Onlooker":
@@ -36,7 +38,16 @@ class Onlooker:
             WorkerStatistics(number, 1, 100 + number, self.worker_state, deadline=deadline)
             for number, deadline in enumerate(self.deadlines)
         )
-        statistics = Statistics(self.state, ReloadState.IDLE, 1, 2, is_drained=False, workers=workers)
+        statistics = Statistics(
+            self.state,
+            ReloadState.IDLE,
+            1,
+            2,
+            is_drained=False,
+            workers=workers,
+            is_reload_asked=self.is_reload_asked,
+            upgrade_deadline=self.upgrade_deadline,
+        )
         return Look(statistics, {100: Work(self.requests, 0)})
 
     def move(self, state: ArbiterState) -> list[str]:
@@ -105,6 +116,18 @@ def test_a_hup_during_the_start_is_announced_when_its_reload_begins() -> None:
     onlooker.move(ArbiterState.RUNNING)
     [reloading] = onlooker.move(ArbiterState.RELOADING)
     assert reloading.startswith("RELOADING=1\nMONOTONIC_USEC=")
+
+
+def test_a_hup_during_an_upgrade_is_not_answered_by_the_end_of_that() -> None:
+    """`systemctl reload` would be over before the file is read."""
+    onlooker = Onlooker.serving()
+    onlooker.move(ArbiterState.UPGRADING)
+    onlooker.hup()
+    onlooker.is_reload_asked = True
+    assert onlooker.move(ArbiterState.RUNNING) == [f"STATUS={READY_FIGURES}"]
+    onlooker.is_reload_asked = False
+    onlooker.move(ArbiterState.RELOADING)
+    assert onlooker.move(ArbiterState.RUNNING) == [f"READY=1\nSTATUS={READY_FIGURES}\nERRNO=0"]
 
 
 def test_a_stop_is_told_once_and_a_hup_after_it_is_none() -> None:
@@ -185,6 +208,15 @@ def test_a_drain_is_extended_until_its_workers_deadline_and_no_further() -> None
                 promised = onlooker.now + int(text.partition("=")[2]) / 1e6
                 assert promised <= 31.0 + ENDING + 0.001
     assert promised == pytest.approx(31.0 + ENDING)
+
+
+def test_a_stop_is_extended_for_a_new_arbiter_that_ends_too() -> None:
+    """It cannot speak for itself yet."""
+    onlooker = Onlooker.serving()
+    onlooker.upgrade_deadline = 601.0
+    [stopping] = onlooker.move(ArbiterState.STOPPING)
+    assert stopping.endswith(f"EXTEND_TIMEOUT_USEC={int(EXTENSION * 1e6)}")
+    assert onlooker.at(1.0 + EXTENSION_PERIOD) == [f"EXTEND_TIMEOUT_USEC={int(EXTENSION * 1e6)}"]
 
 
 def test_a_boot_that_may_take_for_ever_is_not_extended() -> None:

@@ -45,6 +45,17 @@ def test_a_ripe_worker_is_promoted_and_its_children_wait_for_the_next_count() ->
     assert spawn(0, 2, 2000) in script.mold_ready(2)
 
 
+def test_the_old_mold_stays_until_it_has_forked_what_it_was_asked_for() -> None:
+    """It looks at its signals before its orders: what it did not get to would count as failed forks."""
+    script = Script.preloading()
+    script.verb(ev.Verb.REFORK)
+    script.tell(ev.MoldSpawned(1, 2, mold_pid(2)))
+    script.is_shell_slow = True
+    assert script.killed(101) == [spawn(1, 1)]
+    assert script.mold_ready(2) == [spawn(0, 2)]
+    assert quit_(mold_pid(1)) in script.tell(ev.WorkerSpawned(1, 1, 1101))
+
+
 def test_nobody_is_promoted_beside_another() -> None:
     """One at a time, and nobody who is to be replaced."""
     script = Script.preloading()

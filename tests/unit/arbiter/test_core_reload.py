@@ -102,6 +102,18 @@ def test_old_worker_that_dies_is_replaced_by_the_old_generation_until_the_new_is
     assert script.killed(1102) == [SpawnWorker(2, 2)]
 
 
+def test_candidate_whose_workers_die_as_soon_as_they_are_ready_is_given_up() -> None:
+    """Each of them would have cost a worker that serves; the next HUP, with the repair, begins at once."""
+    script = Script.serving(plan(count=2))
+    script.reloading()
+    assert script.ready(200) == [term(100), SpawnWorker(1, 2)]
+    assert script.at(0.5).killed(200, "SIGSEGV") == [term(201), SpawnWorker(0, 1), DropGeneration(2)]
+    assert script.says(Level.ERROR, "worker 0 gen 2 (pid 200) died within 1 s of getting ready")
+    assert script.says(Level.ERROR, "reload failed: generation 2 is ended, 1 goes on")
+    assert script.core.statistics().reload is ReloadState.IDLE
+    assert script.verb(Verb.RELOAD) == [LoadConfiguration(3)]
+
+
 def test_failure_after_the_proof_goes_back_as_carefully() -> None:
     """The candidate's ready workers serve until the old generation's are ready again."""
     script = Script.serving(plan(count=2))

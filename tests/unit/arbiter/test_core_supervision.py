@@ -132,7 +132,7 @@ def test_stall_of_the_arbiter_is_not_held_against_the_workers() -> None:
 
 
 def test_boot_failures_are_tried_again_with_growing_delays() -> None:
-    """1 s, 1.5 s, 2.25 s, up to a fifth shorter or longer; a worker that becomes ready ends it."""
+    """1 s, 1.5 s, 2.25 s, up to a fifth shorter or longer; a worker that stays ready ends it."""
     script = Script.serving(plan(count=2))
     script.killed(101)
     pid, delays = 1101, []
@@ -147,7 +147,8 @@ def test_boot_failures_are_tried_again_with_growing_delays() -> None:
     assert delays == [pytest.approx(1, rel=0.2), pytest.approx(1.5, rel=0.2), pytest.approx(2.25, rel=0.2)]
     assert script.says(Level.ERROR, "could not boot: no module named shop\nthe next try is in ")
     script.ready(pid)
-    script.at(script.now + 1).killed(pid)
+    script.at(script.now + 6).beat(100)
+    script.killed(pid)
     script.exits(pid + 1000, 1)
     deadline = script.core.next_deadline()
     assert deadline is not None

@@ -69,6 +69,24 @@ def test_operators_move_both_bounds() -> None:
     assert headcount.scale(-1) == "1 workers are wanted, as before: it is the limit"
 
 
+def test_the_way_back_from_a_limit_is_the_way_there() -> None:
+    """A range that operators have pressed together is as wide as before when they are back."""
+    headcount = Headcount(2, Bounds(1, 3))
+    assert [headcount.scale(-1) for _ in range(2)] == ["1 to 2 workers are wanted (2 now)", "1 workers are wanted"]
+    headcount.scale(-1)
+    assert headcount.scale(+1) == "1 to 2 workers are wanted (1 now)"
+    assert headcount.scale(+1) == "1 to 3 workers are wanted (1 now)"
+    assert headcount.scale(+1) == "2 to 4 workers are wanted (2 now)"
+
+
+def test_what_operators_said_survives_an_upgrade() -> None:
+    """In the count, or in the bounds."""
+    assert Headcount(2, None, (5, 3)).wanted == 5
+    headcount = Headcount(2, Bounds(2, 4), (6, 4))
+    assert (headcount.bounds, headcount.wanted) == (Bounds(6, 8), 6)
+    assert headcount.scale(-1) == "5 to 7 workers are wanted (6 now)"
+
+
 def test_bounds_stay_within_the_limits() -> None:
     """Each by itself: the lower one may still rise when the upper one cannot."""
     headcount = Headcount(510, Bounds(510, 512))

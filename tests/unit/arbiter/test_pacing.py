@@ -14,13 +14,52 @@ HELD = Vacancy(2, 7, is_empty=False)
 def test_delays_grow_to_thirty_seconds() -> None:
     """1, 1.5, 2.25 ... and never more than 30, however often it fails."""
     backoff, random = Backoff(), Random(3)
-    delays = [backoff.fail(0, random) for _ in range(2000)]
+    delays = [backoff.fail(1000 * number, random) for number in range(2000)]
     for number in range(8):
         assert 0.8 * 1.5**number <= delays[number] <= 1.2 * 1.5**number
     assert max(delays) <= 30
     assert min(delays[9:]) >= 24
     assert len(set(delays[:8])) == 8
     assert backoff.failures == 2000
+
+
+def test_one_incident_is_one_failure() -> None:
+    """What fails while a delay is under way was started before it: sixteen workers that find the database gone."""
+    pacing = Pacing(Random(1))
+    delay = pacing.fail(7, now=100)
+    assert [pacing.fail(7, now=100.3) for _ in range(15)] == pytest.approx([delay - 0.3] * 15)
+    assert pacing.failures(7) == 1
+    assert pacing.admit([EMPTY], now=100 + delay) == [EMPTY]
+    assert 1.2 <= pacing.fail(7, now=100 + delay) <= 1.8
+
+
+def test_who_dies_as_soon_as_it_is_ready_waits_longer_each_time() -> None:
+    """It ends the delay, and the next one goes on where that was; five calm seconds begin anew."""
+    pacing = Pacing(Random(1))
+    now = 100.0
+    for number in range(8):
+        delay = pacing.fail(7, now)
+        assert 0.8 * 1.5**number <= delay <= 1.2 * 1.5**number
+        now += delay + 0.3
+        pacing.succeed(7, now)
+        assert pacing.failures(7) == 0
+        now += 0.5
+    pacing.succeed(7, now + 1)
+    assert pacing.fail(7, now + 4.4) >= 0.8 * 1.5**8
+    pacing.succeed(7, now + 40)
+    assert pacing.fail(7, now + 45) <= 1.2
+
+
+def test_a_stall_is_no_calm() -> None:
+    """Nobody heard what failed in it."""
+    backoff, random = Backoff(), Random(1)
+    backoff.fail(100, random)
+    backoff.succeed(102)
+    backoff.shift(60)
+    assert backoff.fail(163, random) >= 1.2
+    backoff.shift(60)
+    assert backoff.fail(223.5, random) < 2, "that try's delay was under way"
+    assert backoff.failures == 1
 
 
 def test_servers_that_failed_together_do_not_come_back_together() -> None:
@@ -56,7 +95,7 @@ def test_ready_worker_ends_the_delay() -> None:
     pacing = Pacing(Random(1))
     pacing.fail(7, now=0)
     pacing.admit([EMPTY], now=0)
-    pacing.succeed(7)
+    pacing.succeed(7, now=0)
     assert pacing.next_try() is None
     assert pacing.admit([EMPTY], now=0) == [EMPTY]
 
@@ -87,3 +126,13 @@ def test_arbiter_that_stops_waits_for_nothing() -> None:
     pacing.admit([EMPTY], now=0)
     pacing.rest()
     assert pacing.next_try() is None
+
+
+def test_what_is_not_started_any_more_is_forgotten() -> None:
+    """A generation that was dropped, or all but the one that was adopted."""
+    pacing = Pacing(Random(1))
+    for generation in (6, 7, 8):
+        pacing.fail(generation, now=0)
+    pacing.forget(6)
+    pacing.forget_others(8)
+    assert [pacing.failures(generation) for generation in (6, 7, 8)] == [0, 0, 1]

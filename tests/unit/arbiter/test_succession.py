@@ -220,7 +220,7 @@ def test_a_usr2_that_does_nothing_says_so(before: list[ev.Event], words: str) ->
 
 def test_a_successor_reports_once_when_all_are_ready() -> None:
     """So capacity never falls; and only then can it be replaced itself."""
-    script = successor(PreviousCount(count=2, wanted=3))
+    script = successor(PreviousCount(count=2, wanted=3, steps=1))
     assert script.tell(ev.Started())[-1] == SpawnWorker(2, 1)
     assert script.ready(100, 101) == []
     assert script.verb(Verb.UPGRADE) == []
@@ -237,6 +237,17 @@ def test_the_count_in_the_file_wins_when_it_has_changed() -> None:
     script = successor(PreviousCount(count=4, wanted=3))
     script.tell(ev.Started())
     assert script.core.statistics().wanted == 2
+
+
+def test_moved_bounds_are_inherited() -> None:
+    """Or the capacity would fall by an upgrade."""
+    bounds = (2, 4)
+    script = successor(PreviousCount(2, 6, bounds, steps=4), plan(bounds=bounds))
+    script.tell(ev.Started())
+    assert script.core.statistics().wanted == 6
+    script.ready(*(100 + number for number in range(6)))
+    script.verb(Verb.SCALE_DOWN)
+    assert script.says(Level.INFO, "5 to 7 workers are wanted (6 now)")
 
 
 def test_answers_that_nobody_asked_for_are_our_mistake() -> None:

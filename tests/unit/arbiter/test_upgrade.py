@@ -17,7 +17,7 @@ def test_process_1_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     upgrades = Upgrades(Launch(("pyfork",), "/", {}), None, None, customs)
     monkeypatch.setattr(os, "getpid", lambda: 1)
     generation: Any = None
-    refused = upgrades.start(generation, 2)
+    refused = upgrades.start(generation, 2, 0)
     assert isinstance(refused, UpgradeRefused)
     assert "replace the container" in refused.reason
     assert upgrades.is_in_charge
@@ -40,7 +40,7 @@ def test_an_arbiter_without_descriptors_refuses(monkeypatch: pytest.MonkeyPatch)
     upgrades = Upgrades(Launch(("pyfork",), "/", {}), None, None, Customs(dict, print, print))
     monkeypatch.setattr("pyfork.arbiter.upgrade.socket.socketpair", refuse)
     generation: Any = SimpleNamespace(loaded=SimpleNamespace(settings=SimpleNamespace(label="shop")))
-    refused = upgrades.start(generation, 2)
+    refused = upgrades.start(generation, 2, 0)
     assert isinstance(refused, UpgradeRefused)
     assert "Too many open files" in refused.reason
     assert upgrades.descriptors() == []

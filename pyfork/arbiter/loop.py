@@ -18,6 +18,7 @@ import logging
 import os
 import select
 import signal
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ from pyfork.arbiter.measure import LoadMeter, Measured
 from pyfork.arbiter.nursery import Nursery
 from pyfork.arbiter.policy import STALL
 from pyfork.arbiter.reaper import Reaper
+from pyfork.arbiter.reports import describe_boot_failure
 from pyfork.arbiter.spawn import spawn_hook
 from pyfork.arbiter.systemd import Notifier
 from pyfork.arbiter.upgrade import Upgrades
@@ -49,7 +51,7 @@ from pyfork.ipc.exits import ExitStatus
 from pyfork.ipc.messages import HookHandoff
 from pyfork.ipc.scoreboard import Scoreboard
 from pyfork.process.cgroup import OomKills
-from pyfork.process.signals import SignalQueue, raise_again
+from pyfork.process.signals import SignalQueue, raise_again, unblock_all
 from pyfork.process.stacks import STACKS_SIGNAL
 
 _log = logging.getLogger("pyfork.error")
@@ -61,7 +63,8 @@ class Provisions:
 
     Attributes:
         load_generation: reads the configuration anew, given the newest generation and all listeners that are open,
-            and opens what is new; raises ConfigurationError and leaves everything as it was when something is wrong.
+            and opens what is new; raises and leaves everything as it was when something is wrong, a
+            ConfigurationError where that is in the configuration.
         reopen_logs: opens the log files anew.
         restore: makes what `load_generation` changed in the arbiter (its logs) that of the given generation again.
     """
@@ -149,11 +152,14 @@ class ArbiterLoop:
     def run(self) -> ExitStatus:
         """Supervise until everything has ended.
 
+        Signals are accepted from here on: what came while all were blocked is obeyed like what comes later.
+
         Raises:
             BecameChild: in a child, and there only.
             QuitNow: it was told to end before the loop began.
         """
         self._signals.install(VERBS)
+        unblock_all()
         raise_again()
         self._epoll.register(self._signals.fd, select.EPOLLIN)
         waits = HookWaits(self._hooks, self._signals, self._reaper.reap, self._notifier.extend)
@@ -392,6 +398,10 @@ class ArbiterLoop:
             candidate = self._provisions.load_generation(self._generations.newest, self._generations.listeners())
         except ConfigurationError as error:
             self._answer(ev.ConfigurationRefused(error.problems))
+            return
+        except Exception as error:  # noqa: BLE001 - a module that has gone from the disk, say: the old ones serve on
+            what, where = f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error))
+            self._answer(ev.ConfigurationRefused((describe_boot_failure(what, where),)))
             return
         self._generations.add(action.generation, candidate)
         self._development.follow(candidate.loaded, monotonic())

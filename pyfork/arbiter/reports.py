@@ -75,7 +75,7 @@ def report_stuck_alive(worker: WorkerHandle) -> Log:
 
 
 def describe_boot_failure(message: str, traceback: str) -> str:
-    """Return why a worker could not boot, with the traceback below it when there is one."""
+    """Return why a worker could not boot, or a reload not begin, with the traceback below it when there is one."""
     return f"{message}\n{traceback.rstrip()}" if traceback else message
 
 

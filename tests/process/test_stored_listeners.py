@@ -18,18 +18,8 @@ from pyfork.arbiter.lifecycle import ArbiterState, ReloadState, WorkerState
 from pyfork.arbiter.listeners import BoundListener
 from pyfork.arbiter.systemd import Notifier
 from tests.harness import SAMPLES, Server, parse_response, read_all, wait_until
+from tests.process.plants import plant, plant_at
 from tests.service_manager import ORDER_OF_UNLINKS, ServiceManager
-
-CRASHES_AT_HUP = """
-import sys
-seen = []
-def crash(event, arguments):
-    if event == "open" and str(arguments[0]).endswith("server.toml") and arguments[1] != "w":
-        seen.append(1)
-        if len(seen) > 1:
-            raise RuntimeError("planted")
-sys.addaudithook(crash)
-"""
 
 
 @pytest.fixture
@@ -77,8 +67,7 @@ def test_what_does_not_fit_into_the_store_is_told(start: Callable[..., Server], 
 
 def watch_unlinks(directory: Path) -> dict[str, str]:
     """Return the environment of a server that puts what it removes into the queue of its notices."""
-    (directory / "sitecustomize.py").write_text(ORDER_OF_UNLINKS)
-    return {"PYTHONPATH": str(directory)}
+    return plant(directory / "plant", ORDER_OF_UNLINKS)
 
 
 def test_a_clean_stop_takes_the_listeners_back_before_it_unlinks(
@@ -159,12 +148,12 @@ def test_a_failure_of_the_arbiter_itself_leaves_the_stored_listeners(
     start: Callable[..., Server], manager: ServiceManager, tmp_path: Path
 ) -> None:
     """They are there for such cases: nothing is taken back, and the path stays."""
-    (tmp_path / "sitecustomize.py").write_text(CRASHES_AT_HUP)
+    environ = plant_at(tmp_path / "plant", "arbiter/loop.py:_reopen", "raise RuntimeError('planted')")
     path = manager.directory / "pyfork.sock"
-    server = start(environ=manager.environ(PYTHONPATH=str(tmp_path)), bind=[f"unix:{path}"])
+    server = start(environ=manager.environ(**environ), bind=[f"unix:{path}"])
     server.expect_errors("the arbiter has failed")
     manager.wait("READY")
-    server.signal("HUP")
+    server.signal("USR1")
     assert server.wait() == 1
     manager.drain()
     assert manager.notices[-1]["STATUS"] == "failed: the arbiter has failed, its log says how"

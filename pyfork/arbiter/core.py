@@ -108,6 +108,8 @@ class Core:
             ev.UpgradeStarted: upgrade.on_started,
             ev.UpgradeRefused: upgrade.on_refused,
             ev.UpgradeReady: upgrade.on_ready,
+            ev.HandedOver: upgrade.on_handed_over,
+            ev.HandOverRefused: upgrade.on_hand_over_refused,
             ev.UpgradeExited: upgrade.on_exited,
             ev.TimePassed: self._on_time_passed,
             ev.Stalled: self._on_stalled,

@@ -242,6 +242,21 @@ class UpgradeReady:
 
 
 @dataclass(frozen=True, slots=True)
+class HandedOver:
+    """The answer to `actions.HandOver`: the new arbiter is in charge."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class HandOverRefused:
+    """The answer to `actions.HandOver`: nothing has changed hands, as ``reason`` says."""
+
+    pid: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class UpgradeExited:
     """The new arbiter was reaped; `WorkerExited` says what the attributes mean."""
 
@@ -293,6 +308,8 @@ Event = (
     | UpgradeStarted
     | UpgradeRefused
     | UpgradeReady
+    | HandedOver
+    | HandOverRefused
     | UpgradeExited
     | TimePassed
     | Stalled

@@ -433,8 +433,10 @@ class ArbiterLoop:
         self._answer(self._upgrades.start(self._generations.current, self._core.statistics().wanted))
 
     def _hand_over(self, action: act.HandOver) -> None:
-        self._development.close()  # the new one watches
-        self._upgrades.hand_over(action.pid)
+        answer = self._upgrades.hand_over(action.pid)
+        if isinstance(answer, ev.HandedOver):
+            self._development.close()  # the new one watches
+        self._answer(answer)
 
     def _report_ready(self, action: act.ReportReady) -> None:
         del action

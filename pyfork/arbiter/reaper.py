@@ -25,6 +25,14 @@ def find_dead() -> int | None:
     return None if dead is None else dead.si_pid
 
 
+def is_alive(pid: int) -> bool:
+    """Whether the child ``pid`` has not ended; it stays what it is."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except ChildProcessError:
+        return False
+
+
 def reap(pid: int) -> int:
     """Reap a child that has ended; return its exit status, or the negative number of the signal that ended it."""
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -207,14 +207,18 @@ class Notifier:
         """Make ``pid`` the service's main process and keep silent from then on, as systemd would not listen any more.
 
         Returns:
-            Whether systemd was told. It is waited for, at most `PATIENCE`, when its queue is full.
+            Whether systemd was told, or there is none. It is waited for, `PATIENCE` for each notice, when its queue is
+            full. If it was not told, this process is the main one still and goes on speaking.
         """
         if self._socket is None:
             return True
         self._socket.settimeout(PATIENCE)
         self._send_waiting()
-        is_told = self._try(Notice(encode(("MAINPID", pid)))) is _Sending.SENT
-        self.abandon()
+        is_told = not self._waiting and self._try(Notice(encode(("MAINPID", pid)))) is _Sending.SENT
+        if is_told:
+            self.abandon()
+        else:
+            self._socket.setblocking(False)
         return is_told
 
     def take_over(self, listeners: Sequence[BoundListener], look: Callable[[], Look]) -> None:

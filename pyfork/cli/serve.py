@@ -101,16 +101,13 @@ def serve(
     try:
         _show_title(settings, "arbiter" if predecessor is None else "arbiter (new, starting)")
         _announce(first, predecessor)
+        customs = Customs(notifier.environment, notifier.hand_over, partial(_show_title, settings))
+        upgrades = Upgrades(launch, pidfile, predecessor, customs)
         loop = ArbiterLoop(
             Core(first.plan(), random=random.Random(), succession=_succession(predecessor)),  # noqa: S311 - jitter, not a secret
             first,
             Provisions(partial(_load_generation, reload_configuration), error_log.reopen, _restore),
-            Upgrades(
-                launch,
-                pidfile,
-                predecessor,
-                Customs(notifier.environment, notifier.hand_over, partial(_show_title, settings)),
-            ),
+            upgrades,
             notifier,
         )
     except BaseException:  # no descriptors are left for it, say
@@ -122,6 +119,7 @@ def serve(
     disregard(VERBS)
     if status is ExitStatus.FAILURE:
         notifier.refused("the arbiter has failed, its log says how")  # the next one finds what systemd keeps
+        upgrades.leave_behind()
     else:
         notifier.keep(())
     loop.close()

@@ -173,10 +173,7 @@ def test_an_arbiter_that_has_handed_over_keeps_silent(manager: ServiceManager) -
     """systemd listens to the main process alone; what waited for a free queue goes before the new one is named."""
     environ = manager.environ(WATCHDOG_USEC="1000000", FDSTORE="4")
     old = Notifier.from_environment(environ)
-    with contextlib.suppress(BlockingIOError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as flood:
-        flood.setblocking(False)
-        while True:
-            flood.sendto(b"STATUS=flood", manager.address)
+    flood(manager)
     old.state_changed(ArbiterState.RUNNING, serving)
     reader = threading.Thread(target=manager.wait, args=("MAINPID",))
     reader.start()
@@ -193,10 +190,57 @@ def test_an_arbiter_that_has_handed_over_keeps_silent(manager: ServiceManager) -
     assert variables["WATCHDOG_USEC"] == "1000000"
 
 
+def flood(manager: ServiceManager) -> None:
+    """Let its queue be full."""
+    with contextlib.suppress(BlockingIOError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+        line.setblocking(False)
+        while True:
+            line.sendto(b"STATUS=flood", manager.address)
+
+
 def test_a_hand_over_that_systemd_does_not_hear_is_told(tmp_path: Path) -> None:
     """Then the old arbiter is still the one whose end systemd would take for the service's."""
     notifier = Notifier.from_environment({"NOTIFY_SOCKET": str(tmp_path / "none")})
     assert not notifier.hand_over(4711)
+    notifier.close()
+
+
+@pytest.mark.slow
+def test_an_arbiter_that_could_not_hand_over_speaks_on(manager: ServiceManager) -> None:
+    """It is the main process still; what waited is told later."""
+    notifier = Notifier.from_environment(manager.environ())
+    flood(manager)
+    assert not notifier.hand_over(4711)
+    notifier.state_changed(ArbiterState.RUNNING, serving)
+    manager.drain()
+    notifier.close()
+    manager.drain()
+    assert manager.history() == ["READY"]
+
+
+@pytest.mark.slow
+def test_an_upgrade_that_systemd_does_not_hear_of_fails(
+    start: Callable[..., Server], manager: ServiceManager, tmp_path: Path
+) -> None:
+    """At the old arbiter's exit it would end the new one: so nothing is handed over, and the old one serves on."""
+    path, pidfile = manager.directory / "pyfork.sock", tmp_path / "p.pid"
+    settings = {"server": {"pidfile": str(pidfile)}}
+    server = start(environ=manager.environ(), bind=[f"unix:{path}"], settings=settings)
+    server.expect_errors("takes over nothing", "upgrade failed")
+    manager.wait("READY")
+    before = server.wait_workers(1)
+    flood(manager)
+    server.signal("USR2")
+    server.wait_log(r"the new arbiter \(pid \d+\) takes over nothing: the service manager could not be told")
+    server.wait_log(r"upgrade failed: the new arbiter \(pid \d+\) exited with status 0: this one goes on")
+    assert server.wait_workers(1) == before
+    assert pidfile.read_text() == f"{server.pid}\n"
+    manager.drain()
+    server.signal("USR2")
+    old = server.pid
+    assert manager.wait("MAINPID")["MAINPID"] == str(server.successor()) != str(old)
+    assert pidfile.read_text() == f"{server.pid}\n"
+    assert path.exists()
 
 
 def test_an_arbiter_keeps_silent_until_it_is_its_turn(manager: ServiceManager) -> None:

@@ -91,7 +91,7 @@ def serve(
             _log.warning("%s", warning)
         worker_class = _provide_class(settings)
         block_all()  # an order that came between two lines would leave behind what the first of them made
-        first, pidfile = _open(loaded, worker_class, predecessor)
+        first, pidfile = _open(loaded, worker_class, predecessor, notifier.forget)
     except QuitNow:
         disregard(VERBS)
         return ExitStatus.OK
@@ -185,7 +185,9 @@ def _provide_class(settings: Settings) -> str:
     return worker_class
 
 
-def _open(loaded: Loaded, worker_class: str, predecessor: Predecessor | None) -> tuple[Generation, Pidfile | None]:
+def _open(
+    loaded: Loaded, worker_class: str, predecessor: Predecessor | None, forget: Callable[[Iterable[str]], None]
+) -> tuple[Generation, Pidfile | None]:
     """Take the pidfile, then the sockets; nothing stays behind when either cannot be had.
 
     All signals are blocked; they are accepted only while an address is waited for.
@@ -195,7 +197,7 @@ def _open(loaded: Loaded, worker_class: str, predecessor: Predecessor | None) ->
     if pidfile is None and path is not None:
         pidfile = Pidfile.acquire(path)
     try:
-        listeners = _take_sockets(loaded, predecessor)
+        listeners = _take_sockets(loaded, predecessor, forget)
     except BaseException:
         _release((), pidfile)
         raise
@@ -218,8 +220,13 @@ def _wait(seconds: float) -> None:
         time.sleep(seconds)
 
 
-def _take_sockets(loaded: Loaded, predecessor: Predecessor | None) -> tuple[BoundListener, ...]:
-    """Return what to listen on: what was passed in, as far as it is wanted, and what has to be opened."""
+def _take_sockets(
+    loaded: Loaded, predecessor: Predecessor | None, forget: Callable[[Iterable[str]], None]
+) -> tuple[BoundListener, ...]:
+    """Return what to listen on: what was passed in, as far as it is wanted, and what has to be opened.
+
+    The names of stored sockets that are not used are given to ``forget`` once nothing can fail any more.
+    """
     server = loaded.settings.server
     passed = receive(os.environ) if predecessor is None else predecessor.passed
     is_set = loaded.origins.get("server.bind", DEFAULT) != DEFAULT
@@ -229,9 +236,11 @@ def _take_sockets(loaded: Loaded, predecessor: Predecessor | None) -> tuple[Boun
     else:
         for one in claimed.unwanted:
             one.listener.close()
-    if claimed.has_replaced:
-        return claimed.listeners
-    return (*open_listeners(server, claimed.listeners, pause=_wait, warn=_warn), *_foreign(claimed.listeners))
+    listeners = claimed.listeners
+    if not claimed.has_replaced:
+        listeners = (*open_listeners(server, listeners, pause=_wait, warn=_warn), *_foreign(listeners))
+    forget(claimed.stale_names)
+    return listeners
 
 
 def _foreign(listeners: Iterable[BoundListener]) -> list[BoundListener]:

@@ -144,6 +144,35 @@ def test_stored_listeners_survive_the_death_of_the_arbiter(
     assert manager.stored == {}, "a clean stop takes it back"
 
 
+def test_a_stored_socket_whose_path_is_gone_is_stored_anew(
+    start: Callable[..., Server], manager: ServiceManager
+) -> None:
+    """Otherwise systemd would keep the one that no client finds, under the name of the one that serves."""
+    path = manager.directory / "pyfork.sock"
+    first = start(environ=manager.environ(), bind=[f"unix:{path}"])
+    manager.wait("READY")
+    [(name, fd)] = manager.stored.items()
+    first.signal("KILL")
+    first.wait()
+    path.unlink()
+    directory = manager.directory / "second"
+    directory.mkdir()
+    second = Server(directory, environ=manager.environ(LISTEN_FDNAMES=name), bind=[f"unix:{path}"])
+    second.listener = socket.socket(fileno=os.dup(fd))
+    with second:
+        manager.wait("READY")
+        assert manager.history() == ["FDSTORE", "READY", "FDSTOREREMOVE", "FDSTORE", "READY"]
+        new = manager.stored[name]
+        assert os.fstat(new).st_ino != os.fstat(fd).st_ino
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            client.settimeout(30)
+            assert parse_response(read_all(client))[0].status == 200
+    manager.drain()
+    assert manager.stored == {}
+
+
 def test_a_failure_of_the_arbiter_itself_leaves_the_stored_listeners(
     start: Callable[..., Server], manager: ServiceManager, tmp_path: Path
 ) -> None:

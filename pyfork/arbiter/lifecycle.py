@@ -48,6 +48,7 @@ class WorkerMove(Enum):
     RETIRED = "is told to end"
     MISSED = "misses its deadline"
     KILLED = "runs out of time and is killed"
+    GARBLED = "says what is no word and is killed"
     EXITED = "is reaped"
 
 
@@ -149,21 +150,25 @@ WORKER_TRANSITIONS: Mapping[WorkerState, Mapping[WorkerMove, WorkerState]] = {
         WorkerMove.GAVE_UP: WorkerState.DRAINING,
         WorkerMove.RETIRED: WorkerState.DRAINING,
         WorkerMove.MISSED: WorkerState.STUCK,
+        WorkerMove.GARBLED: WorkerState.KILLED,
         WorkerMove.EXITED: WorkerState.GONE,
     },
     WorkerState.READY: {
         WorkerMove.RETIRED: WorkerState.DRAINING,
         WorkerMove.MISSED: WorkerState.STUCK,
+        WorkerMove.GARBLED: WorkerState.KILLED,
         WorkerMove.EXITED: WorkerState.GONE,
     },
     WorkerState.DRAINING: {
         WorkerMove.RETIRED: WorkerState.DRAINING,  # told again, and sooner
         WorkerMove.KILLED: WorkerState.KILLED,
+        WorkerMove.GARBLED: WorkerState.KILLED,
         WorkerMove.EXITED: WorkerState.GONE,
     },
     WorkerState.STUCK: {
         WorkerMove.RETIRED: WorkerState.DRAINING,  # its loop lives: it can finish its other requests
         WorkerMove.KILLED: WorkerState.KILLED,
+        WorkerMove.GARBLED: WorkerState.KILLED,
         WorkerMove.EXITED: WorkerState.GONE,
     },
     WorkerState.KILLED: {

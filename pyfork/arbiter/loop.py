@@ -22,7 +22,6 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from time import monotonic
 
 from pyfork.arbiter import actions as act
@@ -114,13 +113,13 @@ class ArbiterLoop:
             fault=self._development.fault,
             watch=lambda fd: self._epoll.register(fd, select.EPOLLIN),
         )
+        oom_kills = OomKills()
         self._reaper = Reaper(
             self._children,
             handle=self._hear,
-            kill=partial(self._kill, number=signal.SIGKILL),
             unwatch=self._epoll.unregister,
             on_gone=lambda: self._generations.release(self._children.generations()),
-            count_oom_kills=OomKills().grown,
+            count_oom_kills=lambda: oom_kills.claim(monotonic()),
             is_known=self._take_exit,
         )
         self._todo: deque[act.Action] = deque()
@@ -349,6 +348,7 @@ class ArbiterLoop:
         child = self._children.find(action.pid)
         if child is not None:
             _log.debug("%s (pid %d) is sent SIG%s", child.name, child.pid, action.order.value)
+            child.is_killed |= action.order is act.Order.KILL
         self._kill(action.pid, getattr(signal, f"SIG{action.order.value}"))
 
     def _kill(self, pid: int, number: signal.Signals) -> None:

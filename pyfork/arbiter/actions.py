@@ -143,7 +143,10 @@ class StartUpgrade:
 
 @dataclass(frozen=True, slots=True)
 class HandOver:
-    """The new arbiter ``pid`` serves: the sockets and their paths, the pidfile and MAINPID are its own from now on."""
+    """The new arbiter ``pid`` serves: the sockets and their paths, the pidfile and MAINPID are to be its own.
+
+    Answered at once by `HandedOver`, or by `HandOverRefused` when nothing has changed hands.
+    """
 
     pid: int
 

@@ -62,6 +62,7 @@ class Child:
         slot_index: a worker's; None for a mold, which has none.
         has_hung_up: its heartbeat pipe was read to the end; there is nothing more to hear.
         is_given_up: the core does not know of it any more.
+        is_killed: it was sent SIGKILL by pyfork.
     """
 
     role: Role
@@ -74,6 +75,7 @@ class Child:
     decoder: WordDecoder = field(default_factory=WordDecoder)
     has_hung_up: bool = False
     is_given_up: bool = False
+    is_killed: bool = False
 
     @property
     def name(self) -> str:

@@ -101,12 +101,15 @@ class Core:
             ev.MoldReady: molds.on_ready,
             ev.MoldExited: molds.on_exited,
             ev.BootFailed: self._on_boot_failed,
+            ev.PipeGarbled: self._on_garbled,
             ev.WorkerExited: self._on_exited,
             ev.ConfigurationLoaded: self._on_loaded,
             ev.ConfigurationRefused: self._on_refused,
             ev.UpgradeStarted: upgrade.on_started,
             ev.UpgradeRefused: upgrade.on_refused,
             ev.UpgradeReady: upgrade.on_ready,
+            ev.HandedOver: upgrade.on_handed_over,
+            ev.HandOverRefused: upgrade.on_hand_over_refused,
             ev.UpgradeExited: upgrade.on_exited,
             ev.TimePassed: self._on_time_passed,
             ev.Stalled: self._on_stalled,
@@ -238,6 +241,23 @@ class Core:
             self._mold_events.on_boot_failed(process, why, event.kind)
         else:
             self._failures.boot_failed(process, why, event.kind)
+
+    def _on_garbled(self, event: ev.PipeGarbled) -> None:
+        process = self._roster.find(event.pid) or self._molds.find(event.pid)
+        if process is None or process.state is WorkerState.KILLED:
+            return
+        was_booting, was_ready = process.state is WorkerState.BOOTING, process.is_ready
+        self._desk.log(Level.ERROR, f"{process}: {event.reason}; it is killed")
+        self._desk.order(*process.kill(WorkerMove.GARBLED))
+        if isinstance(process, MoldHandle):
+            if was_booting:
+                self._mold_events.on_boot_failed(process, f"{process} could not boot: {event.reason}", FailureKind.BOOT)
+            elif was_ready:
+                self._mold_events.on_lost(process)
+        elif was_booting:
+            self._failures.boot_failed(process, f"{process} could not boot: {event.reason}", FailureKind.BOOT)
+        elif was_ready:
+            self._failures.worker_lost(process)
 
     def _on_exited(self, event: ev.WorkerExited) -> None:
         worker = self._roster.find(event.pid)

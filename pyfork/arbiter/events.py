@@ -189,6 +189,14 @@ class BootFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class PipeGarbled:
+    """What a worker or mold has said is no word of its own, as ``reason`` says; nothing more is heard of it."""
+
+    pid: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerExited:
     """The worker was reaped.
 
@@ -196,8 +204,8 @@ class WorkerExited:
         pid: never to be signalled again.
         code: its exit status, or None when a signal ended it.
         signal: the name of that signal ("SIGKILL"), or None.
-        oom_kills: for SIGKILL, by how much the cgroup's count of out-of-memory kills has grown since the last look;
-            None if that cannot be known.
+        oom_kills: for a SIGKILL that pyfork did not send, how many out-of-memory kills the cgroup has counted that no
+            other death has explained; None if that cannot be known.
     """
 
     pid: int
@@ -239,6 +247,21 @@ class UpgradeReady:
     """The new arbiter has as many ready workers as are wanted."""
 
     pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """The answer to `actions.HandOver`: the new arbiter is in charge."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class HandOverRefused:
+    """The answer to `actions.HandOver`: nothing has changed hands, as ``reason`` says."""
+
+    pid: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,12 +310,15 @@ Event = (
     | MoldReady
     | MoldExited
     | BootFailed
+    | PipeGarbled
     | WorkerExited
     | ConfigurationLoaded
     | ConfigurationRefused
     | UpgradeStarted
     | UpgradeRefused
     | UpgradeReady
+    | HandedOver
+    | HandOverRefused
     | UpgradeExited
     | TimePassed
     | Stalled

@@ -94,9 +94,9 @@ class ProcessHandle:
         self.deadline = now + DUMP_GRACE
         return [DumpStacks(self._process())]
 
-    def kill(self) -> list[Action]:
-        """Let the kernel end it."""
-        self._move(WorkerMove.KILLED)
+    def kill(self, move: WorkerMove = WorkerMove.KILLED) -> list[Action]:
+        """Let the kernel end it: it has run out of time, or ``move`` says why else."""
+        self._move(move)
         self.deadline = None
         return [self.signal(Order.KILL)]
 

@@ -29,11 +29,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from pyfork.arbiter.listeners import BoundListener, adopt, resolve
+from pyfork.arbiter.notices import STORE_PREFIX
 from pyfork.config.binds import Bind, parse_bind
 from pyfork.errors import ConfigurationError
 
-STORED_PREFIX = "pyfork-"
-"""The names of our descriptors in systemd's store begin so (FDNAME=)."""
 FOREIGN = "LISTEN_FDS"
 """The bind of a socket that replaces ``server.bind`` begins so."""
 
@@ -75,8 +74,8 @@ class Claimed:
 
     @property
     def stale_names(self) -> tuple[str, ...]:
-        """The names of stored descriptors that nobody wants, for FDSTOREREMOVE (see `systemd.Notifier`)."""
-        return tuple(one.name for one in self.unwanted if one.name.startswith(STORED_PREFIX))
+        """The names of stored descriptors that nobody wants, for `systemd.Notifier.forget`."""
+        return tuple(one.name for one in self.unwanted if one.name.startswith(STORE_PREFIX))
 
 
 def receive(environ: Mapping[str, str]) -> list[Passed]:
@@ -98,7 +97,7 @@ def receive(environ: Mapping[str, str]) -> list[Passed]:
 
 def _receive(fd: int, name: str) -> Passed:
     listener = adopt(fd, f"{FOREIGN}:{fd}")
-    if not name.startswith(STORED_PREFIX):
+    if not name.startswith(STORE_PREFIX):
         return Passed(listener, is_foreign=True, number=fd, name=name)
     os.close(fd)  # `adopt` has made a copy; the store's own keeps the address in use
     listener.is_inherited = False

@@ -48,6 +48,7 @@ class WorkerMove(Enum):
     RETIRED = "is told to end"
     MISSED = "misses its deadline"
     KILLED = "runs out of time and is killed"
+    GARBLED = "says what is no word and is killed"
     EXITED = "is reaped"
 
 
@@ -89,8 +90,10 @@ class UpgradeState(Enum):
     """The shell has not yet said the new arbiter's pid."""
     TRYING = "trying"
     """The new arbiter starts its workers; nothing of ours is touched."""
+    READY = "ready"
+    """It serves; the shell has not yet said that what is ours has become its own."""
     ENDING = "ending"
-    """It was told to end: its time is over, or we stop."""
+    """It was told to end: its time is over, or nothing can be handed over to it, or we stop."""
     KILLED = "killed"
     """SIGKILL is sent; the kernel has yet to report its end."""
     HANDED_OVER = "handed over"
@@ -104,6 +107,7 @@ class UpgradeMove(Enum):
     STARTED = "the process exists"
     REFUSED = "the shell refused"
     GOT_READY = "all its workers are ready"
+    HANDED_OVER = "it is in charge"
     TOLD = "is told to end"
     KILLED = "runs out of time and is killed"
     EXITED = "is reaped"
@@ -147,21 +151,25 @@ WORKER_TRANSITIONS: Mapping[WorkerState, Mapping[WorkerMove, WorkerState]] = {
         WorkerMove.GAVE_UP: WorkerState.DRAINING,
         WorkerMove.RETIRED: WorkerState.DRAINING,
         WorkerMove.MISSED: WorkerState.STUCK,
+        WorkerMove.GARBLED: WorkerState.KILLED,
         WorkerMove.EXITED: WorkerState.GONE,
     },
     WorkerState.READY: {
         WorkerMove.RETIRED: WorkerState.DRAINING,
         WorkerMove.MISSED: WorkerState.STUCK,
+        WorkerMove.GARBLED: WorkerState.KILLED,
         WorkerMove.EXITED: WorkerState.GONE,
     },
     WorkerState.DRAINING: {
         WorkerMove.RETIRED: WorkerState.DRAINING,  # told again, and sooner
         WorkerMove.KILLED: WorkerState.KILLED,
+        WorkerMove.GARBLED: WorkerState.KILLED,
         WorkerMove.EXITED: WorkerState.GONE,
     },
     WorkerState.STUCK: {
         WorkerMove.RETIRED: WorkerState.DRAINING,  # its loop lives: it can finish its other requests
         WorkerMove.KILLED: WorkerState.KILLED,
+        WorkerMove.GARBLED: WorkerState.KILLED,
         WorkerMove.EXITED: WorkerState.GONE,
     },
     WorkerState.KILLED: {
@@ -202,9 +210,13 @@ UPGRADE_TRANSITIONS: Mapping[UpgradeState, Mapping[UpgradeMove, UpgradeState]] =
         UpgradeMove.REFUSED: UpgradeState.NONE,
     },
     UpgradeState.TRYING: {
-        UpgradeMove.GOT_READY: UpgradeState.HANDED_OVER,
+        UpgradeMove.GOT_READY: UpgradeState.READY,
         UpgradeMove.TOLD: UpgradeState.ENDING,
         UpgradeMove.EXITED: UpgradeState.NONE,
+    },
+    UpgradeState.READY: {
+        UpgradeMove.HANDED_OVER: UpgradeState.HANDED_OVER,
+        UpgradeMove.TOLD: UpgradeState.ENDING,
     },
     UpgradeState.ENDING: {
         UpgradeMove.TOLD: UpgradeState.ENDING,  # told again, and sooner

@@ -18,10 +18,10 @@ import logging
 import os
 import select
 import signal
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from time import monotonic
 
 from pyfork.arbiter import actions as act
@@ -39,6 +39,7 @@ from pyfork.arbiter.measure import LoadMeter, Measured
 from pyfork.arbiter.nursery import Nursery
 from pyfork.arbiter.policy import STALL
 from pyfork.arbiter.reaper import Reaper
+from pyfork.arbiter.reports import describe_boot_failure
 from pyfork.arbiter.spawn import spawn_hook
 from pyfork.arbiter.systemd import Notifier
 from pyfork.arbiter.upgrade import Upgrades
@@ -49,7 +50,7 @@ from pyfork.ipc.exits import ExitStatus
 from pyfork.ipc.messages import HookHandoff
 from pyfork.ipc.scoreboard import Scoreboard
 from pyfork.process.cgroup import OomKills
-from pyfork.process.signals import SignalQueue, raise_again
+from pyfork.process.signals import SignalQueue, raise_again, unblock_all
 from pyfork.process.stacks import STACKS_SIGNAL
 
 _log = logging.getLogger("pyfork.error")
@@ -61,7 +62,8 @@ class Provisions:
 
     Attributes:
         load_generation: reads the configuration anew, given the newest generation and all listeners that are open,
-            and opens what is new; raises ConfigurationError and leaves everything as it was when something is wrong.
+            and opens what is new; raises and leaves everything as it was when something is wrong, a
+            ConfigurationError where that is in the configuration.
         reopen_logs: opens the log files anew.
         restore: makes what `load_generation` changed in the arbiter (its logs) that of the given generation again.
     """
@@ -111,13 +113,13 @@ class ArbiterLoop:
             fault=self._development.fault,
             watch=lambda fd: self._epoll.register(fd, select.EPOLLIN),
         )
+        oom_kills = OomKills()
         self._reaper = Reaper(
             self._children,
             handle=self._hear,
-            kill=partial(self._kill, number=signal.SIGKILL),
             unwatch=self._epoll.unregister,
             on_gone=lambda: self._generations.release(self._children.generations()),
-            count_oom_kills=OomKills().grown,
+            count_oom_kills=lambda: oom_kills.claim(monotonic()),
             is_known=self._take_exit,
         )
         self._todo: deque[act.Action] = deque()
@@ -149,11 +151,14 @@ class ArbiterLoop:
     def run(self) -> ExitStatus:
         """Supervise until everything has ended.
 
+        Signals are accepted from here on: what came while all were blocked is obeyed like what comes later.
+
         Raises:
             BecameChild: in a child, and there only.
             QuitNow: it was told to end before the loop began.
         """
         self._signals.install(VERBS)
+        unblock_all()
         raise_again()
         self._epoll.register(self._signals.fd, select.EPOLLIN)
         waits = HookWaits(self._hooks, self._signals, self._reaper.reap, self._notifier.extend)
@@ -343,6 +348,7 @@ class ArbiterLoop:
         child = self._children.find(action.pid)
         if child is not None:
             _log.debug("%s (pid %d) is sent SIG%s", child.name, child.pid, action.order.value)
+            child.is_killed |= action.order is act.Order.KILL
         self._kill(action.pid, getattr(signal, f"SIG{action.order.value}"))
 
     def _kill(self, pid: int, number: signal.Signals) -> None:
@@ -393,6 +399,10 @@ class ArbiterLoop:
         except ConfigurationError as error:
             self._answer(ev.ConfigurationRefused(error.problems))
             return
+        except Exception as error:  # noqa: BLE001 - a module that has gone from the disk, say: the old ones serve on
+            what, where = f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error))
+            self._answer(ev.ConfigurationRefused((describe_boot_failure(what, where),)))
+            return
         self._generations.add(action.generation, candidate)
         self._development.follow(candidate.loaded, monotonic())
         self._answer(ev.ConfigurationLoaded(candidate.plan()))
@@ -424,8 +434,10 @@ class ArbiterLoop:
         self._answer(self._upgrades.start(self._generations.current, statistics.wanted, statistics.steps))
 
     def _hand_over(self, action: act.HandOver) -> None:
-        self._development.close()  # the new one watches
-        self._upgrades.hand_over(action.pid)
+        answer = self._upgrades.hand_over(action.pid)
+        if isinstance(answer, ev.HandedOver):
+            self._development.close()  # the new one watches
+        self._answer(answer)
 
     def _report_ready(self, action: act.ReportReady) -> None:
         del action

@@ -66,13 +66,18 @@ class MoldEvents:
         mold = self._molds.find(event.pid)
         if mold is None:
             return
-        is_lost = mold.is_ready
+        was_ready = mold.is_ready
         if mold.state is WorkerState.BOOTING:
             self.on_boot_failed(mold, *early_death(mold, event.code, event.signal, event.oom_kills))
         else:
             self._desk.order(report_mold_exit(mold, event.code, event.signal, event.oom_kills))
         self._molds.remove(mold, WorkerMove.EXITED)
-        if is_lost and not mold.has_settled(self._desk.now):
+        if was_ready:
+            self.on_lost(mold)
+
+    def on_lost(self, mold: MoldHandle) -> None:
+        """It was ready, and is no longer, though nobody had told it to end: one that died so soon may do so again."""
+        if not mold.has_settled(self._desk.now):
             why = f"{mold} died within {SETTLED:g} s of getting ready"
             self._failures.boot_failed(mold, why, FailureKind.BOOT, Kind.EARLY_DEATH)
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 
 from pyfork.arbiter.children import Child, Children, Role, refused
-from pyfork.arbiter.events import Event, MoldExited, WorkerExited
+from pyfork.arbiter.events import Event, MoldExited, PipeGarbled, WorkerExited
 from pyfork.ipc.messages import GarbledPipeError
 from pyfork.process.signals import name_of
 
@@ -25,6 +25,14 @@ def find_dead() -> int | None:
     return None if dead is None else dead.si_pid
 
 
+def is_alive(pid: int) -> bool:
+    """Whether the child ``pid`` has not ended; it stays what it is."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except ChildProcessError:
+        return False
+
+
 def reap(pid: int) -> int:
     """Reap a child that has ended; return its exit status, or the negative number of the signal that ended it."""
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -36,10 +44,10 @@ class Reaper:
     Args:
         children: all of them.
         handle: is given what has happened, in order.
-        kill: sends SIGKILL to a pid.
         unwatch: has the loop listen to a pipe no longer.
         on_gone: called when a child was forgotten.
-        count_oom_kills: returns how many processes the kernel has killed for want of memory since the last call.
+        count_oom_kills: asked about each child that pyfork did not kill itself and SIGKILL has ended; see
+            `events.WorkerExited`.
         is_known: asked about a reaped process that is neither worker nor mold, with its pid and its exit status
             (negative: the number of a signal).
         find_dead: see `find_dead`.
@@ -51,7 +59,6 @@ class Reaper:
         children: Children,
         *,
         handle: Callable[[Event], None],
-        kill: Callable[[int], None],
         unwatch: Callable[[int], None],
         on_gone: Callable[[], None],
         count_oom_kills: Callable[[], int | None] = lambda: None,
@@ -61,7 +68,6 @@ class Reaper:
     ) -> None:
         self._children = children
         self._handle = handle
-        self._kill = kill
         self._unwatch = unwatch
         self._on_gone = on_gone
         self._is_known = is_known
@@ -76,10 +82,11 @@ class Reaper:
         try:
             events, is_over = self._children.read(child)
         except GarbledPipeError as error:
-            _log.error("%s (pid %s): %s; it is killed", child.name, child.pid or "not known", error)
-            if child.pid is not None:
-                self._kill(child.pid)
             events, is_over = [], True
+            if child.pid is None:
+                _log.error("%s (pid not known): %s; its lifeline is cut", child.name, error)
+            else:
+                events = [PipeGarbled(child.pid, str(error))]
         if is_over:
             child.has_hung_up = True
             self._unwatch(child.heartbeat_fd)
@@ -122,5 +129,5 @@ class Reaper:
             return
         exited = MoldExited if child.role is Role.MOLD else WorkerExited
         ended_by = name_of(-status) if status < 0 else None
-        oom_kills = self._count_oom_kills() if ended_by == "SIGKILL" else None
+        oom_kills = self._count_oom_kills() if ended_by == "SIGKILL" and not child.is_killed else None
         self._handle(exited(pid, None if status < 0 else status, ended_by, oom_kills))

@@ -13,7 +13,7 @@ def describe_exit(code: int | None, signal: str | None, oom_kills: int | None = 
     Args:
         code: its exit status, or None.
         signal: the name of the signal that ended it, or None; SIGKILL is one that the arbiter did not send.
-        oom_kills: by how much the cgroup's count of out-of-memory kills has grown, or None if nobody knows.
+        oom_kills: see `events.WorkerExited`.
     """
     if signal == "SIGKILL":
         return f"was killed by SIGKILL{_suspect(oom_kills)}"
@@ -35,7 +35,8 @@ def report_exit(worker: WorkerHandle, code: int | None, signal: str | None, oom_
         return Log(Level.WARNING, f"{worker} {how} while it was ending")
     if worker.state is WorkerState.DRAINING:
         return Log(Level.INFO, f"{worker} has ended")
-    return Log(Level.INFO, f"{worker} is gone after it missed its deadline")
+    why = "was killed" if worker.state is WorkerState.KILLED else "missed its deadline"
+    return Log(Level.INFO, f"{worker} is gone after it {why}")
 
 
 def report_mold_exit(mold: MoldHandle, code: int | None, signal: str | None, oom_kills: int | None = None) -> Log:
@@ -75,14 +76,14 @@ def report_stuck_alive(worker: WorkerHandle) -> Log:
 
 
 def describe_boot_failure(message: str, traceback: str) -> str:
-    """Return why a worker could not boot, with the traceback below it when there is one."""
+    """Return why a worker could not boot, or a reload not begin, with the traceback below it when there is one."""
     return f"{message}\n{traceback.rstrip()}" if traceback else message
 
 
 def _suspect(oom_kills: int | None) -> str:
     """Return who may have sent a SIGKILL that is not the arbiter's."""
     if oom_kills:
-        return f": the kernel's out-of-memory killer (oom_kill in memory.events grew by {oom_kills})"
+        return ": the kernel's out-of-memory killer (oom_kill in memory.events has grown)"
     if oom_kills == 0:
         return " that pyfork did not send: somebody's kill -9 (the kernel counts no out-of-memory kill in this cgroup)"
     return " that pyfork did not send: out of memory (see `dmesg`), or somebody's kill -9"

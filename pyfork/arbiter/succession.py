@@ -2,7 +2,7 @@
 
 It is what a reload is for the workers, one storey higher: the new arbiter starts its workers on the same sockets, and
 only when all of them are ready does the old one hand over and drain its own. Until then nothing of the old is touched,
-so a failure needs no undoing. Rules:
+so a failure needs no undoing; nor does one of the hand-over itself, which the shell does whole or not at all. Rules:
 
 - One upgrade at a time, none beside a start or a reload: USR2 waits until that has ended, HUP until this has.
 - ``workers.boot_timeout`` limits it, counted from the start of the process. Who is late is told to end; as some of its
@@ -58,6 +58,7 @@ class Succession:
         self._pid = 0
         self._plan: Plan | None = None
         self._order: Order | None = None
+        self._has_served = False
 
     def inherited_count(self, plan: Plan) -> tuple[int, int] | None:
         """Return the workers wanted of the old arbiter and operators' steps; None when the file, now ``plan``, wins."""
@@ -106,6 +107,7 @@ class Succession:
         """Note that the process exists; ``plan`` has the timeouts."""
         self._move(UpgradeMove.STARTED)
         self._pid, self._plan, self._order = pid, plan, None
+        self._has_served = False
         self.deadline = now + plan.boot_timeout if plan.boot_timeout else None
         limit = (
             f"it has {plan.boot_timeout:g} s (workers.boot_timeout)" if plan.boot_timeout else "it has no time limit"
@@ -118,24 +120,36 @@ class Succession:
         return [Log(Level.ERROR, f"upgrade refused: {reason}")]
 
     def got_ready(self, pid: int) -> list[Action]:
-        """Note that the new arbiter serves; return the hand-over, or nothing when it was told to end meanwhile."""
+        """Note that the new arbiter serves; order the hand-over, or nothing when it was told to end meanwhile."""
         if self.state is not UpgradeState.TRYING:
             return []
         self._move(UpgradeMove.GOT_READY)
         self.deadline = None
+        self._has_served = True
         message = f"upgrade: the new arbiter (pid {pid}) is ready: this one answers what is in flight and ends"
         return [Log(Level.INFO, message), HandOver(pid)]
 
+    def handed_over(self) -> None:
+        """Note that the new arbiter is in charge."""
+        self._move(UpgradeMove.HANDED_OVER)
+
+    def not_handed_over(self, reason: str, now: float) -> list[Action]:
+        """Note that nothing has changed hands: the new arbiter is ended like one that was late."""
+        message = f"upgrade: the new arbiter (pid {self._pid}) takes over nothing: {reason}: it is told to end"
+        return [Log(Level.ERROR, message), *self._tell(Order.TERM, now)]
+
     def exited(self, code: int | None, signal: str | None, *, is_stopping: bool) -> list[Action]:
         """Note that the new arbiter is gone; ``is_stopping``: so does this one, and had told it to."""
-        how = f"the new arbiter (pid {self._pid}) {describe_exit(code, signal)}"
+        is_ours = self.state is UpgradeState.KILLED and signal == "SIGKILL"
+        how = f"the new arbiter (pid {self._pid}) {'is gone' if is_ours else describe_exit(code, signal)}"
         if self.state is UpgradeState.HANDED_OVER:
             return [Log(Level.ERROR, f"upgrade: {how} after it had taken over: nobody serves any more")]
         self._move(UpgradeMove.EXITED)
         self.deadline = None
         if is_stopping:
             return [Log(Level.INFO, f"upgrade abandoned: {how}")]
-        return [Log(Level.ERROR, f"upgrade failed: {how} before it was ready: this one goes on")]
+        too_early = "" if self._has_served else " before it was ready"
+        return [Log(Level.ERROR, f"upgrade failed: {how}{too_early}: this one goes on")]
 
     def look(self, now: float) -> list[Action]:
         """Deal with a new arbiter whose time is over."""

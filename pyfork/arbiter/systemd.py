@@ -22,7 +22,7 @@ import logging
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from enum import Enum
 from time import monotonic
 
@@ -163,9 +163,7 @@ class Notifier:
         if self._socket is None or self._is_waiting_for_turn:
             return
         wanted = {store_name(listener.describe()): listener for listener in listeners}
-        for name in [name for name in self._stored if name not in wanted]:
-            del self._stored[name]
-            self._send(Notice(encode(("FDSTOREREMOVE", 1), ("FDNAME", name))))
+        self.forget([name for name in self._stored if name not in wanted])
         missing = {n: one for n, one in wanted.items() if n not in self._stored and not one.is_inherited}
         for name, listener in missing.items():
             if self._most_stored is not None and len(self._stored) >= self._most_stored:
@@ -178,6 +176,12 @@ class Notifier:
                 return
             self._stored[name] = None
             self._send(Notice(encode(("FDSTORE", 1), ("FDNAME", name), ("FDPOLL", 0))), listener)
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Have systemd let go of what it keeps under ``names``; another socket may be kept under one of them later."""
+        for name in dict.fromkeys(names):
+            self._stored.pop(name, None)
+            self._send(Notice(encode(("FDSTOREREMOVE", 1), ("FDNAME", name))))
 
     def holds(self, listener: BoundListener) -> bool:
         """Whether systemd was given ``listener`` to keep: its path must stay when the arbiter fails."""
@@ -207,14 +211,18 @@ class Notifier:
         """Make ``pid`` the service's main process and keep silent from then on, as systemd would not listen any more.
 
         Returns:
-            Whether systemd was told. It is waited for, at most `PATIENCE`, when its queue is full.
+            Whether systemd was told, or there is none. It is waited for, `PATIENCE` for each notice, when its queue is
+            full. If it was not told, this process is the main one still and goes on speaking.
         """
         if self._socket is None:
             return True
         self._socket.settimeout(PATIENCE)
         self._send_waiting()
-        is_told = self._try(Notice(encode(("MAINPID", pid)))) is _Sending.SENT
-        self.abandon()
+        is_told = not self._waiting and self._try(Notice(encode(("MAINPID", pid)))) is _Sending.SENT
+        if is_told:
+            self.abandon()
+        else:
+            self._socket.setblocking(False)
         return is_told
 
     def take_over(self, listeners: Sequence[BoundListener], look: Callable[[], Look]) -> None:

@@ -5,7 +5,8 @@ stop a socket, remove a path or write the pidfile. They are joined by a pair of 
 
 1. The old one starts the new one, with one environment variable (`legacy`) and the descriptors that it names.
 2. The new one says ``R`` when all its workers are ready, or ``F`` and why there will be nothing (`ipc.messages`).
-3. The old one writes the new pid into the pidfile, tells the supervisor, and says ``Y``: now the new one is in charge.
+3. The old one tells the supervisor, writes the new pid into the pidfile, and says ``Y``: now the new one is in charge.
+   If the supervisor cannot be told, it would end the new one with the old one: then nothing is handed over.
 
 The end of the stream instead of ``Y`` means that the old one is dead: then the new one is in charge too, ready or not.
 The end of the stream instead of ``R`` means nothing by itself: the old one waits for the exit.
@@ -25,13 +26,22 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn
 
-from pyfork.arbiter.events import Event, UpgradeExited, UpgradeReady, UpgradeRefused, UpgradeStarted
+from pyfork.arbiter.events import (
+    Event,
+    HandedOver,
+    HandOverRefused,
+    UpgradeExited,
+    UpgradeReady,
+    UpgradeRefused,
+    UpgradeStarted,
+)
 from pyfork.arbiter.generations import Generation
 from pyfork.arbiter.launch import Launch
 from pyfork.arbiter.legacy import VARIABLE, VERSION, Legacy, PassedListener, encode
 from pyfork.arbiter.listeners import BoundListener
 from pyfork.arbiter.pidfile import Pidfile
 from pyfork.arbiter.predecessor import Predecessor
+from pyfork.arbiter.reaper import is_alive
 from pyfork.arbiter.spawn import spawn_program
 from pyfork.ipc.messages import BootReport, FailureKind, GarbledPipeError, Ready, WordDecoder, encode_report
 from pyfork.process import title
@@ -39,6 +49,10 @@ from pyfork.process.signals import name_of
 
 YOURS = b"Y"
 """The old arbiter's only word: the new one is in charge."""
+_UNTOLD = (
+    "the service manager could not be told of it (MAINPID=) and would end it with this one; send USR2 again when that "
+    "one listens, or restart the service"
+)
 
 _log = logging.getLogger("pyfork.error")
 
@@ -49,13 +63,13 @@ class Customs:
 
     Attributes:
         variables: returns what the new arbiter has in its environment besides ours.
-        handing_over: is told the new arbiter's pid, after the pidfile has it and before it is in charge: the last
-            moment at which a supervisor still listens to this process.
+        handing_over: is told the new arbiter's pid before anything else changes hands, the last moment at which a
+            supervisor still listens to this process; returns whether the supervisor knows.
         taken_over: this arbiter is in charge from now on.
     """
 
     variables: Callable[[], Mapping[str, str]]
-    handing_over: Callable[[int], object]
+    handing_over: Callable[[int], bool]
     taken_over: Callable[[], object]
 
 
@@ -183,18 +197,32 @@ class Upgrades:
             predecessor=os.getpid(),
         )
 
-    def hand_over(self, pid: int) -> None:
-        """Make the new arbiter the one in charge: the pidfile first, then the supervisor, then the new one itself."""
-        if self._pidfile is not None:
-            self._pidfile.hand_over(pid)
-        self._customs.handing_over(pid)
-        for listener in self._listeners():
-            listener.hand_over(pid)
-        self.is_in_charge = False
+    def hand_over(self, pid: int) -> HandedOver | HandOverRefused:
+        """Make the new arbiter the one in charge, or leave all as it is when the supervisor cannot be told."""
+        if not self._customs.handing_over(pid):
+            return HandOverRefused(pid, _UNTOLD)
+        self._leave_to(pid)
         title.set_title(f"pyfork: arbiter (old, draining) [{self._label}]")
         with suppress(OSError):  # it is dead already; its exit comes next
             os.write(self._fd, YOURS)
         self._hang_up()
+        return HandedOver(pid)
+
+    def leave_behind(self) -> None:
+        """Leave everything to a new arbiter that is there, as this one has failed and ends.
+
+        Ready or not, it will be in charge by that end: path and pidfile of what it has open have to stay.
+        """
+        if self._pid and self.is_in_charge and is_alive(self._pid):
+            self._customs.handing_over(self._pid)
+            self._leave_to(self._pid)
+
+    def _leave_to(self, pid: int) -> None:
+        if self._pidfile is not None:
+            self._pidfile.hand_over(pid)
+        for listener in self._listeners():
+            listener.hand_over(pid)
+        self.is_in_charge = False
 
     def reaped(self, pid: int, code: int) -> list[Event]:
         """Return the event of a child that was reaped and is no worker.

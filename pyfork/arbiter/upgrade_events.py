@@ -45,14 +45,19 @@ class UpgradeEvents:
         self._desk.move(ArbiterMove.UPGRADE_FAILED)
 
     def on_ready(self, event: ev.UpgradeReady) -> None:
-        """The new arbiter serves: this one hands over, and from here on it stops, without stopping the sockets."""
-        handing_over = self._succession.got_ready(event.pid)
-        if not handing_over:
-            return  # it crossed our order to end
-        self._desk.order(*handing_over)
+        """The new arbiter serves: this one hands over, unless that has crossed our order to end."""
+        self._desk.order(*self._succession.got_ready(event.pid))
+
+    def on_handed_over(self, _event: ev.HandedOver) -> None:
+        """The new arbiter is in charge: from here on this one stops, without stopping the sockets."""
+        self._succession.handed_over()
         self._desk.move(ArbiterMove.HANDED_OVER)
         self._pacing.rest()
         self._crashes.rest()
+
+    def on_hand_over_refused(self, event: ev.HandOverRefused) -> None:
+        """This arbiter is in charge still."""
+        self._desk.order(*self._succession.not_handed_over(event.reason, self._desk.now))
 
     def on_exited(self, event: ev.UpgradeExited) -> None:
         """The new arbiter is gone."""

@@ -34,7 +34,14 @@ from pyfork.log import error as error_log
 from pyfork.process import title
 from pyfork.process.fds import raise_descriptor_limit
 from pyfork.process.privileges import find_owner
-from pyfork.process.signals import disregard, ignore, raise_in_main_thread, unblock_all
+from pyfork.process.signals import (
+    block_all,
+    disregard,
+    ignore,
+    none_blocked,
+    raise_in_main_thread,
+    unblock_all,
+)
 from pyfork.workers.boot import worker_main
 from pyfork.workers.hook_process import hook_main
 from pyfork.workers.lingering import MOST_OF_MANY, MOST_SOCKETS
@@ -82,39 +89,41 @@ def serve(
         _configure_logs(settings)
         for warning in loaded.warnings:
             _log.warning("%s", warning)
-        first, pidfile = _open(loaded, predecessor)
+        worker_class = _provide_class(settings)
+        block_all()  # an order that came between two lines would leave behind what the first of them made
+        first, pidfile = _open(loaded, worker_class, predecessor, notifier.forget)
     except QuitNow:
+        disregard(VERBS)
         return ExitStatus.OK
     except ConfigurationError as error:
         notifier.refused(error.problems[0])
         raise
-    _show_title(settings, "arbiter" if predecessor is None else "arbiter (new, starting)")
-    _announce(first, predecessor)
-    succession = _succession(predecessor)
-    core = Core(first.plan(), random=random.Random(), succession=succession)  # noqa: S311 - jitter, not a secret
-    loop = ArbiterLoop(
-        core,
-        first,
-        Provisions(partial(_load_generation, reload_configuration), error_log.reopen, _restore),
-        upgrades=Upgrades(
-            launch,
-            pidfile,
-            predecessor,
-            Customs(notifier.environment, notifier.hand_over, partial(_show_title, settings)),
-        ),
-        notifier=notifier,
-    )
+    try:
+        _show_title(settings, "arbiter" if predecessor is None else "arbiter (new, starting)")
+        _announce(first, predecessor)
+        customs = Customs(notifier.environment, notifier.hand_over, partial(_show_title, settings))
+        upgrades = Upgrades(launch, pidfile, predecessor, customs)
+        loop = ArbiterLoop(
+            Core(first.plan(), random=random.Random(), succession=_succession(predecessor)),  # noqa: S311 - jitter, not a secret
+            first,
+            Provisions(partial(_load_generation, reload_configuration), error_log.reopen, _restore),
+            upgrades,
+            notifier,
+        )
+    except BaseException:  # no descriptors are left for it, say
+        _release(first.listeners, pidfile)
+        raise
     status = _supervise(loop, pidfile)
     if not isinstance(status, ExitStatus):  # this process is a child now
         return _become(status)
     disregard(VERBS)
     if status is ExitStatus.FAILURE:
         notifier.refused("the arbiter has failed, its log says how")  # the next one finds what systemd keeps
+        upgrades.leave_behind()
     else:
         notifier.keep(())
     loop.close()
-    if pidfile is not None:
-        pidfile.release()
+    _release((), pidfile)
     _log.info("stopped (exit status %d)", status)
     return status
 
@@ -155,32 +164,69 @@ def _supervise(loop: ArbiterLoop, pidfile: Pidfile | None) -> ExitStatus | AnyHa
         if pidfile is not None:
             os.close(pidfile.fd)
         return born.handoff
-    except QuitNow:  # in the last moment before the loop took the signals over
+    except QuitNow:  # it came before all were blocked, where Python drops what is raised
         return ExitStatus.OK
     except Exception:  # noqa: BLE001 - whatever it is, the pidfile and the sockets must not stay behind
         _log.critical("the arbiter has failed and ends; its workers finish their requests", exc_info=True)
         return ExitStatus.FAILURE
 
 
-def _open(loaded: Loaded, predecessor: Predecessor | None) -> tuple[Generation, Pidfile | None]:
-    """Take the pidfile, then the sockets; nothing stays behind when either cannot be had."""
+def _provide_class(settings: Settings) -> str:
+    """Return the "module:Class" of the workers; import what they are to share, and what may fail.
+
+    Nothing is open yet that would have to be closed then.
+    """
+    worker_type = settings.workers.type
+    worker_class = find_class(worker_type)
+    if is_ours(worker_class):
+        # Before any fork: an upgrade of pyfork on disk must not give old arbiters workers of the new version.
+        for module in modules_before_fork(worker_type):
+            importlib.import_module(module)
+    return worker_class
+
+
+def _open(
+    loaded: Loaded, worker_class: str, predecessor: Predecessor | None, forget: Callable[[Iterable[str]], None]
+) -> tuple[Generation, Pidfile | None]:
+    """Take the pidfile, then the sockets; nothing stays behind when either cannot be had.
+
+    All signals are blocked; they are accepted only while an address is waited for.
+    """
     path = loaded.settings.server.pidfile
     pidfile = predecessor.take_pidfile(path) if predecessor is not None else None
     if pidfile is None and path is not None:
         pidfile = Pidfile.acquire(path)
     try:
-        listeners = _take_sockets(loaded, predecessor)
+        listeners = _take_sockets(loaded, predecessor, forget)
     except BaseException:
-        if pidfile is not None:
-            pidfile.release()
+        _release((), pidfile)
         raise
     for variable in LISTEN_VARIABLES:
         os.environ.pop(variable, None)
-    return _make_generation(loaded, listeners), pidfile
+    return Generation(loaded, listeners, worker_class, can_refork(loaded.settings.workers.type)), pidfile
 
 
-def _take_sockets(loaded: Loaded, predecessor: Predecessor | None) -> tuple[BoundListener, ...]:
-    """Return what to listen on: what was passed in, as far as it is wanted, and what has to be opened."""
+def _release(listeners: Iterable[BoundListener], pidfile: Pidfile | None) -> None:
+    """Close what `_open` has opened, and remove what is ours of it; called in the arbiter."""
+    for listener in listeners:
+        listener.close()
+    if pidfile is not None:
+        pidfile.release()
+
+
+def _wait(seconds: float) -> None:
+    """Wait, while all signals are blocked, for an address in use; QuitNow may come."""
+    with none_blocked():
+        time.sleep(seconds)
+
+
+def _take_sockets(
+    loaded: Loaded, predecessor: Predecessor | None, forget: Callable[[Iterable[str]], None]
+) -> tuple[BoundListener, ...]:
+    """Return what to listen on: what was passed in, as far as it is wanted, and what has to be opened.
+
+    The names of stored sockets that are not used are given to ``forget`` once nothing can fail any more.
+    """
     server = loaded.settings.server
     passed = receive(os.environ) if predecessor is None else predecessor.passed
     is_set = loaded.origins.get("server.bind", DEFAULT) != DEFAULT
@@ -190,9 +236,11 @@ def _take_sockets(loaded: Loaded, predecessor: Predecessor | None) -> tuple[Boun
     else:
         for one in claimed.unwanted:
             one.listener.close()
-    if claimed.has_replaced:
-        return claimed.listeners
-    return (*open_listeners(server, claimed.listeners, pause=time.sleep, warn=_warn), *_foreign(claimed.listeners))
+    listeners = claimed.listeners
+    if not claimed.has_replaced:
+        listeners = (*open_listeners(server, listeners, pause=_wait, warn=_warn), *_foreign(listeners))
+    forget(claimed.stale_names)
+    return listeners
 
 
 def _foreign(listeners: Iterable[BoundListener]) -> list[BoundListener]:
@@ -204,38 +252,37 @@ def _warn(message: str) -> None:
     _log.warning("%s", message)
 
 
-def _make_generation(loaded: Loaded, listeners: tuple[BoundListener, ...]) -> Generation:
-    worker_type = loaded.settings.workers.type
-    worker_class = find_class(worker_type)
-    if is_ours(worker_class):
-        # Before any fork: an upgrade of pyfork on disk must not give old arbiters workers of the new version.
-        for module in modules_before_fork(worker_type):
-            importlib.import_module(module)
-    return Generation(loaded, listeners, worker_class, can_refork(worker_type))
-
-
 def _load_generation(
     reload_configuration: Callable[[], Loaded], current: Generation, opened: Sequence[BoundListener]
 ) -> Generation:
-    """Read the configuration for a reload and open what it adds to ``opened``; when it raises, nothing has changed."""
+    """Read the configuration for a reload and open what it adds to ``opened``; when it raises, nothing has changed.
+
+    Raises:
+        ConfigurationError: it is wrong, or an address or a log cannot be had.
+        Exception: what it takes to read it, or to run its workers, cannot be imported (any more).
+    """
     loaded = reload_configuration()
-    _configure_logs(loaded.settings)
+    settings = loaded.settings
+    worker_class = _provide_class(settings)
+    _configure_logs(settings)
+    listeners: tuple[BoundListener, ...] = ()
     try:
         foreign = _foreign(current.listeners)
         if len(foreign) == len(current.listeners):  # they have replaced server.bind
             listeners = current.listeners
         else:
-            listeners = (*open_listeners(loaded.settings.server, opened), *foreign)
+            listeners = (*open_listeners(settings.server, opened), *foreign)
+        for warning in loaded.warnings:
+            _log.warning("%s", warning)
+        _warn_of_restarts(current.loaded.settings, settings)
+        _provide_descriptors(settings)
+        _log.info("reloading with workers of %s", _describe(settings))
+        _show_title(settings)
     except BaseException:
+        _release((listener for listener in listeners if listener not in opened), None)
         _restore_logs(current)
         raise
-    for warning in loaded.warnings:
-        _log.warning("%s", warning)
-    _warn_of_restarts(current.loaded.settings, loaded.settings)
-    _provide_descriptors(loaded.settings)
-    _show_title(loaded.settings)
-    _log.info("reloading with workers of %s", _describe(loaded.settings))
-    return _make_generation(loaded, listeners)
+    return Generation(loaded, listeners, worker_class, can_refork(settings.workers.type))
 
 
 def _configure_logs(settings: Settings) -> None:

@@ -28,10 +28,10 @@ def apply_log_config(path: str) -> tuple[str, ...]:
     Raises:
         ConfigurationError: it cannot be read or applied.
     """
-    import logging.config  # noqa: PLC0415 (0.7 MB, kept out of the arbiters that have no such file)
-
     content = read_log_config(path)
     try:
+        import logging.config  # noqa: PLC0415 (0.7 MB, kept out of the arbiters that have no such file)
+
         if isinstance(content, dict):
             logging.config.dictConfig({"version": 1, "disable_existing_loggers": False, **content})
         else:

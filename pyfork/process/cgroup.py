@@ -14,11 +14,17 @@ and where /proc or /sys is hidden.
 from contextlib import suppress
 from pathlib import Path
 
+LINGER = 10.0
+"""Seconds for which a kill that was counted may wait for its victim to be reaped; then it was somebody else's."""
+
 _ROOT = Path("/")
 
 
 class OomKills:
-    """Reads the count of this process's cgroup, and tells by how much it has grown.
+    """Reads the count of this process's cgroup, and tells which deaths it may stand for.
+
+    Growth is credit: each death that is asked about takes one of it, so that several that were killed together are each
+    explained. What is left is forgotten after `LINGER`: processes of the application's are counted, too.
 
     Made in the arbiter before it forks, because only growth since then is of its workers. The cgroup is looked up each
     time: a service manager may have moved the process.
@@ -30,13 +36,29 @@ class OomKills:
     def __init__(self, root: Path = _ROOT) -> None:
         self._root = root
         self._last = self._read()
+        self._credit = 0
+        self._grown_at = 0.0
 
-    def grown(self) -> int | None:
-        """Return how many kills there were since the last look, or None if that cannot be known."""
+    def claim(self, now: float) -> int | None:
+        """Return how many kills there were that no death has claimed, and claim one of them; called in the arbiter.
+
+        Args:
+            now: monotonic, seconds.
+
+        Returns:
+            0 if the death that is asked about is none of the kernel's, None if that cannot be known.
+        """
         last, self._last = self._last, self._read()
         if last is None or self._last is None:
             return None
-        return max(0, self._last - last)  # less: it is another cgroup by now
+        if now - self._grown_at > LINGER:
+            self._credit = 0
+        if self._last > last:  # less: it is another cgroup by now
+            self._credit += self._last - last
+            self._grown_at = now
+        credit = self._credit
+        self._credit = max(0, credit - 1)
+        return credit
 
     def _read(self) -> int | None:
         for path in _candidates(self._root):

@@ -184,6 +184,21 @@ def forget_wakeup() -> None:
     signal.set_wakeup_fd(-1)
 
 
+def block_all() -> None:
+    """Have every signal wait until `unblock_all`, or until the end of a `none_blocked`; called in the arbiter."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+
+
+@contextmanager
+def none_blocked() -> Iterator[None]:
+    """Accept every signal for the length of the ``with`` block, as of a wait while all are blocked."""
+    before = signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def unblock_all() -> None:
     """Accept every signal; called at start, as a parent may have left some blocked (signal masks are inherited)."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -152,14 +152,14 @@ def a_garbled_heartbeat(scene: Scene) -> None:
     It is stopped first; on a busy machine that may last until the arbiter notices its silence as well.
     """
     pid = scene.victim()
-    scene.forgive("it is killed", "was killed by SIGKILL", rf"\(pid {pid}\) has made no progress", "silent outside")
+    scene.forgive("it is killed", rf"\(pid {pid}\) has made no progress", "silent outside")
     scene.forgive(rf"\(pid {pid}\): its oldest")
     assert scene.stop(pid)
     scene.condemn(pid)
     with open(processes.heartbeat_of(pid, scene.server.pid), "wb", buffering=0) as pipe:
         pipe.write(b"\xff\xfe garbage")
     scene.expect(rf"\(pid {pid}\): .*; it is killed")
-    scene.expect(rf"\(pid {pid}\) (was killed by SIGKILL|is gone after it missed its deadline)")
+    scene.expect(rf"\(pid {pid}\) is gone after it was killed")
 
 
 def a_clock_that_jumps(scene: Scene) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import Server, title_of, wait_until
+from tests.process.plants import plant, plant_at
 
 GOOD = """
 import os
@@ -106,6 +107,64 @@ def test_a_broken_configuration_leaves_everything_as_it_was(start: Callable[...,
     server.config_path.write_text(good + "\n[workers]\ncount = 3\n")
     server.signal("HUP")
     server.wait_workers(3)
+
+
+NO_THREADPOOL = """
+import sys
+class Gone:
+    def find_spec(self, name, *_):
+        if name == "pyfork.workers.threadpool":
+            raise ModuleNotFoundError("planted: it is gone")
+sys.meta_path.insert(0, Gone())
+"""
+
+
+@pytest.mark.parametrize("fault", ["a module is gone", "a bug of ours"])
+def test_a_reload_that_cannot_be_prepared_is_refused(
+    start: Callable[..., Server], site: Path, tmp_path: Path, fault: str
+) -> None:
+    """The directory of the old release is gone, and with it what was not imported: the old generation serves on."""
+    where = tmp_path / "plant"
+    is_gone = fault == "a module is gone"
+    environ = (
+        plant(where, NO_THREADPOOL)
+        if is_gone
+        else plant_at(where, "cli/serve.py:_warn_of_restarts", "raise RuntimeError('planted')")
+    )
+    path, other_log = tmp_path / "new.sock", tmp_path / "other.log"
+    server = start("site1:app", cwd=site, environ=environ, bind=[f"unix:{tmp_path}/old.sock"])
+    [before] = server.wait_workers(1, 1)
+    server.expect_errors(r"reload refused")
+    good = server.config_path.read_text()
+    server.configure(
+        {
+            "workers": {"type": "threadpool"} if is_gone else {},
+            "server": {"bind": [f"unix:{tmp_path}/old.sock", f"unix:{path}"]},
+            "log": {"error": str(other_log)},
+        }
+    )
+    server.signal("HUP")
+    server.wait_log(r"reload refused: (ModuleNotFoundError: planted: it is gone|RuntimeError: planted)\n\s+Traceback")
+    server.wait_log("reload refused: generation 1 goes on")
+    assert not path.exists()
+    assert server.wait_workers(1) == [before]
+    server.config_path.write_text(good)
+    server.signal("HUP")
+    server.wait_workers(1, 3)
+
+
+def test_a_log_config_without_its_module_is_refused(start: Callable[..., Server], site: Path, tmp_path: Path) -> None:
+    """``logging.config`` is imported only by who has such a file, perhaps at a reload years later."""
+    environ = plant(tmp_path / "plant", NO_THREADPOOL.replace("pyfork.workers.threadpool", "logging.config"))
+    server = start("site1:app", cwd=site, environ=environ)
+    [before] = server.wait_workers(1, 1)
+    server.expect_errors(r"reload refused")
+    (tmp_path / "log.json").write_text("{}")
+    server.configure({"log": {"config": str(tmp_path / "log.json")}})
+    server.signal("HUP")
+    server.wait_log("reload refused: log.config: .* cannot be applied: ModuleNotFoundError: planted: it is gone")
+    server.wait_log("reload refused: generation 1 goes on")
+    assert server.wait_workers(1) == [before]
 
 
 def test_a_deploy_by_symbolic_link_serves_the_new_release(start: Callable[..., Server], tmp_path: Path) -> None:

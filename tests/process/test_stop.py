@@ -14,6 +14,7 @@ from time import monotonic
 import pytest
 
 from tests.harness import Server, parse_response, read_all, wait_until
+from tests.process.plants import plant_at
 
 SITE = """
 import atexit, os, time
@@ -295,3 +296,50 @@ def test_nothing_is_left_open_or_defunct(start: Callable[..., Server], site: Pat
     wait_until(lambda: len(os.listdir(f"/proc/{server.pid}/fd")) == before, "the descriptors are closed")
     os.kill(server.pid, signal.SIGTERM)
     assert server.wait() == 0
+
+
+@pytest.mark.parametrize("what", ["call", "return"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "arbiter/pidfile.py:_write",
+        "arbiter/listeners.py:_remove_stale",
+        "arbiter/listeners.py:_open_unix",
+        "arbiter/listeners.py:open_listeners",
+        "cli/serve.py:_open",
+        "cli/serve.py:_announce",
+        "arbiter/core.py:__init__",
+        "arbiter/loop.py:__init__",
+        "process/signals.py:install",
+    ],
+)
+def test_term_at_any_moment_of_the_start_leaves_nothing_behind(
+    start: Callable[..., Server], site: Path, tmp_path: Path, place: str, what: str
+) -> None:
+    """Neither the pidfile nor the unix socket, no traceback, and the status is 0."""
+    pidfile, path = tmp_path / "p.pid", tmp_path / "a.sock"
+    term = "os.kill(os.getpid(), signal.SIGTERM)"
+    environ = plant_at(tmp_path / "plant", place, term, what)
+    settings = {"server": {"pidfile": str(pidfile)}}
+    server = start("site1:app", cwd=site, bind=[f"unix:{path}"], settings=settings, environ=environ)
+    assert server.wait() == 0, server.output
+    assert not pidfile.exists()
+    assert not path.exists()
+    assert "Traceback" not in server.output + server.log
+
+
+def test_a_second_term_does_not_disturb_the_end_of_a_start(
+    start: Callable[..., Server], site: Path, tmp_path: Path
+) -> None:
+    """While an address is waited for, the first TERM ends the start, and the second one nothing."""
+    pidfile = tmp_path / "p.pid"
+    environ = plant_at(tmp_path / "plant", "arbiter/pidfile.py:release", "os.kill(os.getpid(), signal.SIGTERM)")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        bind = [f"127.0.0.1:{taken.getsockname()[1]}"]
+        settings = {"server": {"pidfile": str(pidfile)}}
+        server = start("site1:app", cwd=site, bind=bind, settings=settings, environ=environ)
+        server.wait_log("trying again in 1 s")
+        server.signal("TERM")
+        assert server.wait() == 0, server.output
+    assert not pidfile.exists()
+    assert "Traceback" not in server.output + server.log

@@ -18,18 +18,8 @@ from pyfork.arbiter.lifecycle import ArbiterState, ReloadState, WorkerState
 from pyfork.arbiter.listeners import BoundListener
 from pyfork.arbiter.systemd import Notifier
 from tests.harness import SAMPLES, Server, parse_response, read_all, wait_until
+from tests.process.plants import plant, plant_at
 from tests.service_manager import ORDER_OF_UNLINKS, ServiceManager
-
-CRASHES_AT_HUP = """
-import sys
-seen = []
-def crash(event, arguments):
-    if event == "open" and str(arguments[0]).endswith("server.toml") and arguments[1] != "w":
-        seen.append(1)
-        if len(seen) > 1:
-            raise RuntimeError("planted")
-sys.addaudithook(crash)
-"""
 
 
 @pytest.fixture
@@ -77,8 +67,7 @@ def test_what_does_not_fit_into_the_store_is_told(start: Callable[..., Server], 
 
 def watch_unlinks(directory: Path) -> dict[str, str]:
     """Return the environment of a server that puts what it removes into the queue of its notices."""
-    (directory / "sitecustomize.py").write_text(ORDER_OF_UNLINKS)
-    return {"PYTHONPATH": str(directory)}
+    return plant(directory / "plant", ORDER_OF_UNLINKS)
 
 
 def test_a_clean_stop_takes_the_listeners_back_before_it_unlinks(
@@ -155,16 +144,45 @@ def test_stored_listeners_survive_the_death_of_the_arbiter(
     assert manager.stored == {}, "a clean stop takes it back"
 
 
+def test_a_stored_socket_whose_path_is_gone_is_stored_anew(
+    start: Callable[..., Server], manager: ServiceManager
+) -> None:
+    """Otherwise systemd would keep the one that no client finds, under the name of the one that serves."""
+    path = manager.directory / "pyfork.sock"
+    first = start(environ=manager.environ(), bind=[f"unix:{path}"])
+    manager.wait("READY")
+    [(name, fd)] = manager.stored.items()
+    first.signal("KILL")
+    first.wait()
+    path.unlink()
+    directory = manager.directory / "second"
+    directory.mkdir()
+    second = Server(directory, environ=manager.environ(LISTEN_FDNAMES=name), bind=[f"unix:{path}"])
+    second.listener = socket.socket(fileno=os.dup(fd))
+    with second:
+        manager.wait("READY")
+        assert manager.history() == ["FDSTORE", "READY", "FDSTOREREMOVE", "FDSTORE", "READY"]
+        new = manager.stored[name]
+        assert os.fstat(new).st_ino != os.fstat(fd).st_ino
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            client.settimeout(30)
+            assert parse_response(read_all(client))[0].status == 200
+    manager.drain()
+    assert manager.stored == {}
+
+
 def test_a_failure_of_the_arbiter_itself_leaves_the_stored_listeners(
     start: Callable[..., Server], manager: ServiceManager, tmp_path: Path
 ) -> None:
     """They are there for such cases: nothing is taken back, and the path stays."""
-    (tmp_path / "sitecustomize.py").write_text(CRASHES_AT_HUP)
+    environ = plant_at(tmp_path / "plant", "arbiter/loop.py:_reopen", "raise RuntimeError('planted')")
     path = manager.directory / "pyfork.sock"
-    server = start(environ=manager.environ(PYTHONPATH=str(tmp_path)), bind=[f"unix:{path}"])
+    server = start(environ=manager.environ(**environ), bind=[f"unix:{path}"])
     server.expect_errors("the arbiter has failed")
     manager.wait("READY")
-    server.signal("HUP")
+    server.signal("USR1")
     assert server.wait() == 1
     manager.drain()
     assert manager.notices[-1]["STATUS"] == "failed: the arbiter has failed, its log says how"
@@ -184,10 +202,7 @@ def test_an_arbiter_that_has_handed_over_keeps_silent(manager: ServiceManager) -
     """systemd listens to the main process alone; what waited for a free queue goes before the new one is named."""
     environ = manager.environ(WATCHDOG_USEC="1000000", FDSTORE="4")
     old = Notifier.from_environment(environ)
-    with contextlib.suppress(BlockingIOError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as flood:
-        flood.setblocking(False)
-        while True:
-            flood.sendto(b"STATUS=flood", manager.address)
+    flood(manager)
     old.state_changed(ArbiterState.RUNNING, serving)
     reader = threading.Thread(target=manager.wait, args=("MAINPID",))
     reader.start()
@@ -204,10 +219,57 @@ def test_an_arbiter_that_has_handed_over_keeps_silent(manager: ServiceManager) -
     assert variables["WATCHDOG_USEC"] == "1000000"
 
 
+def flood(manager: ServiceManager) -> None:
+    """Let its queue be full."""
+    with contextlib.suppress(BlockingIOError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+        line.setblocking(False)
+        while True:
+            line.sendto(b"STATUS=flood", manager.address)
+
+
 def test_a_hand_over_that_systemd_does_not_hear_is_told(tmp_path: Path) -> None:
     """Then the old arbiter is still the one whose end systemd would take for the service's."""
     notifier = Notifier.from_environment({"NOTIFY_SOCKET": str(tmp_path / "none")})
     assert not notifier.hand_over(4711)
+    notifier.close()
+
+
+@pytest.mark.slow
+def test_an_arbiter_that_could_not_hand_over_speaks_on(manager: ServiceManager) -> None:
+    """It is the main process still; what waited is told later."""
+    notifier = Notifier.from_environment(manager.environ())
+    flood(manager)
+    assert not notifier.hand_over(4711)
+    notifier.state_changed(ArbiterState.RUNNING, serving)
+    manager.drain()
+    notifier.close()
+    manager.drain()
+    assert manager.history() == ["READY"]
+
+
+@pytest.mark.slow
+def test_an_upgrade_that_systemd_does_not_hear_of_fails(
+    start: Callable[..., Server], manager: ServiceManager, tmp_path: Path
+) -> None:
+    """At the old arbiter's exit it would end the new one: so nothing is handed over, and the old one serves on."""
+    path, pidfile = manager.directory / "pyfork.sock", tmp_path / "p.pid"
+    settings = {"server": {"pidfile": str(pidfile)}}
+    server = start(environ=manager.environ(), bind=[f"unix:{path}"], settings=settings)
+    server.expect_errors("takes over nothing", "upgrade failed")
+    manager.wait("READY")
+    before = server.wait_workers(1)
+    flood(manager)
+    server.signal("USR2")
+    server.wait_log(r"the new arbiter \(pid \d+\) takes over nothing: the service manager could not be told")
+    server.wait_log(r"upgrade failed: the new arbiter \(pid \d+\) exited with status 0: this one goes on")
+    assert server.wait_workers(1) == before
+    assert pidfile.read_text() == f"{server.pid}\n"
+    manager.drain()
+    server.signal("USR2")
+    old = server.pid
+    assert manager.wait("MAINPID")["MAINPID"] == str(server.successor()) != str(old)
+    assert pidfile.read_text() == f"{server.pid}\n"
+    assert path.exists()
 
 
 def test_an_arbiter_keeps_silent_until_it_is_its_turn(manager: ServiceManager) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import Server, processes_of_session, title_of, wait_until
+from tests.process.plants import plant_at
 from tests.process.test_listeners import ask, free_port, run_pyfork
 from tests.process.test_reload import GOOD, load
 
@@ -176,6 +177,37 @@ def test_pidfile_and_unix_socket_change_hands(start: Callable[..., Server], site
         assert f"held by a running pyfork (pid {server.pid})" in result.stderr
         assert ask(str(path), socket.AF_UNIX) == b"one"
     server.stop()
+    assert not path.exists()
+    assert not pidfile.exists()
+
+
+def test_an_arbiter_that_fails_leaves_everything_to_the_one_that_is_to_replace_it(
+    start: Callable[..., Server], site: Path, tmp_path: Path
+) -> None:
+    """That one takes over what it has already open: its path and its pidfile have to be there still."""
+    pidfile, path = tmp_path / "p.pid", tmp_path / "a.sock"
+    environ = plant_at(tmp_path / "plant", "arbiter/loop.py:_reopen", "raise RuntimeError('planted')")
+    settings = {"server": {"pidfile": str(pidfile)}}
+    server = start("site1:app", cwd=site, bind=[f"unix:{path}"], settings=settings, environ=environ)
+    server.expect_errors("the arbiter has failed")
+    server.wait_workers(1)
+    (site / "site1.py").write_text(
+        GOOD.format(label="two") + "import threading, pathlib\n"
+        "while not pathlib.Path('open').exists(): threading.Event().wait(0.01)\n"
+    )
+    server.signal("USR2")
+    server.wait_log("is booting", count=2)
+    server.signal("USR1")
+    server.wait_log("upgrade: this arbiter has taken over")
+    assert server.process is not None
+    assert server.process.wait(30) == 1
+    [new] = [pid for pid in processes_of_session(server.session) if title_of(pid).startswith("pyfork: arbiter")]
+    assert pidfile.read_text() == f"{new}\n"
+    assert is_locked(pidfile)
+    (site / "open").touch()
+    assert ask(str(path), socket.AF_UNIX) == b"two"
+    os.kill(new, signal.SIGTERM)
+    wait_until(lambda: not processes_of_session(server.session), "all have ended")
     assert not path.exists()
     assert not pidfile.exists()
 

@@ -53,6 +53,12 @@ class Successors:
             world.later(takes, lambda: self._get_ready(new))
         return ev.UpgradeStarted(pid)
 
+    def take_over(self, pid: int) -> ev.HandedOver | ev.HandOverRefused:
+        """Be given everything, unless the service manager cannot be told."""
+        if not self._world.is_healed and self._world.random.random() < 0.2:
+            return ev.HandOverRefused(pid, "the service manager does not listen")
+        return ev.HandedOver(pid)
+
     def signal(self, order: Order) -> None:
         """Let it hear an order."""
         new, world = self.present, self._world

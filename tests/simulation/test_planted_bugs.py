@@ -302,13 +302,13 @@ def hand_over_before_ready(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def close_sockets_of_successor(monkeypatch: pytest.MonkeyPatch) -> None:
     """The replaced arbiter stops as any other, and no connection gets into the queues that are the new one's."""
-    ready = UpgradeEvents.on_ready
+    handed_over = UpgradeEvents.on_handed_over
 
-    def stop(self: UpgradeEvents, event: ev.UpgradeReady) -> None:
-        ready(self, event)
+    def stop(self: UpgradeEvents, event: ev.HandedOver) -> None:
+        handed_over(self, event)
         self._desk.order(StopAccepting())
 
-    monkeypatch.setattr(UpgradeEvents, "on_ready", stop)
+    monkeypatch.setattr(UpgradeEvents, "on_handed_over", stop)
 
 
 def leave_successor_behind(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ class UpgradeLaws:
         self._started = 0.0
         self._told: dict[Order, float] = {}
         self._is_ordered = False
-        self._is_ready = False
+        self._is_ready = self._is_ordered_over = self._is_refused = False
         self._is_hurried = False
         self._stops = 0
         self._pid: int | None = None
@@ -54,13 +54,17 @@ class UpgradeLaws:
             case ev.UpgradeStarted(pid):
                 self._pid, self._started, self._is_ordered = pid, self._model.world.now, False
                 self._told = {}
-                self._is_ready = False
+                self._is_ready = self._is_ordered_over = self._is_refused = False
                 self._configuration = self._model.world.generations[self._model.world.current]
             case ev.UpgradeRefused():
                 self._is_ordered = False
             case ev.UpgradeReady() if not self._told:
                 self._is_ready = True
+            case ev.HandedOver():
+                self.is_handed_over = True
                 self._model.is_stopping = True
+            case ev.HandOverRefused():
+                self._is_refused = True
             case ev.UpgradeExited():
                 self._pid = None
             case ev.Stalled(seconds):
@@ -90,8 +94,8 @@ class UpgradeLaws:
             case act.HandOver(pid):
                 assert self._is_ready, "an arbiter that is not ready is handed everything"
                 assert pid == self._pid, "somebody else is handed everything"
-                assert not self.is_handed_over, "everything is handed over twice"
-                self.is_handed_over = True
+                assert not self._is_ordered_over, "everything is handed over twice"
+                self._is_ordered_over = True
             case act.SignalWorker(pid, order) if pid == self._pid:
                 self._check_signal(order)
             case act.StopAccepting():
@@ -122,7 +126,8 @@ class UpgradeLaws:
             assert self._is_to_be_killed, "a new arbiter is killed before its time"
         elif order is Order.TERM:
             assert not self._told, "a new arbiter that hurries is told to take its time"
-            assert self._model.is_stopping or self._is_overdue, "a new arbiter is ended before its time"
+            is_due = self._model.is_stopping or self._is_overdue or self._is_refused
+            assert is_due, "a new arbiter is ended before its time"
         else:
             assert order is Order.QUIT, f"a new arbiter is told {order}"
             assert self._is_hurried, "a new arbiter is hurried for no reason"
@@ -131,7 +136,9 @@ class UpgradeLaws:
     def check_answer(self, event: ev.Event, after: Statistics) -> None:
         """Check what the core has made of an event."""
         if isinstance(event, ev.UpgradeReady) and self._is_ready:
-            assert self.is_handed_over, "a new arbiter is ready and gets nothing"
+            assert self._is_ordered_over, "a new arbiter is ready and gets nothing"
+        if isinstance(event, ev.HandOverRefused):
+            assert self._told, "a new arbiter that gets nothing is not told"
         if self.is_handed_over:
             assert after.state is ArbiterState.STOPPING, "an arbiter goes on that is replaced"
         elif not self._model.is_stopping:

@@ -136,6 +136,8 @@ class World:
                 self._answer(self.load.measured(self.random))
             case act.StartUpgrade():
                 self._answer(self.successors.start(next(self._pids)))
+            case act.HandOver(pid):
+                self._answer(self.successors.take_over(pid))
             case act.Exit(status):
                 self.exit = status
 

@@ -2,10 +2,12 @@
 
 import pytest
 
-from pyfork.arbiter.actions import DumpStacks, Level, SpawnWorker
+from pyfork.arbiter import events as ev
+from pyfork.arbiter.actions import DumpStacks, Exit, Level, SpawnMold, SpawnWorker
 from pyfork.arbiter.events import SpawnFailed, Verb, WorkerBeat, WorkerSpawned
 from pyfork.arbiter.lifecycle import IllegalMoveError, WorkerState
-from tests.unit.arbiter.script import Script, kill, plan, quit_, term
+from pyfork.ipc.exits import ExitStatus
+from tests.unit.arbiter.script import Script, kill, mold_pid, plan, quit_, term
 
 
 @pytest.mark.parametrize(
@@ -38,7 +40,7 @@ def test_stuck_worker_is_replaced_after_its_stacks_were_asked_for_and_killed_a_s
     assert script.core.next_deadline() == 35
     assert script.time(35) == [kill(100)]
     assert script.killed(100) == []
-    assert script.says(Level.INFO, "pid 100) is gone after it missed its deadline")
+    assert script.says(Level.INFO, "pid 100) is gone after it was killed")
 
 
 def test_stuck_worker_that_goes_by_itself_is_not_killed() -> None:
@@ -240,3 +242,48 @@ def test_answer_to_no_question_is_our_bug(answer: WorkerSpawned | SpawnFailed) -
     """The shell may not spawn what was not ordered."""
     with pytest.raises(IllegalMoveError, match="nobody ordered"):
         Script.serving().tell(answer)
+
+
+def test_a_garbled_pipe_is_the_end_of_a_worker() -> None:
+    """Who can write to it can lie: it is killed by the core's own order, replaced, and no other suspect is named."""
+    script = Script.serving()
+    script.at(5)
+    assert script.tell(ev.PipeGarbled(100, "b'?' is no word")) == [kill(100), SpawnWorker(0, 1)]
+    assert script.says(Level.ERROR, "worker 0 gen 1 (pid 100): b'?' is no word; it is killed")
+    assert script.state_of(100) is WorkerState.KILLED
+    assert script.tell(ev.PipeGarbled(100, "again")) == script.tell(ev.PipeGarbled(4711, "a stranger's")) == []
+    script.log.clear()
+    assert script.killed(100) == []
+    assert script.messages(Level.INFO) == ["worker 0 gen 1 (pid 100) is gone after it was killed"]
+    assert script.messages(Level.ERROR) == []
+
+
+def test_a_garbled_pipe_of_one_that_boots_is_a_failed_boot() -> None:
+    """At the first start it ends pyfork, as any other; one that drains has nothing to lose."""
+    script = Script(plan(count=1))
+    script.tell(ev.Started())
+    script.tell(ev.PipeGarbled(100, "b'?' is no word"))
+    assert script.says(Level.CRITICAL, "worker 0 gen 1 (pid 100) could not boot: b'?' is no word", "pyfork ends")
+    assert script.killed(100) == [Exit(ExitStatus.BOOT)]
+    script = Script.serving(plan(count=1))
+    script.verb(Verb.STOP)
+    assert script.tell(ev.PipeGarbled(100, "b'?' is no word")) == [kill(100)]
+
+
+def test_a_garbled_pipe_is_the_end_of_a_mold() -> None:
+    """A ready one is missed and made anew, one that boots has failed to."""
+    script = Script.preloading(count=1)
+    script.at(5)
+    assert script.tell(ev.PipeGarbled(mold_pid(1), "b'?' is no word")) == [
+        kill(mold_pid(1)),
+        SpawnMold(1, 2),
+    ]
+    assert script.says(Level.ERROR, "mold 1 gen 1", "b'?' is no word; it is killed")
+    script.mold_exits(1)
+    assert not script.says(Level.ERROR, "did not send")
+    assert script.tell(ev.PipeGarbled(mold_pid(2), "b'!' is no word")) == [kill(mold_pid(2))]
+    assert script.says(Level.ERROR, "mold 2 gen 1", "could not boot: b'!' is no word")
+    script = Script.preloading(count=1)
+    script.verb(Verb.STOP)
+    script.killed(100)
+    assert script.tell(ev.PipeGarbled(mold_pid(1), "b'?' is no word")) == [kill(mold_pid(1))]

@@ -20,17 +20,23 @@ class Ward(Nest):
         self.events: list[ev.Event] = []
         self.react: Callable[[ev.Event], None] = self.events.append
         self.zombies: dict[int, int] = {}
-        self.killed: list[int] = []
+        self.oom_kills: int | None = None
+        self.looks = 0
         self.unwatched: list[int] = []
         self.reaper = Reaper(
             self.children,
             handle=self.handle,
-            kill=self.killed.append,
             unwatch=self.unwatched.append,
             on_gone=lambda: None,
+            count_oom_kills=self.count,
             find_dead=lambda: next(iter(self.zombies), None),
             reap=self.zombies.pop,
         )
+
+    def count(self) -> int | None:
+        """Be the cgroup."""
+        self.looks += 1
+        return self.oom_kills
 
     def handle(self, event: ev.Event) -> None:
         """Be the core."""
@@ -160,20 +166,39 @@ def test_the_core_may_give_up_another_meanwhile(ward: Ward) -> None:
     assert ward.children.find(71) is second
 
 
-def test_who_garbles_its_pipe_is_killed(ward: Ward, caplog: pytest.LogCaptureFixture) -> None:
-    """If its pid is known; one that is not born loses its lifeline."""
+def test_who_killed_a_child_is_asked_only_if_it_was_not_pyfork(ward: Ward) -> None:
+    """One that it has killed itself is no victim of the kernel's, and takes the blame from one that is."""
+    ward.oom_kills = 1
+    ours = ward.add(0, pid=70)
+    ours.is_killed = True
+    ward.add(1, pid=71)
+    ward.add(2, pid=72)
+    ward.zombies.update({70: -9, 71: -9, 72: -15})
+    ward.reaper.reap()
+    assert ward.told() == [
+        ev.WorkerExited(70, None, "SIGKILL", None),
+        ev.WorkerExited(71, None, "SIGKILL", 1),
+        ev.WorkerExited(72, None, "SIGTERM", None),
+    ]
+    assert ward.looks == 1
+
+
+def test_who_garbles_its_pipe_is_told_of(ward: Ward, caplog: pytest.LogCaptureFixture) -> None:
+    """If its pid is known, the core has it killed; one that is not born loses its lifeline."""
     caplog.set_level(logging.ERROR, "pyfork.error")
     born, unborn = ward.add(0, pid=70), ward.add(1)
     for child in (born, unborn):
         ward.say(child, b"?")
         ward.reaper.listen_to(child)
-    assert ward.killed == [70]
-    [event] = ward.told()
+    [garbled, event] = ward.told()
+    assert isinstance(garbled, ev.PipeGarbled)
+    assert garbled.pid == 70
     assert isinstance(event, ev.SpawnFailed)
+    assert "worker 1 gen 1" in caplog.text
     assert ward.is_cut(unborn)
     assert not ward.is_cut(born)
     ward.reaper.listen_to(born)  # it is not heard any more
-    assert ward.killed == [70]
+    assert ward.told() == []
 
 
 def test_who_was_waited_for_meanwhile_is_nobodys(ward: Ward) -> None:

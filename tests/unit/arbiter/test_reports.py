@@ -41,7 +41,7 @@ def test_exit_is_described(code: int | None, signal: str | None, text: str) -> N
 @pytest.mark.parametrize(
     ("oom_kills", "text"),
     [
-        (2, "was killed by SIGKILL: the kernel's out-of-memory killer (oom_kill in memory.events grew by 2)"),
+        (2, "was killed by SIGKILL: the kernel's out-of-memory killer (oom_kill in memory.events has grown)"),
         (
             0,
             (
@@ -79,6 +79,12 @@ def test_out_of_memory_is_told_from_what_the_kernel_counts(oom_kills: int, text:
         (
             WorkerState.KILLED,
             Order.TERM,
+            1,
+            Log(Level.INFO, "worker 2 gen 5 (pid 77) is gone after it was killed"),
+        ),
+        (
+            WorkerState.STUCK,
+            None,
             1,
             Log(Level.INFO, "worker 2 gen 5 (pid 77) is gone after it missed its deadline"),
         ),

@@ -6,6 +6,7 @@ import pytest
 
 from pyfork.arbiter import events as ev
 from pyfork.arbiter.actions import (
+    Action,
     Exit,
     HandOver,
     Level,
@@ -24,6 +25,11 @@ from pyfork.ipc.exits import ExitStatus
 from tests.unit.arbiter.script import Script, kill, plan, quit_, term
 
 NEW = 9000
+
+
+def ready(script: Script) -> list[Action]:
+    """The new arbiter serves, and the shell hands everything over."""
+    return [*script.tell(ev.UpgradeReady(NEW)), *script.tell(ev.HandedOver(NEW))]
 
 
 def upgrading(first: ev.Plan | None = None) -> Script:
@@ -48,7 +54,9 @@ def test_a_ready_successor_gets_everything_and_the_workers_drain() -> None:
     """Without the filter of a stop: the sockets are in use. Its exit, later, is not waited for."""
     script = upgrading()
     assert state_of(script) == (ArbiterState.UPGRADING, UpgradeState.TRYING)
-    assert script.tell(ev.UpgradeReady(NEW)) == [HandOver(NEW), term(100), term(101)]
+    assert script.tell(ev.UpgradeReady(NEW)) == [HandOver(NEW)]
+    assert state_of(script) == (ArbiterState.UPGRADING, UpgradeState.READY)
+    assert script.tell(ev.HandedOver(NEW)) == [term(100), term(101)]
     assert state_of(script) == (ArbiterState.STOPPING, UpgradeState.HANDED_OVER)
     assert script.exits(100) == []
     assert script.exits(101) == [Exit(ExitStatus.OK)]
@@ -58,7 +66,7 @@ def test_a_ready_successor_gets_everything_and_the_workers_drain() -> None:
 def test_a_drain_after_the_hand_over_has_its_deadline() -> None:
     """graceful_timeout, as in every stop."""
     script = upgrading(plan(count=1, graceful_timeout=20))
-    script.tell(ev.UpgradeReady(NEW))
+    ready(script)
     assert script.core.next_deadline() == 20
     assert script.time(20) == [kill(100)]
 
@@ -66,18 +74,18 @@ def test_a_drain_after_the_hand_over_has_its_deadline() -> None:
 def test_one_term_after_the_hand_over_takes_nothing_from_requests() -> None:
     """A supervisor that follows the first pid sends it; only the second hurries, and INT does."""
     script = upgrading(plan(count=1))
-    script.tell(ev.UpgradeReady(NEW))
+    ready(script)
     assert script.verb(Verb.STOP) == []
     assert script.verb(Verb.STOP) == [quit_(100)]
     script = upgrading(plan(count=1))
-    script.tell(ev.UpgradeReady(NEW))
+    ready(script)
     assert script.verb(Verb.STOP_NOW) == [quit_(100)]
 
 
 def test_the_successors_end_after_the_hand_over_is_told() -> None:
     """There is nothing left that could go on."""
     script = upgrading()
-    script.tell(ev.UpgradeReady(NEW))
+    ready(script)
     assert script.tell(ev.UpgradeExited(NEW, None, "SIGSEGV")) == []
     assert script.says(Level.ERROR, "was ended by SIGSEGV after it had taken over")
 
@@ -121,6 +129,35 @@ def test_without_a_boot_timeout_it_may_take_for_ever() -> None:
     script = upgrading(plan(timeout=0, boot_timeout=0))
     assert script.core.next_deadline() is None
     assert script.says(Level.INFO, "it has no time limit")
+
+
+def test_a_successor_that_cannot_be_given_everything_is_told_to_end() -> None:
+    """Nothing has happened then; it has its time, as one that is late, and the old arbiter goes on."""
+    script = upgrading(plan(timeout=0, graceful_timeout=20))
+    assert script.tell(ev.UpgradeReady(NEW)) == [HandOver(NEW)]
+    assert script.tell(ev.HandOverRefused(NEW, "systemd does not listen")) == [term(NEW)]
+    assert script.says(Level.ERROR, "the new arbiter (pid 9000) takes over nothing: systemd does not listen")
+    assert state_of(script) == (ArbiterState.UPGRADING, UpgradeState.ENDING)
+    assert script.core.next_deadline() == 22
+    assert script.tell(ev.UpgradeExited(NEW, 0, None)) == []
+    assert script.says(Level.ERROR, "upgrade failed: the new arbiter (pid 9000) exited with status 0: this one goes on")
+    assert state_of(script) == (ArbiterState.RUNNING, UpgradeState.NONE)
+    assert script.verb(Verb.UPGRADE) == [StartUpgrade()]
+
+
+def test_a_successor_that_was_killed_was_killed_by_us() -> None:
+    """Its log line names no other suspect; one that somebody else has killed is another matter."""
+    script = upgrading(plan(timeout=0, boot_timeout=5))
+    script.time(5)
+    script.time(37)
+    script.tell(ev.UpgradeExited(NEW, None, "SIGKILL"))
+    assert script.says(
+        Level.ERROR, "upgrade failed: the new arbiter (pid 9000) is gone before it was ready: this one goes on"
+    )
+    assert not script.says(Level.ERROR, "did not send")
+    script = upgrading()
+    script.tell(ev.UpgradeExited(NEW, None, "SIGKILL"))
+    assert script.says(Level.ERROR, "upgrade failed", "SIGKILL that pyfork did not send", "before it was ready")
 
 
 def test_a_stall_is_not_the_successors() -> None:
@@ -171,7 +208,7 @@ def test_hup_waits_for_the_upgrade_to_fail() -> None:
     assert script.tell(ev.UpgradeExited(NEW, 4, None)) == [LoadConfiguration(2)]
     script = upgrading()
     script.verb(Verb.RELOAD)
-    assert script.tell(ev.UpgradeReady(NEW)) == [HandOver(NEW), term(100), term(101)]
+    assert ready(script) == [HandOver(NEW), term(100), term(101)]
 
 
 def test_usr2_waits_for_a_reload_to_end() -> None:
@@ -205,7 +242,7 @@ def test_a_reload_that_was_asked_for_first_comes_first() -> None:
     ("before", "words"),
     [
         ([], "pid 9000 is being tried already"),
-        ([ev.UpgradeReady(NEW)], "replaced already; send USR2 to pid 9000"),
+        ([ev.UpgradeReady(NEW), ev.HandedOver(NEW)], "replaced already; send USR2 to pid 9000"),
         ([ev.UpgradeExited(NEW, 0, None), ev.VerbReceived(Verb.STOP)], "pyfork stops"),
     ],
 )
@@ -261,6 +298,6 @@ def test_a_replaced_arbiter_looks_at_the_load_no_more() -> None:
     script = upgrading(plan(count=2, bounds=(1, 4)))
     assert script.time(0) == [MeasureLoad()]
     assert script.core.next_deadline() == 1.0
-    script.tell(ev.UpgradeReady(NEW))
+    ready(script)
     assert MeasureLoad() not in script.time(1)
     assert (script.core.next_deadline() or 0) >= 30

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pyfork.process.cgroup import OomKills
+from pyfork.process.cgroup import LINGER, OomKills
 
 V2 = "low 0\nhigh 0\nmax 12\noom 3\noom_kill {}\noom_group_kill 0\n"
 V1 = "oom_kill_disable 0\nunder_oom 0\noom_kill {}\n"
@@ -49,34 +49,55 @@ def test_growth_is_told(tmp_path: Path, cgroup: str, mountinfo: str, file: str, 
     machine = Machine(tmp_path, cgroup, mountinfo, file, content)
     machine.kill(7)
     kills = OomKills(tmp_path)
-    assert kills.grown() == 0
-    machine.kill(9)
-    assert kills.grown() == 2
-    assert kills.grown() == 0
+    assert kills.claim(0) == 0
+    machine.kill(8)
+    assert kills.claim(0) == 1
+    assert kills.claim(0) == 0
     machine.kill(1)
-    assert kills.grown() == 0
+    assert kills.claim(0) == 0
     machine.kill(2)
-    assert kills.grown() == 1
+    assert kills.claim(0) == 1
+
+
+def test_each_victim_has_its_own(tmp_path: Path) -> None:
+    """The kernel has killed two before the first is reaped: the second was killed by it, too, and a third was not."""
+    machine = Machine(tmp_path, "0::/\n", MOUNT2.format("/"), "sys/fs/cgroup/memory.events", V2)
+    machine.kill(0)
+    kills = OomKills(tmp_path)
+    machine.kill(2)
+    assert [kills.claim(now) for now in (5.0, 6.0, 7.0)] == [2, 1, 0]
+
+
+def test_what_nobody_claims_is_forgotten(tmp_path: Path) -> None:
+    """It was a process of the application's: whoever is killed later was not killed for that."""
+    machine = Machine(tmp_path, "0::/\n", MOUNT2.format("/"), "sys/fs/cgroup/memory.events", V2)
+    machine.kill(0)
+    kills = OomKills(tmp_path)
+    machine.kill(2)
+    assert kills.claim(5.0) == 2
+    assert kills.claim(5.0 + LINGER + 0.1) == 0
+    machine.kill(4)
+    assert kills.claim(100.0) == 2
 
 
 def test_count_that_is_not_there_is_not_known(tmp_path: Path) -> None:
     """A file without it, a root cgroup without the file, nothing mounted, nothing readable."""
-    assert OomKills(tmp_path).grown() is None
+    assert OomKills(tmp_path).claim(0) is None
     machine = Machine(tmp_path, "0::/\n", OTHERS + MOUNT2.format("/"), "sys/fs/cgroup/memory.events", V2)
     kills = OomKills(tmp_path)
-    assert kills.grown() is None
+    assert kills.claim(0) is None
     machine.kill(1)
-    assert kills.grown() is None
+    assert kills.claim(0) is None
     machine.kill(2)
-    assert kills.grown() == 1
+    assert kills.claim(0) == 1
     machine.file.write_text("oom_kill many\n")
-    assert kills.grown() is None
+    assert kills.claim(0) is None
     machine.file.write_text("oom 3\n")
-    assert kills.grown() is None
+    assert kills.claim(0) is None
     (tmp_path / "proc/self/mountinfo").write_text(OTHERS)
-    assert kills.grown() is None
+    assert kills.claim(0) is None
 
 
 def test_this_machine_is_read_without_an_error() -> None:
     """Whatever it has."""
-    assert OomKills().grown() in {0, None}
+    assert OomKills().claim(0) in {0, None}

@@ -106,3 +106,16 @@ def test_unblock_all() -> None:
         assert signal.SIGUSR1 not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def test_what_was_blocked_is_let_through_for_a_while() -> None:
+    """And waits again afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signals.block_all()
+        assert signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        with signals.none_blocked():
+            assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+        assert signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -11,7 +11,7 @@
     ├── RequestBodyError        the same, as wsgi.input tells the application: an OSError
     ├── DisconnectedError       the client has gone; nobody is left to answer: an OSError (ConnectionError)
     └── ApplicationError        the application broke PEP 3333: answered with a 500, the culprit is named
-    QuitNow (BaseException)     SIGQUIT in a worker: unwinds whatever runs, no ``except Exception`` stops it
+    QuitNow (BaseException)     an order to end at once: unwinds whatever runs, no ``except Exception`` stops it
 """
 
 from types import TracebackType
@@ -104,4 +104,8 @@ class ApplicationError(PyforkError):
 
 
 class QuitNow(BaseException):
-    """SIGQUIT reached a worker: end at once, running only ``finally`` blocks and ``atexit``."""
+    """End at once, running only ``finally`` blocks and ``atexit``.
+
+    SIGQUIT in a worker raises it, SIGTERM too while a worker or a mold boots, and TERM, INT and QUIT in an arbiter that
+    still starts.
+    """

@@ -88,7 +88,7 @@ class BoundListener:
             return
         path = self.socket.getsockname()
         try:
-            found = os.stat(path)
+            found = os.lstat(path)
             if (found.st_dev, found.st_ino) == self.inode:
                 os.unlink(path)
         except FileNotFoundError:
@@ -267,29 +267,31 @@ def _has_ipv4_twin(bind: Bind, settings: ServerSettings) -> bool:
 
 
 def _open_unix(bind: Bind, settings: ServerSettings) -> BoundListener:
+    owner = find_owner(settings.user, settings.group) if os.geteuid() == 0 else None  # before anything is made
     address = "\0" + bind.path if bind.kind == "abstract" else bind.path
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    opened = BoundListener(
+        bind.text, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), is_inherited=False, inode=None, maker=os.getpid()
+    )
     try:
         if bind.kind == "unix":
             _remove_stale(bind.path)
         before = os.umask(settings.umask) if settings.umask is not None else None
         try:
-            listener.bind(address)
+            opened.socket.bind(address)
         finally:
             if before is not None:
                 os.umask(before)
-        inode = None
         if bind.kind == "unix":
-            made = os.stat(bind.path)
-            inode = (made.st_dev, made.st_ino)
-            if os.geteuid() == 0:
-                os.chown(bind.path, *find_owner(settings.user, settings.group))
-        listener.listen(settings.backlog)
-        listener.setblocking(False)
-    except OSError:
-        listener.close()
+            made = os.lstat(bind.path)
+            opened.inode = (made.st_dev, made.st_ino)
+            if owner is not None:
+                os.chown(bind.path, *owner, follow_symlinks=False)  # whatever may have taken its place
+        opened.socket.listen(settings.backlog)
+        opened.socket.setblocking(False)
+    except (ConfigurationError, OSError):
+        opened.close()
         raise
-    return BoundListener(bind.text, listener, is_inherited=False, inode=inode, maker=os.getpid())
+    return opened
 
 
 def _remove_stale(path: str) -> None:

@@ -78,3 +78,5 @@ class Option:
 
 RESTART = "needs a restart"
 NEW_SOCKETS = "for addresses opened from then on"
+KEPT_SOCKETS = "yes, but for unix sockets that stay open"
+"""Their path keeps its owner and mode: a reload that failed could not say any more whose it was."""

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from pyfork.config.declarations import (
+    KEPT_SOCKETS,
     LARGEST_FIELDS,
     LARGEST_LINE,
     LONGEST,
@@ -80,13 +81,30 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = {}
     user: Annotated[
         str | None,
-        Meta(description="The user that workers become, by name or number; needs root."),
-        Option(("-u", "--user"), "USER", Form.ACCOUNT, default_text="who started pyfork", example="www-data"),
+        Meta(
+            description="The user that workers become, by name or number; needs root. A number without an entry in the "
+            "system's list of users needs `group` as well."
+        ),
+        Option(
+            ("-u", "--user"),
+            "USER",
+            Form.ACCOUNT,
+            on_reload=KEPT_SOCKETS,
+            default_text="who started pyfork",
+            example="www-data",
+        ),
     ] = None
     group: Annotated[
         str | None,
-        Meta(description="The group that workers take, by name or number."),
-        Option(("-g", "--group"), "GROUP", Form.ACCOUNT, default_text="the user's groups", example="www-data"),
+        Meta(description="The group that workers take, by name or number; without root, only its own."),
+        Option(
+            ("-g", "--group"),
+            "GROUP",
+            Form.ACCOUNT,
+            on_reload=KEPT_SOCKETS,
+            default_text="the user's groups",
+            example="www-data",
+        ),
     ] = None
     umask: Annotated[
         Annotated[int, Meta(ge=0, le=0o777)] | None,
@@ -94,7 +112,14 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
             description="The mask of file modes, for unix sockets (docs/privileges.md) and the workers: a number (TOML "
             "writes octal as `0o027`) or a string, octal when it begins with 0 or 0o.",
         ),
-        Option(("-m", "--umask"), "MASK", Form.OCTAL, default_text="as inherited", example="0o027"),
+        Option(
+            ("-m", "--umask"),
+            "MASK",
+            Form.OCTAL,
+            on_reload=KEPT_SOCKETS,
+            default_text="as inherited",
+            example="0o027",
+        ),
     ] = None
     no_new_privileges: Annotated[
         bool,

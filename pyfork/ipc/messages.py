@@ -8,6 +8,7 @@ blocks; the pipe needs no framing for what it carries all day.
 
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -28,6 +29,10 @@ FAILURE = b"F"
 WORN = b"W"
 MAXIMUM_REPORT = 48 * 1024
 """Octets of a boot report: with its head it fits an empty pipe of 64 KiB, so the dying child never blocks."""
+LONGEST_MESSAGE = 2000
+"""Characters of a boot report's message: half of the report at worst."""
+OMISSION = "\n  [...]\n"
+"""What stands for the middle of a traceback that is longer than a report."""
 LONGEST_REPORT = 65536
 """Octets; a longer one is not ours, and would fill the arbiter's memory."""
 LONGEST_CHANGE = 511
@@ -229,13 +234,30 @@ def encode_born(pid: int) -> bytes:
 
 
 def encode_report(report: BootReport) -> bytes:
-    """Return the octets of a boot failure; an overlong traceback loses its middle."""
-    traceback = report.traceback
-    if len(traceback) > MAXIMUM_REPORT // 16:  # a character takes up to 12 octets as JSON
-        half = MAXIMUM_REPORT // 32
-        traceback = f"{traceback[:half]}\n  [...]\n{traceback[-half:]}"
-    body = json.dumps([report.kind.value, report.message[:2000], traceback]).encode()
+    """Return the octets of a boot failure; an overlong message loses its end, an overlong traceback its middle.
+
+    It is measured as it is written: a character takes one octet as JSON mostly, and up to 12 at worst.
+    """
+    message = report.message[:LONGEST_MESSAGE]
+    room = MAXIMUM_REPORT - len(json.dumps([report.kind.value, message, ""]))
+    body = json.dumps([report.kind.value, message, _leave_middle_out(report.traceback, room)]).encode()
     return FAILURE + len(body).to_bytes(4, "big") + body
+
+
+def _leave_middle_out(text: str, room: int) -> str:
+    """Return ``text``, or its two ends, so that it takes at most ``room`` octets as JSON."""
+    if _size(text) <= room:
+        return text
+    half = (room - _size(OMISSION)) // 2
+    beginning, end = text[:half], text[-half:]
+    first = bisect_right(range(len(beginning) + 1), half, key=lambda count: _size(beginning[:count])) - 1
+    last = bisect_right(range(len(end) + 1), half, key=lambda count: _size(end[len(end) - count :])) - 1
+    return beginning[:first] + OMISSION + end[len(end) - last :]
+
+
+def _size(text: str) -> int:
+    """Return the octets of ``text`` as JSON, without its quotes."""
+    return len(json.dumps(text)) - 2
 
 
 def encode_worn(reason: str) -> bytes:

@@ -17,6 +17,8 @@ import stat
 from collections.abc import Callable
 from time import monotonic
 
+from pyfork.log.opening import STREAMS, duplicate, open_log
+
 LARGEST_WRITE = select.PIPE_BUF
 """Octets of lines that are written together: of more, a pipe may have another process's in between (pipe(7))."""
 COMPLAINT_INTERVAL = 60.0
@@ -24,7 +26,6 @@ COMPLAINT_INTERVAL = 60.0
 
 STDOUT_FD = 1
 STDERR_FD = 2
-_STREAMS = {"/dev/stdout": STDOUT_FD, "/dev/stderr": STDERR_FD}
 _STUFFED_PATIENCE = 100
 """Milliseconds that a line waits for a full pipe."""
 
@@ -48,7 +49,7 @@ class Sink:
     """
 
     def __init__(self, path: str, stream: int, owner: tuple[int, int] = (-1, -1)) -> None:
-        is_stream = path == "-" or path in _STREAMS
+        is_stream = path == "-" or path in STREAMS
         self.path = path if is_stream else os.path.abspath(path)  # a worker reopens it from another directory
         self.stream = stream
         self.owner = owner
@@ -148,7 +149,7 @@ class Sink:
             OSError: it cannot be opened; the old one stays.
         """
         self._write_gathered()
-        if self.path == "-" or self.path in _STREAMS:
+        if self.path == "-" or self.path in STREAMS:
             return
         fd = _open(self.path, self.stream, self.owner)
         os.dup2(fd, self.fd, inheritable=False)
@@ -170,44 +171,12 @@ def _is_file(fd: int) -> bool:
 
 
 def _open(path: str, stream: int, owner: tuple[int, int]) -> int:
-    if path == "-" or path in _STREAMS:  # a socket, as journald's, cannot be opened by the path of the stream
-        return _duplicate(_STREAMS.get(path, stream))
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
-    may_give = True
-    try:
-        fd = os.open(path, flags | os.O_NOFOLLOW, 0o666)  # O_NONBLOCK: a FIFO nobody reads is an error and not a hang
-    except OSError as error:
-        if error.errno != errno.ELOOP:
-            raise
-        fd = os.open(path, flags, 0o666)
-        may_give = False  # the workers' user may have made the link: what it leads to must not become theirs
-    try:
-        os.set_blocking(fd, True)
-        status = os.fstat(fd)
-        may_give = may_give and stat.S_ISREG(status.st_mode) and status.st_nlink == 1
-        if may_give and os.geteuid() == 0 and owner != (-1, -1):
-            os.fchown(fd, *owner)
-    except OSError:
-        os.close(fd)
-        raise
-    return fd
-
-
-def _duplicate(stream: int) -> int:
-    """Return a descriptor of our own for ``stream``: the application may close or redirect the original."""
-    try:
-        fd = os.dup(stream)
-    except OSError as error:
-        if error.errno != errno.EBADF:
-            raise
-        return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)  # started with the stream closed: nobody listens
-    os.set_inheritable(fd, False)
-    return fd
+    return duplicate(STREAMS.get(path, stream)) if path == "-" or path in STREAMS else open_log(path, owner)
 
 
 def explain_unusable(path: str) -> str | None:
     """Return why ``path`` could not be opened for appending, without making it; None when it could."""
-    if path == "-" or path in _STREAMS:
+    if path == "-" or path in STREAMS:
         return None
     directory = os.path.dirname(path) or "."
     if os.path.isdir(path):

@@ -80,17 +80,25 @@ def check_privileges(user: str | None, group: str | None) -> None:
     """Check in the arbiter that the workers will be able to become ``user`` and ``group``.
 
     Raises:
-        ConfigurationError: one does not exist, or only root could become it.
+        ConfigurationError: one does not exist, or only root could become it, or no group can be found for the user.
     """
     uid, gid = find_owner(user, group)
     if os.geteuid() == 0:
+        if uid not in {-1, 0} and gid == -1:
+            raise ConfigurationError(
+                f"server.user = {user!r} has no entry on this system that would name its group, and the workers would "
+                f"keep root's: set server.group, as in group = {user!r}"
+            )
         return
     if uid not in {-1, os.geteuid()}:
         raise ConfigurationError(
             f"server.user = {user!r}: only root can become another user; start pyfork as root, or as that user"
         )
-    if gid not in {-1, os.getegid(), *os.getgroups()}:
-        raise ConfigurationError(f"server.group = {group!r}: only root can take a group that this user does not have")
+    if gid not in {-1, *os.getresgid()}:
+        raise ConfigurationError(
+            f"server.group = {group!r}: only root can take another group than its own, supplementary groups do not "
+            "count; start pyfork as root, or with that group (Group= of systemd, sg, newgrp)"
+        )
 
 
 def confine(server: ServerSettings) -> None:
@@ -136,9 +144,11 @@ def find_kept_privileges(uid: int, gid: int) -> str:
 
     Args:
         uid: what it was to become; -1 is "as it was", and 0 is root, who keeps everything.
-        gid: the same of the group.
+        gid: the same of the group; who has become another user is not to have kept root's.
     """
     if gid != -1 and (groups := {*os.getresgid(), gid}) != {gid}:
+        return f"its groups are {sorted(groups)}"
+    if uid not in {-1, 0} and gid == -1 and 0 in (groups := {*os.getresgid()}):
         return f"its groups are {sorted(groups)}"
     if uid in {-1, 0}:
         return ""

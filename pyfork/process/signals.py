@@ -1,4 +1,7 @@
-"""Signals as a queue: a handler enqueues and wakes, nothing else; the loop that owns the queue decides.
+"""Signals as a queue: a handler enqueues and wakes; the loop that owns the queue decides.
+
+Two kinds of handlers do more, each for what cannot wait for a loop: `raise_in_main_thread` unwinds what runs, and
+`call_in_main_thread` calls a function that only sets something.
 
 Rules:
 
@@ -39,6 +42,7 @@ class SignalQueue:
 
     def __init__(self) -> None:
         self.is_pending = False
+        self._queued: frozenset[int] = frozenset()
         self._noted: list[int] = []
         self.fd, self.write_fd = os.pipe()
         os.set_blocking(self.fd, False)
@@ -46,18 +50,24 @@ class SignalQueue:
 
     def install(self, signals: Iterable[signal.Signals]) -> None:
         """Enqueue ``signals`` from now on (and let them do nothing else)."""
+        self._queued |= (numbers := frozenset(signals))
         signal.set_wakeup_fd(self.write_fd, warn_on_full_buffer=False)  # full: the loop will look at it anyway
-        for number in signals:
+        for number in numbers:
             signal.signal(number, self._note)
 
     def drain(self) -> list[signal.Signals]:
-        """Return what has arrived since the last call, each signal once, in the order of arrival."""
+        """Return what has arrived since the last call, each signal once, in the order of arrival.
+
+        Of those that were installed: the interpreter writes the number of every signal that has a handler in Python,
+        the application's own too.
+        """
         self.is_pending = False
+        self._noted = []
         arrived = b""
         with suppress(BlockingIOError):  # drained
             while octets := os.read(self.fd, 4096):
                 arrived += octets
-        return [signal.Signals(number) for number in dict.fromkeys(arrived)]
+        return [signal.Signals(number) for number in dict.fromkeys(arrived) if number in self._queued]
 
     def put_back(self, signals: Iterable[signal.Signals]) -> None:
         """Let the next `drain` return ``signals`` (again)."""
@@ -71,7 +81,7 @@ class SignalQueue:
 
         A signal may be told of twice. Only for workers: to the arbiter a second TERM is another order.
         """
-        noted, self._noted = self._noted, []
+        noted = self._noted
         return list(dict.fromkeys([*self.drain(), *map(signal.Signals, noted)]))
 
     def take_wakeup_back(self) -> None:
@@ -98,8 +108,8 @@ def ignore(signals: Iterable[signal.Signals]) -> None:
 def raise_in_main_thread(number: signal.Signals, exception: type[BaseException]) -> None:
     """Let ``number`` raise ``exception`` wherever the main thread is.
 
-    For orders that cannot wait for a loop (QUIT; TERM while the application is still being imported). It is the one
-    handler that does more than enqueue. The exception may be lost: see `raise_again`.
+    For orders that cannot wait for a loop: QUIT; TERM while the application is still being imported; TERM, INT and QUIT
+    while the arbiter starts. The exception may be lost: see `raise_again`.
     """
 
     def handler(_number: int, _frame: FrameType | None) -> None:
@@ -122,7 +132,7 @@ def raise_again() -> None:
 def call_in_main_thread(number: signal.Signals, function: Callable[[], object]) -> None:
     """Let ``number`` call ``function`` in the main thread, between two bytecodes.
 
-    It must neither log, lock nor block.
+    For what a loop has to find when it next looks, whatever it waits for. It must neither log, lock nor block.
     """
     signal.signal(number, lambda _number, _frame: function())
 

@@ -100,6 +100,38 @@ def test_logs_and_sockets_are_the_users(start: Callable[..., Server], site: Path
     assert ask(str(path), socket.AF_UNIX)
 
 
+@pytest.mark.skipif(not IS_ROOT, reason="only root opens logs for another")
+@pytest.mark.parametrize("kind", ["symbolic", "hard"])
+def test_a_link_in_the_place_of_a_log_is_not_followed_at_a_rotation(
+    start: Callable[..., Server], site: Path, tmp_path: Path, kind: str
+) -> None:
+    """Application code that was broken into can exchange the file in a directory of the workers', and wait for USR1."""
+    logs = site / "logs"
+    logs.mkdir()
+    os.chown(logs, NOBODY.pw_uid, NOBODY.pw_gid)
+    secret = site / "secret"
+    secret.write_text("root's\n")
+    settings = {"server": {"user": "nobody"}, "log": {"error": str(logs / "error.log")}}
+    server = start("who:app", cwd=site, settings=settings)
+    server.log_path = logs / "error.log"
+    server.expect_errors("cannot reopen")
+    server.wait_workers(1)
+    old = server.log_path.rename(logs / "error.log.1")
+    if kind == "hard":
+        server.log_path.hardlink_to(secret)
+    else:
+        server.log_path.symlink_to(secret)
+        os.chown(server.log_path, NOBODY.pw_uid, -1, follow_symlinks=False)
+    server.log_path = old
+    server.signal("USR1")
+    server.wait_log(r"\[arbiter\] cannot reopen the log .*; the old file stays in use")
+    assert json.loads(server.get("/").body)["users"] == [NOBODY.pw_uid] * 3
+    server.stop()
+    assert secret.read_text() == "root's\n"
+    assert secret.stat().st_uid == 0
+    assert "stopped" in server.log
+
+
 def test_only_root_becomes_another(site: Path) -> None:
     """Who is not root is told at the start; root is not, and a user that does not exist is told to both."""
     result = run_pyfork("--check-config", "--user", "nobody", "who:app", cwd=site)

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from pyfork.arbiter.listeners import open_listeners
+from pyfork.config.schema import ServerSettings
+from pyfork.errors import ConfigurationError
 from tests.harness import SAMPLES, Server, parse_response, read_all, wait_until
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -72,6 +75,59 @@ def test_unix_socket(start: Callable[..., Server], tmp_path: Path) -> None:
     assert ask(str(path), socket.AF_UNIX)
     server.stop()
     assert not path.exists()
+
+
+@pytest.mark.parametrize("step", ["chown", "listen"])
+def test_a_unix_socket_that_cannot_be_finished_leaves_no_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """A reload that fails changes nothing: clients would find a path that nobody listens at."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    if step == "chown":
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        monkeypatch.setattr(os, "chown", refuse)
+    else:
+        monkeypatch.setattr(socket.socket, "listen", refuse)
+    path = tmp_path / "a.sock"
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(ConfigurationError, match="Operation not permitted"):
+        open_listeners(ServerSettings(bind=(f"unix:{path}",)))
+    assert not path.exists()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_unix_socket_of_nobodys_is_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose it is to be is known before there is anything to leave behind."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(ConfigurationError, match="there is no user"):
+        open_listeners(ServerSettings(bind=(f"unix:{tmp_path}/a.sock",), user="nobody-of-that-name"))
+    assert os.listdir(tmp_path) == []
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_has_taken_a_new_sockets_place_is_not_given_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a directory of the workers', a link to a file of root's may be there between two system calls."""
+    given: list[tuple[object, bool]] = []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(
+        os, "chown", lambda path, uid, gid, *, follow_symlinks=True: given.append((path, follow_symlinks))
+    )
+    (tmp_path / "secret").touch()
+    bind = socket.socket.bind
+
+    def bind_and_lose(listener: socket.socket, address: str) -> None:
+        bind(listener, address)
+        os.rename(address, f"{address}.1")
+        os.symlink(tmp_path / "secret", address)
+
+    monkeypatch.setattr(socket.socket, "bind", bind_and_lose)
+    [listener] = open_listeners(ServerSettings(bind=(f"unix:{tmp_path}/a.sock",), user="nobody"))
+    assert given == [(f"{tmp_path}/a.sock", False)]
+    listener.socket.close()
 
 
 def test_a_workers_end_does_not_remove_the_unix_socket(start: Callable[..., Server], tmp_path: Path) -> None:

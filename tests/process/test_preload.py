@@ -70,6 +70,33 @@ def wait_mold(server: Server, *, besides: int = 0) -> int:
     return pid
 
 
+@pytest.mark.parametrize("worker_type", ["sync", "async"])
+def test_an_applications_real_time_signal_is_its_own(
+    start: Callable[..., Server], tmp_path: Path, worker_type: str
+) -> None:
+    """Some libraries use them (timers, profilers); they have no name, and end neither a worker nor a mold."""
+    (tmp_path / "realtime1.py").write_text(
+        "import os, signal\n"
+        "def handle(*_):\n"
+        "    open(f'handled-{os.getpid()}', 'w').close()\n"
+        "signal.signal(signal.SIGRTMIN + 8, handle)\n"
+        "def app(environ, start_response):\n"
+        "    start_response('200 OK', [])\n"
+        "    return [str(os.getpid()).encode()]\n"
+    )
+    settings = {"workers": {"type": worker_type, "preload": True}}
+    server = start("realtime1:app", cwd=tmp_path, settings=settings)
+    [worker] = server.wait_workers(1)
+    mold = wait_mold(server)
+    for pid in (worker, mold):
+        os.kill(pid, signal.SIGRTMIN + 8)
+        wait_until((tmp_path / f"handled-{pid}").exists, "the application has handled its signal")
+    assert server.get("/").body == str(worker).encode()
+    server.signal("TTIN")
+    assert worker in server.wait_workers(2)
+    assert molds(server) == [mold]
+
+
 def imports(site: Path) -> list[int]:
     """Return the pids that have imported the application, in order."""
     return [int(line) for line in (site / "imports").read_text().splitlines()]

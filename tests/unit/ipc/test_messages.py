@@ -1,5 +1,6 @@
 """The words on the heartbeat pipe."""
 
+import json
 import select
 
 import pytest
@@ -48,10 +49,27 @@ def test_a_flood_of_beats_is_one() -> None:
 def test_report_fits_an_empty_pipe(message: str, traceback: str) -> None:
     """A dying child never blocks on its report, whatever the application's traceback holds."""
     octets = m.encode_report(m.BootReport(m.FailureKind.BOOT, message * 300, traceback * 5000))
-    assert len(octets) < 65536
+    assert len(octets) <= m.MAXIMUM_REPORT + 5
     [report] = m.WordDecoder().feed(octets)
     assert isinstance(report, m.BootReport)
     assert report.kind is m.FailureKind.BOOT
+
+
+@given(st.integers(0, 40_000), st.text(min_size=1, max_size=3))
+def test_a_traceback_that_fits_is_whole(size: int, text: str) -> None:
+    """Ten kilobytes are an ordinary traceback of a framework's; their middle is where its author's frames are."""
+    traceback = (text * size)[:size]
+    report = m.BootReport(m.FailureKind.APPLICATION, "message", traceback)
+    octets = m.encode_report(report)
+    if len(json.dumps(["application", "message", traceback])) <= m.MAXIMUM_REPORT:
+        assert m.WordDecoder().feed(octets) == [report]
+    else:
+        [read] = m.WordDecoder().feed(octets)
+        assert isinstance(read, m.BootReport)
+        first, _, last = read.traceback.partition(m.OMISSION)
+        assert traceback.startswith(first)
+        assert traceback.endswith(last)
+        assert m.MAXIMUM_REPORT - 24 < len(octets) - 5 <= m.MAXIMUM_REPORT
 
 
 def test_overlong_traceback_keeps_its_ends() -> None:

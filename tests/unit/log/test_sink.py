@@ -88,7 +88,7 @@ def test_a_stream_is_duplicated_and_never_reopened(name, tmp_path, monkeypatch):
     """The application may close or redirect standard error; the log goes on. A journal's socket has no path to open."""
     with open(tmp_path / "stream", "wb") as stream:
         monkeypatch.setattr("pyfork.log.sink.STDERR_FD", stream.fileno())
-        monkeypatch.setattr("pyfork.log.sink._STREAMS", {"/dev/stderr": stream.fileno()})
+        monkeypatch.setattr("pyfork.log.sink.STREAMS", {"/dev/stderr": stream.fileno()})
         sink = Sink(name, stream.fileno())
         assert "Sink" in repr(sink)
     sink.reopen()

@@ -41,8 +41,20 @@ def test_a_number_without_an_entry_is_taken(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(os, name, lambda *arguments, name=name: calls.append((name, *arguments)))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(privileges, "find_kept_privileges", lambda uid, gid: "")
-    privileges.drop_privileges("123456", None)
-    assert calls == [("setgroups", []), ("setresuid", 123456, 123456, 123456)]
+    privileges.drop_privileges("123456", "7")
+    assert calls == [("setgroups", [7]), ("setresgid", 7, 7, 7), ("setresuid", 123456, 123456, 123456)]
+
+
+def test_a_number_without_an_entry_needs_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is none to be found, and the workers would keep root's; told at the start, with the way out."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(ConfigurationError, match=r"'123456' has no entry .* set server\.group, as in group = '123456'"):
+        privileges.check_privileges("123456", None)
+    privileges.check_privileges("123456", "123456")
+    monkeypatch.setattr(privileges, "find_user", lambda user: privileges.User(int(user), None, None))
+    privileges.check_privileges("0", None)  # of root's, in a container without any entries
+    monkeypatch.setattr(os, "geteuid", lambda: 123456)
+    privileges.check_privileges("123456", None)
 
 
 def test_only_root_becomes_another(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,12 +62,15 @@ def test_only_root_becomes_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     privileges.check_privileges("nobody", None)
     monkeypatch.setattr(os, "geteuid", lambda: 4321)
-    monkeypatch.setattr(os, "getegid", lambda: 4321)
+    monkeypatch.setattr(os, "getresgid", lambda: (4321, 4321, 4323))
     monkeypatch.setattr(os, "getgroups", lambda: [4322])
     with pytest.raises(ConfigurationError, match="only root can become another user"):
         privileges.check_privileges("root", None)
-    with pytest.raises(ConfigurationError, match="only root can take a group"):
-        privileges.check_privileges(None, "0")
+    for group in ("0", "4322"):
+        with pytest.raises(ConfigurationError, match=r"only root can take .* supplementary groups do not count"):
+            privileges.check_privileges(None, group)
+    privileges.check_privileges(None, "4321")
+    privileges.check_privileges(None, "4323")
     privileges.check_privileges(None, None)
 
 
@@ -117,6 +132,9 @@ def test_a_drop_that_can_be_undone_is_noticed(monkeypatch: pytest.MonkeyPatch) -
     pretend(monkeypatch, (5, 5, 5), (7, 7, 7), can_return=True)
     assert find(5, 7) == "it could become root again"
     assert find(0, 7) == ""
+    pretend(monkeypatch, (5, 5, 5), (0, 0, 0), can_return=False)
+    assert find(5, -1) == "its groups are [0]"
+    assert find(5, 0) == find(0, -1) == find(-1, -1) == ""
     pretend(monkeypatch, (5, 5, 5), (7, 7, 7), can_return=False)
     monkeypatch.setattr(privileges, "_find_capabilities", lambda: "it has kept capabilities (CapEff 1)")
     assert find(5, 7) == "it has kept capabilities (CapEff 1)"

@@ -1,5 +1,6 @@
 """Signals as a queue. (What happens across a fork is tested with real arbiters in tests/process.)"""
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -34,6 +35,54 @@ def test_queue_gives_each_signal_once_in_order() -> None:
     assert queue.drain() == []
     os.close(queue.fd)
     os.close(queue.write_fd)
+
+
+@pytest.fixture
+def queue() -> Iterator[signals.SignalQueue]:
+    """A queue of two signals."""
+    made = signals.SignalQueue()
+    made.install([signal.SIGUSR1, signal.SIGUSR2])
+    yield made
+    signal.set_wakeup_fd(-1)
+    os.close(made.fd)
+    os.close(made.write_fd)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGRTMIN + 1])
+def test_signals_that_others_handle_are_not_the_queues(queue: signals.SignalQueue, number: int) -> None:
+    """The interpreter writes the number of each that has a handler; the application's may have no name either."""
+    handled: list[int] = []
+    before = signal.signal(number, lambda number, _frame: handled.append(number))
+    try:
+        for each in (number, signal.SIGUSR1):
+            signal.raise_signal(each)
+        assert queue.drain() == [signal.SIGUSR1]
+        for each in (number, signal.SIGUSR2):
+            signal.raise_signal(each)
+        assert queue.drain_all() == [signal.SIGUSR2]
+    finally:
+        signal.signal(number, before)
+    assert handled == [number, number]
+
+
+def test_what_has_been_drained_is_not_remembered(queue: signals.SignalQueue) -> None:
+    """The arbiter, which lives for months and is told of each child's end, calls `drain` alone."""
+    for _ in range(3):
+        signal.raise_signal(signal.SIGUSR1)
+        assert queue.drain() == [signal.SIGUSR1]
+    assert queue.drain_all() == []
+
+
+def test_a_signal_is_told_of_without_the_wakeup_descriptor(queue: signals.SignalQueue) -> None:
+    """asyncio, in the application, takes it; and the handler's own octet may find the pipe full."""
+    signal.set_wakeup_fd(-1)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(queue.write_fd, bytes([signal.SIGUSR2]) * 4096)
+    signal.raise_signal(signal.SIGUSR1)
+    assert queue.is_pending
+    assert queue.drain_all() == [signal.SIGUSR2, signal.SIGUSR1]
+    assert queue.drain_all() == []
 
 
 def test_ignored_signals_do_nothing_but_not_for_children() -> None:

@@ -45,10 +45,38 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         return server.start()
 
     yield start_server
+    _end(servers)
+
+
+@pytest.fixture(scope="module")
+def share(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+    """Start servers that the tests of a module share, for tests that leave them as they were.
+
+    The first test that asks for a server starts it; who asks with the same arguments gets the same one, with the log
+    from then on. They are stopped, checked and cleaned up at the end of the module.
+    """
+    servers: dict[str, Server] = {}
+
+    def share_server(app: str | None = "hello:app", **keywords: Any) -> Server:
+        key = repr((app, sorted(keywords.items())))
+        if key not in servers:
+            servers[key] = Server(tmp_path_factory.mktemp("shared"), app, **keywords).start()
+        servers[key].turn_page()
+        return servers[key]
+
+    yield share_server
+    _end(list(servers.values()))
+
+
+def _end(servers: list[Server]) -> None:
+    """Stop servers, check their logs and clean up; fail for the first that has something to object to."""
     failures = []
+    running = [server for server in servers if server.is_running]
+    for server in running:
+        server.begin_to_stop()
     for server in servers:
         try:
-            if server.is_running:
+            if server in running:
                 server.stop()
             server.check_log()
         except AssertionError as error:

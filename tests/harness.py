@@ -200,6 +200,8 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
         self._successor: int | None = None
         self.expected_errors: list[str] = []
+        self._page = 0
+        self._is_ending = False
 
     def configure(self, settings: Mapping[str, Mapping[str, Any]]) -> None:
         """Write server.toml anew, with ``settings`` laid over what it held."""
@@ -264,15 +266,20 @@ class Server:
     def stop(self, patience: float = PATIENCE) -> int:
         """TERM it, wait for its end, check that nothing is left, and return its exit status."""
         assert self.process is not None
-        if self._successor is not None and self.is_running:
-            os.kill(self._successor, signal.SIGTERM)
+        has_ended = not (self.is_running or self._is_ending)
+        self.begin_to_stop()
+        if self._successor is not None and not has_ended:
             wait_until(lambda: not processes_of_session(self.session), "all processes have ended", patience)
             assert "stopped (exit status 0)" in self.log.splitlines()[-1], self.log
-        elif self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
         status = self.wait(patience)
         assert status == 0, f"exit status {status}\n{self.output}\n{self.log}"
         return status
+
+    def begin_to_stop(self) -> None:
+        """TERM it, once: `stop` does the rest. So several may end side by side."""
+        if self.is_running and not self._is_ending:
+            self._is_ending = True
+            self.signal("TERM")
 
     def wait(self, patience: float = PATIENCE) -> int:
         """Wait for the arbiter's end, check that no process of it lives, and return its exit status."""
@@ -343,7 +350,14 @@ class Server:
 
     @property
     def log(self) -> str:
-        """The error log."""
+        """The error log, from where `turn_page` was called last."""
+        return self._whole_log()[self._page :]
+
+    def turn_page(self) -> None:
+        """Let the log begin here: what another test has had a shared server write is none of this one's."""
+        self._page = len(self._whole_log())
+
+    def _whole_log(self) -> str:
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
     @property
@@ -369,11 +383,12 @@ class Server:
 
     def check_log(self) -> None:
         """Fail if the error log has an error or a SIGKILL that nobody expected."""
-        for line in self.log.splitlines():
+        log = self._whole_log()
+        for line in log.splitlines():
             if re.search(r"\[(ERROR|CRITICAL)\]|SIGKILL", line) and not any(
                 re.search(pattern, line) for pattern in self.expected_errors
             ):
-                raise AssertionError(f"an unexpected error in the log: {line}\n{self.log}")
+                raise AssertionError(f"an unexpected error in the log: {line}\n{log}")
 
     # Clients.
 

@@ -1,5 +1,6 @@
 """An application may misbehave in every way of sample_apps/faults.py: the client is told, the log tells why."""
 
+import contextlib
 import re
 
 import pytest
@@ -69,6 +70,18 @@ def serve(start, worker_type):
     return serve_faults
 
 
+@pytest.fixture
+def server(share, worker_type):
+    """A server of the type with that application, for faults that its one worker survives.
+
+    It keeps connections for a short time: some tests read to the end of theirs.
+    """
+    server = share("faults:app", settings={"workers": {"type": worker_type}, "http": {"keep_alive": 0.2}})
+    server.expect_errors(r"\[ERROR\]")
+    server.wait_workers(1)
+    return server
+
+
 def exchange(server, path):
     """Return what came until the connection ended, by closing or by a reset."""
     octets = b""
@@ -91,9 +104,8 @@ def is_whole(octets):
     return True
 
 
-def test_what_fails_before_the_head_is_answered_500(serve):
+def test_what_fails_before_the_head_is_answered_500(server):
     """The client learns nothing of the reason; the log has it, and the worker that met them all lives on."""
-    server = serve()
     server.get("/")
     workers = server.workers()
     for path, reason in ANSWERED_500.items():
@@ -107,17 +119,15 @@ def test_what_fails_before_the_head_is_answered_500(serve):
     assert server.workers() == workers
 
 
-def test_a_traceback_begins_with_the_applications_frames(serve):
+def test_a_traceback_begins_with_the_applications_frames(server):
     """Whoever reads it looks for their own code, not for ours."""
-    server = serve()
     server.get("/raise/before")
     traceback = server.wait_log(r"Traceback \(most recent call last\):\n\s+File \"([^\"]+)\"")
     assert traceback[1].endswith("faults.py")
 
 
-def test_what_fails_after_the_head_is_broken_off(serve):
+def test_what_fails_after_the_head_is_broken_off(server):
     """A client must not take half a response for a whole one."""
-    server = serve()
     server.get("/")
     workers = server.workers()
     for path, (piece, reason) in BROKEN_OFF.items():
@@ -130,47 +140,43 @@ def test_what_fails_after_the_head_is_broken_off(serve):
     assert server.workers() == workers
 
 
-def test_an_exception_cannot_forge_a_line_of_the_error_log(serve):
+def test_an_exception_cannot_forge_a_line_of_the_error_log(server):
     """Its message holds what a client sent, as often as not."""
-    server = serve()
     server.get("/raise/newlines")
     server.wait_log(r"everything is fine\\x1b\[2J")
     assert not re.search(r"^\[.*everything is fine", server.log, re.MULTILINE)
 
 
-def test_a_response_that_is_whole_stays_whole(serve):
+def test_a_response_that_is_whole_stays_whole(server):
     """An exception in close() comes too late to change it."""
-    server = serve()
     assert server.get("/raise/close").body == b"whole\n"
     server.wait_log(r"DeliberateError: in close\(\)")
 
 
-def test_more_body_than_promised_is_cut_and_told(serve):
+def test_more_body_than_promised_is_cut_and_told(server):
     """The rest would be read as the next response."""
-    server = serve()
     octets = exchange(server, "/body/long")
     assert parse_response(octets)[0].body == b"01234"
     assert b"forged" not in octets
     server.wait_log(r"/body/long")
 
 
-def test_a_status_without_a_body_has_none(serve):
+def test_a_status_without_a_body_has_none(server):
     """204 ends with its head (RFC 9112, section 6.3)."""
-    octets = exchange(serve(), "/body/forbidden")
+    octets = exchange(server, "/body/forbidden")
     assert octets.startswith(b"HTTP/1.1 204 ")
     assert octets.endswith(b"\r\n\r\n")
     assert b"a body" not in octets
 
 
-def test_a_handled_error_may_replace_the_head(serve):
+def test_a_handled_error_may_replace_the_head(server):
     """start_response with exc_info, as long as nothing was sent."""
-    answer = serve().get("/start/replaced")
+    answer = server.get("/start/replaced")
     assert (answer.status, answer.body) == (503, b"sorry\n")
 
 
-def test_hop_by_hop_headers_are_dropped_with_one_warning_each(serve):
+def test_hop_by_hop_headers_are_dropped_with_one_warning_each(server):
     """They are the server's to set (PEP 3333)."""
-    server = serve()
     for _ in range(3):
         answer = server.get("/headers/hop-by-hop")
         assert answer.body == b"hello"
@@ -179,20 +185,20 @@ def test_hop_by_hop_headers_are_dropped_with_one_warning_each(serve):
     assert len(re.findall(r"\[WARNING\].*(?i:keep-alive)", server.log)) == 1
 
 
-def test_a_large_response_comes_whole(serve):
+def test_a_large_response_comes_whole(server):
     """Two megabytes in pieces."""
-    assert len(serve().get("/body/huge?megabytes=2").body) == 32 * 65536
+    assert len(server.get("/body/huge?megabytes=2").body) == 32 * 65536
 
 
-def test_a_body_that_nobody_reads_does_not_cost_the_answer(serve):
+def test_a_body_that_nobody_reads_does_not_cost_the_answer(server):
     """The client still sends; a reset would destroy what it has not read."""
-    answer = serve().get("/input/ignored", method="POST", body=bytes(3_000_000))
+    answer = server.get("/input/ignored", method="POST", body=bytes(3_000_000))
     assert answer.body == b"not read\n"
 
 
-def test_reading_beyond_the_body_finds_its_end_again_and_again(serve):
+def test_reading_beyond_the_body_finds_its_end_again_and_again(server):
     """As with a file; nothing of a next request, and no waiting for more."""
-    assert serve().get("/input/beyond", method="POST", body=b"12345").body == b"5 octets, then [b'', b'', b'']\n"
+    assert server.get("/input/beyond", method="POST", body=b"12345").body == b"5 octets, then [b'', b'', b'']\n"
 
 
 def test_what_the_application_prints_can_be_captured(start, worker_type):
@@ -210,27 +216,35 @@ def test_what_the_application_prints_can_be_captured(start, worker_type):
 @pytest.mark.slow
 def test_a_worker_that_dies_is_replaced_and_its_death_is_told(serve):
     """Only its own request is lost; the next one is served by its replacement."""
-    server = serve()
-    server.expect_errors("SIGKILL")
-    for path, told in DEADLY.items():
+    servers = {path: serve() for path in DEADLY}  # side by side: who dies young is replaced after a pause
+    starts = {}
+    for path, server in servers.items():
+        server.expect_errors("SIGKILL")
         server.get("/")
-        start = len(server.log)
+        starts[path] = len(server.log)
         assert exchange(server, path) == b""
+    for path, server in servers.items():
         assert server.get("/").status == 200
-        wait_until(lambda at=start, said=told: re.search(said, server.log[at:]), f"{path}: {told}")
+        told = DEADLY[path]
+        wait_until(lambda to=server, at=starts[path], said=told: re.search(said, to.log[at:]), f"{path}: {told}")
 
 
 @pytest.mark.slow
 def test_a_stuck_worker_shows_where_and_is_replaced(serve):
     """Loops in Python and in C, in the call, the iterable and close(), one that swallows every exception, a deadlock."""
-    server = serve(timeout=1, graceful_timeout=1)
-    server.expect_errors("SIGKILL")
-    for path, function in STUCK.items():
-        (stuck,) = server.wait_workers(1)
-        start = len(server.log)
-        with server.connect() as connection:
+    servers = {path: serve(timeout=1, graceful_timeout=1) for path in STUCK}  # side by side: each takes its timeouts
+    stuck = {}
+    with contextlib.ExitStack() as stack:
+        for path, server in servers.items():
+            server.expect_errors("SIGKILL")
+            (worker,) = server.wait_workers(1)
+            stuck[path] = (worker, len(server.log))
+            connection = stack.enter_context(server.connect())
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-            for told in (rf"GET {path}[ ,]", rf'File ".*faults\.py", line \d+ in {function}'):
-                wait_until(lambda at=start, said=told: re.search(said, server.log[at:]), f"{path}: {told}")
-            wait_until(lambda pid=stuck: pid not in server.workers(), f"{path}: the stuck worker is gone")
-    assert server.get("/").status == 200
+        for path, server in servers.items():
+            worker, start = stuck[path]
+            for told in (rf"GET {path}[ ,]", rf'File ".*faults\.py", line \d+ in {STUCK[path]}'):
+                wait_until(lambda to=server, at=start, said=told: re.search(said, to.log[at:]), f"{path}: {told}")
+            wait_until(lambda to=server, pid=worker: pid not in to.workers(), f"{path}: the stuck worker is gone")
+    for server in servers.values():
+        assert server.get("/").status == 200

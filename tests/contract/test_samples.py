@@ -18,14 +18,20 @@ def serve(start, worker_type):
     return serve_sample
 
 
+@pytest.fixture
+def visit(share, worker_type):
+    """Share a server of the type with a sample application."""
+    return lambda app: share(app, settings={"workers": {"type": worker_type}})
+
+
 def chunked(*pieces):
     """Return the pieces in the chunked transfer coding."""
     return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
 
 
-def test_hello_answers_fourteen_octets(serve):
+def test_hello_answers_fourteen_octets(visit):
     """The same to every method and path, and none to HEAD."""
-    server = serve("hello:app")
+    server = visit("hello:app")
     assert server.get("/any/path?at=all").body == b"Hello, world!\n"
     assert server.get("/", method="DELETE").body == b"Hello, world!\n"
     head = server.get("/", method="HEAD")
@@ -40,9 +46,9 @@ def test_a_module_alone_names_its_application(serve):
     assert serve("hello.py:app").get("/").status == 200
 
 
-def test_a_slow_query_takes_its_time(serve):
+def test_a_slow_query_takes_its_time(visit):
     """The classic load-test page, 0.3 s; here shorter."""
-    server = serve("slow_db:app")
+    server = visit("slow_db:app")
     answer = json.loads(server.get("/?seconds=0.05").body)
     assert answer["seconds"] == 0.05
     assert [row["name"] for row in answer["rows"]] == ["Ada", "Grace", "Margaret"]
@@ -50,9 +56,9 @@ def test_a_slow_query_takes_its_time(serve):
 
 
 @pytest.mark.parametrize("octets", [0, 1, 65536, 3_000_001])
-def test_an_upload_is_hashed_whole(serve, octets):
+def test_an_upload_is_hashed_whole(visit, octets):
     """With a length and without one, whatever the pieces in which it comes."""
-    server = serve("upload:app")
+    server = visit("upload:app")
     body = bytes(range(256)) * (octets // 256) + bytes(octets % 256)
     expected = {"octets": octets, "sha256": hashlib.sha256(body).hexdigest()}
     assert json.loads(server.get("/", method="PUT", headers=f"X-Length: {octets}\r\n", body=body).body) == expected
@@ -62,20 +68,21 @@ def test_an_upload_is_hashed_whole(serve, octets):
     assert json.loads(answer.body) == expected
 
 
-def test_an_upload_waits_for_100_continue(serve):
+def test_an_upload_waits_for_100_continue(visit):
     """curl asks first when a body is large; it is told to go on when the application reads."""
-    server = serve("upload:app")
+    server = visit("upload:app")
     with server.connect() as connection:
-        connection.sendall(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
+        head = b"PUT / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
+        connection.sendall(head)
         assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(b"abc")
         answer, _ = parse_response(read_all(connection))
     assert json.loads(answer.body)["octets"] == 3
 
 
-def test_a_stream_comes_piece_by_piece(serve):
+def test_a_stream_comes_piece_by_piece(visit):
     """In chunks to HTTP/1.1; to HTTP/1.0 until the connection ends."""
-    server = serve("stream:app")
+    server = visit("stream:app")
     expected = b"line 1 of 3\nline 2 of 3\nline 3 of 3\n"
     answer = server.get("/?count=3&pause=0")
     assert answer.header("Transfer-Encoding") == "chunked"
@@ -98,9 +105,9 @@ def test_a_piece_is_sent_before_the_next_one_is_made(serve):
             octets += received
 
 
-def test_a_stream_is_closed_when_the_client_leaves(serve):
+def test_a_stream_is_closed_when_the_client_leaves(visit):
     """The generator's ``finally`` runs, and the error log has its line."""
-    server = serve("stream:app")
+    server = visit("stream:app")
     server.expect_errors("stream: the client left")
     with server.connect() as connection:
         connection.sendall(b"GET /?count=100000000&pause=0 HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -54,5 +54,5 @@ def test_a_proxy_at_a_unix_socket_is_believed(serve, tmp_path, keywords):
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(10)
         client.connect(str(path))
-        client.sendall(f"GET / HTTP/1.1\r\nHost: a\r\n{FIELD}\r\n".encode())
+        client.sendall(f"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{FIELD}\r\n".encode())
         assert parse_response(read_all(client))[0].body == b"https https"

@@ -156,8 +156,8 @@ def test_an_idle_connection_outlives_a_reload_until_its_next_response(serve: Cal
 
 
 def test_term_closes_the_idle_in_their_time(serve: Callable[..., Server]) -> None:
-    """keep_alive at most; then the server has ended."""
-    server = serve(keep_alive=0.5)
+    """keep_alive at most, or header_timeout before the first request; then the server has ended."""
+    server = serve(keep_alive=0.5, header_timeout=1)
     with server.connect() as idle, server.connect() as silent:
         exchange(idle, GET)
         server.signal("TERM")
@@ -168,7 +168,7 @@ def test_term_closes_the_idle_in_their_time(serve: Callable[..., Server]) -> Non
 
 def test_what_is_in_flight_at_term_is_answered(serve: Callable[..., Server], site: Path) -> None:
     """And it is the last response of its connection."""
-    server = serve()
+    server = serve(keep_alive=1)
     with server.connect() as connection:
         exchange(connection, GET)
         connection.sendall(GET.replace(b"/", b"/wait?go", 1))

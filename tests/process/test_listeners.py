@@ -287,7 +287,12 @@ def test_pidfile_of_a_killed_arbiter_is_free(start: Callable[..., Server], tmp_p
     """The lock dies with the arbiter, even while a busy worker of it lives on."""
     pidfile = tmp_path / "pyfork.pid"
     (tmp_path / "busy.py").write_text(
-        "import time\ndef app(e, s):\n    open('busy', 'w').close()\n    time.sleep(3)\n    s('200 OK', [])\n    return []\n"
+        "import os, time\n"
+        "def app(e, s):\n"
+        "    open('busy', 'w').close()\n"
+        "    while not os.path.exists('free'): time.sleep(0.01)\n"
+        "    s('200 OK', [])\n"
+        "    return []\n"
     )
     first = start("busy:app", cwd=tmp_path, settings={"server": {"pidfile": str(pidfile)}})
     with first.connect() as connection:
@@ -297,7 +302,8 @@ def test_pidfile_of_a_killed_arbiter_is_free(start: Callable[..., Server], tmp_p
         second = start(settings={"server": {"pidfile": str(pidfile)}})
         second.wait_workers(1)
         assert pidfile.read_text() == f"{second.pid}\n"
-        read_all(connection)
+        (tmp_path / "free").touch()
+        assert parse_response(read_all(connection))[0].status == 200
 
 
 def test_a_pidfile_that_cannot_be_written_starts_nothing(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_run_as_a_module_and_as_a_command() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 def test_an_idle_arbiter_does_nothing_but_read_beats(start: Callable[..., Server], tmp_path: Path) -> None:
-    """Over 11 s two idle workers beat twice each: the arbiter wakes for nothing else."""
+    """Over 5.5 s two idle workers beat once or twice each: the arbiter wakes for nothing else."""
     server = start(settings={"workers": {"count": 2}})
     server.wait_workers(2)
     trace = tmp_path / "trace"
@@ -64,13 +64,13 @@ def test_an_idle_arbiter_does_nothing_but_read_beats(start: Callable[..., Server
         assert strace.stderr is not None
         if "attached" not in strace.stderr.readline():
             pytest.skip("strace may not attach here")
-        threading.Event().wait(11)
+        threading.Event().wait(5.5)
     finally:
         strace.terminate()
         strace.communicate()
     calls = [line for line in trace.read_text().splitlines() if "(" in line and "exited" not in line]
     reads = [line for line in calls if "read(" in line]
-    assert 1 <= len([line for line in reads if '"."' in line]) <= 6
+    assert 1 <= len([line for line in reads if '"."' in line]) <= 4
     assert len(calls) <= 4 * len(reads), calls
 
 

@@ -39,7 +39,7 @@ def endless_loop_of_the_user():
     while True:
         pass
 def stream():
-    for _ in range(8):
+    for _ in range(5):
         time.sleep(0.5)
         yield b"x"
 """
@@ -183,10 +183,10 @@ def test_a_worker_stuck_in_c_is_shown_and_replaced(start: Callable[..., Server],
 
 @pytest.mark.slow
 def test_a_long_stream_is_not_stuck(start: Callable[..., Server], site: Path) -> None:
-    """The deadline starts anew with each chunk: 4 s of stream under a timeout of 1 s are served whole."""
+    """The deadline starts anew with each chunk: 2.5 s of stream under a timeout of 1 s are served whole."""
     server = start("site1:app", cwd=site, settings={"workers": {"timeout": 1}})
     [before] = server.wait_workers(1)
-    assert server.get("/stream").body == b"x" * 8
+    assert server.get("/stream").body == b"x" * 5
     assert server.workers() == [before]
 
 
@@ -272,17 +272,17 @@ def test_an_endless_loop_ends_after_the_arbiter(start: Callable[..., Server], si
 @pytest.mark.parametrize("order", ["arbiter first", "arbiter last"])
 def test_nobody_is_killed_for_having_been_stopped(start: Callable[..., Server], site: Path, order: str) -> None:
     """All processes are stopped for longer than the timeout and continued in any order: the workers live."""
-    server = start("site1:app", cwd=site, settings={"workers": {"count": 2, "timeout": 2}})
+    server = start("site1:app", cwd=site, settings={"workers": {"count": 2, "timeout": 1}})
     workers = server.wait_workers(2)
     server.wait_log("is ready", count=2)
     everybody = [server.pid, *workers]
     for pid in everybody:
         os.kill(pid, signal.SIGSTOP)
-    threading.Event().wait(4)
+    threading.Event().wait(2)
     pause = threading.Event()
     for pid in everybody if order == "arbiter first" else reversed(everybody):
         os.kill(pid, signal.SIGCONT)
-        pause.wait(0.3)
+        pause.wait(0.15)
     assert server.get("/").status == 200
     pause.wait(1)
     assert sorted(server.workers()) == sorted(workers)
@@ -291,11 +291,11 @@ def test_nobody_is_killed_for_having_been_stopped(start: Callable[..., Server], 
 @pytest.mark.slow
 def test_a_stopped_arbiter_judges_nobody(start: Callable[..., Server], site: Path) -> None:
     """The arbiter alone is stopped for longer than the timeout: it reads the beats first when it wakes."""
-    server = start("site1:app", cwd=site, settings={"workers": {"timeout": 2}})
+    server = start("site1:app", cwd=site, settings={"workers": {"timeout": 1}})
     [worker] = server.wait_workers(1)
     server.wait_log("is ready")  # the title tells it earlier than the arbiter knows it
     server.signal("STOP")
-    threading.Event().wait(4)
+    threading.Event().wait(2.5)
     server.signal("CONT")
     server.wait_log("did not run for")
     assert server.get("/pid").body == str(worker).encode()

@@ -18,6 +18,8 @@ class Order(Enum):
     """The kernel ends it."""
     USR1 = "USR1"
     """Reopen the logs."""
+    HUP = "HUP"
+    """To a new arbiter: reload."""
 
 
 class Level(Enum):

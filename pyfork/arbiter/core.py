@@ -84,7 +84,7 @@ class Core:
         load = self._load_events = LoadEvents(desk, self._roster, self._headcount)
         molds = self._mold_events = MoldEvents(desk, self._roster, self._molds, self._failures)
         upgrade = self._upgrade = UpgradeEvents(
-            desk, self._succession, self._rollout, self._pacing, self._failures.crashes
+            desk, self._succession, self._rollout, self._headcount, self._pacing, self._failures.crashes
         )
         self._handlers: dict[type, Callable[..., None]] = {
             ev.Started: self._on_started,
@@ -334,6 +334,7 @@ class Core:
 
     def _reopen_logs(self) -> None:
         self._desk.order(act.ReopenLogs())
+        self._upgrade.note_reopened()
         for process in (*self._roster, *self._molds):
             self._desk.order(*process.reopen_logs())
 
@@ -392,7 +393,7 @@ class Core:
             self._failures.fail_reload(ReloadMove.ABANDONED)
         self._desk.order(*self._staffing.settle(self._aim(), self._desk.now))
         self._settle_reload()
-        self._upgrade.settle(self._roster, self._headcount)
+        self._upgrade.settle(self._roster)
         self._load_events.settle()
         if self._can_refork():
             self._desk.order(*self._staffing.promote(self._desk.now))

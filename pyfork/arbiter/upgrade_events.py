@@ -1,7 +1,7 @@
 """What happens to an upgrade, and what the core does about it; `succession` has the rules."""
 
 from pyfork.arbiter import events as ev
-from pyfork.arbiter.actions import Level
+from pyfork.arbiter.actions import Level, Order, SignalWorker
 from pyfork.arbiter.crashes import CrashLog
 from pyfork.arbiter.desk import Desk
 from pyfork.arbiter.headcount import Headcount
@@ -19,16 +19,28 @@ class UpgradeEvents:
         desk: where orders are put, and the arbiter's state.
         succession: how far it has come.
         rollout: whose current plan limits it.
+        headcount: which the new arbiter gets as it is when that is started.
         pacing: at rest once this arbiter is replaced.
         crashes: at rest from then on, too.
     """
 
-    def __init__(self, desk: Desk, succession: Succession, rollout: Rollout, pacing: Pacing, crashes: CrashLog) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        succession: Succession,
+        rollout: Rollout,
+        headcount: Headcount,
+        pacing: Pacing,
+        crashes: CrashLog,
+    ) -> None:
         self._desk = desk
         self._succession = succession
         self._rollout = rollout
+        self._headcount = headcount
         self._pacing = pacing
         self._crashes = crashes
+        self._steps = 0
+        self._has_old_logs = False
 
     def ask(self) -> None:
         """USR2."""
@@ -37,6 +49,8 @@ class UpgradeEvents:
     def on_started(self, event: ev.UpgradeStarted) -> None:
         """The new arbiter's process exists."""
         plan = self._rollout.plan(self._rollout.current)
+        self._steps = self._headcount.steps
+        self._has_old_logs = False
         self._desk.order(*self._succession.started(event.pid, plan, self._desk.now))
 
     def on_refused(self, event: ev.UpgradeRefused) -> None:
@@ -48,9 +62,14 @@ class UpgradeEvents:
         """The new arbiter serves: this one hands over, unless that has crossed our order to end."""
         self._desk.order(*self._succession.got_ready(event.pid))
 
-    def on_handed_over(self, _event: ev.HandedOver) -> None:
+    def note_reopened(self) -> None:
+        """USR1 has come: a new arbiter that starts has opened the logs already, and goes on with the old ones."""
+        self._has_old_logs = True
+
+    def on_handed_over(self, event: ev.HandedOver) -> None:
         """The new arbiter is in charge: from here on this one stops, without stopping the sockets."""
         self._succession.handed_over()
+        self._pass_on(event.pid)
         self._desk.move(ArbiterMove.HANDED_OVER)
         self._pacing.rest()
         self._crashes.rest()
@@ -65,10 +84,22 @@ class UpgradeEvents:
         if self._desk.state is ArbiterState.UPGRADING:
             self._desk.move(ArbiterMove.UPGRADE_FAILED)
 
-    def settle(self, roster: Roster, headcount: Headcount) -> None:
+    def _pass_on(self, pid: int) -> None:
+        """Give the new arbiter the orders that came while it started."""
+        if self._rollout.is_asked:
+            self._rollout.is_asked = False
+            self._desk.log(Level.INFO, f"upgrade: the HUP that came meanwhile is passed on to pid {pid}")
+            self._desk.order(SignalWorker(pid, Order.HUP))  # which opens the logs anew, too
+        elif self._has_old_logs:
+            self._desk.order(SignalWorker(pid, Order.USR1))
+        if self._headcount.steps != self._steps:
+            lost = f"upgrade: TTIN and TTOU that came meanwhile are lost: say them again, to pid {pid}"
+            self._desk.log(Level.WARNING, lost)
+
+    def settle(self, roster: Roster) -> None:
         """Report to the old arbiter, and start a new one when it is asked for and nothing else is under way."""
         served = {worker.number for worker in roster if worker.is_ready}
-        if not self._desk.is_starting and served.issuperset(range(headcount.places)):
+        if not self._desk.is_starting and served.issuperset(range(self._headcount.places)):
             self._desk.order(*self._succession.report())
         if self._desk.state is ArbiterState.RUNNING and self._succession.can_begin:
             self._desk.move(ArbiterMove.UPGRADE)

@@ -63,6 +63,8 @@ class Successors:
         """Let it hear an order."""
         new, world = self.present, self._world
         assert new is not None
+        if order in {Order.HUP, Order.USR1}:
+            return  # it is the main arbiter now, and what it does is its own affair
         if order is Order.KILL:
             world.later(world.random.choice((0.0, 0.01, 0.5)), lambda: self.die(new, None, "SIGKILL"))
         elif not new.is_stubborn:

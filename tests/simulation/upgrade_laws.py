@@ -27,6 +27,7 @@ class UpgradeLaws:
         self._configuration: Configuration = model.world.configuration
         self._started = 0.0
         self._told: dict[Order, float] = {}
+        self._owed: set[Order] = set()  # what came while the new arbiter started, and is its own to hear
         self._is_ordered = False
         self._is_ready = self._is_ordered_over = self._is_refused = False
         self._is_hurried = False
@@ -53,6 +54,7 @@ class UpgradeLaws:
                 self._is_hurried |= verb is Verb.STOP_NOW or self._stops > 1
             case ev.UpgradeStarted(pid):
                 self._pid, self._started, self._is_ordered = pid, self._model.world.now, False
+                self._owed = set()
                 self._told = {}
                 self._is_ready = self._is_ordered_over = self._is_refused = False
                 self._configuration = self._model.world.generations[self._model.world.current]
@@ -60,8 +62,11 @@ class UpgradeLaws:
                 self._is_ordered = False
             case ev.UpgradeReady() if not self._told:
                 self._is_ready = True
+            case ev.VerbReceived(Verb.REOPEN_LOGS) if self.is_under_way:
+                self._owed |= {Order.USR1}
             case ev.HandedOver():
                 self.is_handed_over = True
+                self._owed = {Order.HUP} if self._model.is_asked else self._owed
                 self._model.is_stopping = True
             case ev.HandOverRefused():
                 self._is_refused = True
@@ -119,7 +124,10 @@ class UpgradeLaws:
         self._is_ordered = True
 
     def _check_signal(self, order: Order) -> None:
-        assert not self.is_handed_over, "the new arbiter is signalled after it has taken over"
+        if self.is_handed_over:
+            assert order in self._owed, f"the new arbiter is told {order} after it has taken over"
+            self._owed = set()
+            return
         assert order not in self._told, "a new arbiter is told something twice"
         assert Order.KILL not in self._told, "a killed arbiter is told something"
         if order is Order.KILL:
@@ -139,6 +147,8 @@ class UpgradeLaws:
             assert self._is_ordered_over, "a new arbiter is ready and gets nothing"
         if isinstance(event, ev.HandOverRefused):
             assert self._told, "a new arbiter that gets nothing is not told"
+        if isinstance(event, ev.HandedOver):
+            assert not self._owed, "an order that came during the upgrade is lost"
         if self.is_handed_over:
             assert after.state is ArbiterState.STOPPING, "an arbiter goes on that is replaced"
         elif not self._model.is_stopping:

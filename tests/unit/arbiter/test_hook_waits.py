@@ -8,6 +8,7 @@ import pytest
 
 from pyfork.arbiter.hook_runner import HookRunner
 from pyfork.arbiter.hook_waits import HookWaits
+from pyfork.arbiter.verbs import VERBS
 from pyfork.config.schema import Settings
 from pyfork.config.schema_hooks import HookSettings
 from pyfork.ipc.exits import ExitStatus
@@ -55,8 +56,13 @@ class World:
 @pytest.fixture
 def world():
     """A world whose pipe is closed again."""
+    before = {number: signal.getsignal(number) for number in VERBS}
     world = World()
+    world.signals.install(VERBS)
     yield world
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    signal.set_wakeup_fd(-1)
     os.close(world.signals.fd)
     os.close(world.signals.write_fd)
 

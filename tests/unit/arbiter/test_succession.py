@@ -12,7 +12,9 @@ from pyfork.arbiter.actions import (
     Level,
     LoadConfiguration,
     MeasureLoad,
+    Order,
     ReportReady,
+    SignalWorker,
     SpawnWorker,
     StartUpgrade,
     StopAccepting,
@@ -201,14 +203,24 @@ def test_a_worker_that_dies_meanwhile_is_replaced() -> None:
 
 
 def test_hup_waits_for_the_upgrade_to_fail() -> None:
-    """And then it is done; after a hand-over there is nobody to reload."""
+    """And then it is done; after a hand-over it is the new arbiter's to do, which may have read the old file."""
     script = upgrading()
     assert script.verb(Verb.RELOAD) == []
     assert script.says(Level.INFO, "reload: it begins when what is under way has ended")
     assert script.tell(ev.UpgradeExited(NEW, 4, None)) == [LoadConfiguration(2)]
     script = upgrading()
     script.verb(Verb.RELOAD)
-    assert ready(script) == [HandOver(NEW), term(100), term(101)]
+    assert ready(script) == [HandOver(NEW), SignalWorker(NEW, Order.HUP), term(100), term(101)]
+
+
+def test_the_new_arbiter_hears_what_came_while_it_started() -> None:
+    """It has opened the old log; a count it has been given already is told to be lost."""
+    script = upgrading()
+    script.verb(Verb.REOPEN_LOGS)
+    script.verb(Verb.SCALE_UP)
+    script.ready(102)
+    assert SignalWorker(NEW, Order.USR1) in ready(script)
+    assert script.says(Level.WARNING, "TTIN and TTOU that came meanwhile are lost: say them again, to pid 9000")
 
 
 def test_usr2_waits_for_a_reload_to_end() -> None:

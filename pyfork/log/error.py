@@ -209,8 +209,10 @@ def _give_handlers_files(owner: tuple[int, int]) -> None:
     """Give the workers the files of ``log.config``, as `Sink` does: they reopen them when they are root no more."""
     for handler in _file_handlers():
         try:
-            if handler.stream is not None and not os.path.islink(handler.baseFilename):
-                give(handler.stream.fileno(), owner)
+            fd = -1 if handler.stream is None else handler.stream.fileno()
+            # Not through a link, which may have been there when the file was opened, and be gone by now.
+            if fd != -1 and os.path.samestat(os.lstat(handler.baseFilename), os.fstat(fd)):
+                give(fd, owner)
         except OSError as error:
             logging.getLogger(ERROR_LOGGER).warning(
                 "cannot give the log %r to the workers: %s; they may not be able to reopen it",

@@ -277,6 +277,14 @@ def test_a_watcher_that_cannot_watch_says_why(start: Callable[..., Server], site
     assert server.get("/").status == 200
 
 
+def test_the_watcher_is_confined_as_the_workers_are(develop: Callable[..., Server]) -> None:
+    """It reads what the workers' user has written."""
+    server = develop(server={"umask": "0o027", "no_new_privileges": True})
+    status = Path(f"/proc/{watcher_of(server)}/status").read_text()
+    assert "Umask:\t0027\n" in status
+    assert "NoNewPrivs:\t1\n" in status
+
+
 def test_the_watcher_dies_with_the_arbiter(develop: Callable[..., Server]) -> None:
     """However the arbiter dies."""
     server = develop()

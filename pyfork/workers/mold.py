@@ -29,7 +29,6 @@ from pyfork.ipc.passing import close_all, receive_message
 from pyfork.log import error as error_log
 from pyfork.process import lifeline, title
 from pyfork.process.signals import SignalQueue, disregard
-from pyfork.process.stacks import register_stacks
 from pyfork.workers.births import BecameMold, BecameWorker, Birth, flush_output, fork_apart, report_threads
 from pyfork.workers.boot import (
     DEADLY_AT_THE_END,
@@ -177,7 +176,6 @@ class Mold:
                 self._is_over = True
             elif number == signal.SIGUSR1:
                 error_log.reopen()
-                register_stacks(error_log.error_log_fd())
 
     def _take_order(self) -> None:
         """Fork the next worker that was asked for; when that fails, its pipes end, and the arbiter hears it by that."""

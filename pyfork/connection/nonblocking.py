@@ -322,13 +322,6 @@ class NonblockingConnection(Line):
             self.deadline = monotonic() + self.context.http.body_timeout
         return False
 
-    def _send_continue(self) -> None:
-        """Let the client send the body (RFC 9110, section 10.1.1): the head has passed all limits."""
-        with contextlib.suppress(
-            OSError
-        ):  # it cannot be full, behind a response that has been sent; gone: recv says so
-            self.sock.send(_CONTINUE)
-
     def _start(self, request: Request, body: InputStream) -> bool:
         """Have the application answer; return whether it has, and a next request may come."""
         context = self.context

@@ -3,12 +3,13 @@
 import logging
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from pyfork.development.error_page import make_header, make_page
 from pyfork.errors import ApplicationLoadError
 from pyfork.ipc.fault import ReloadFault
 
+_T = TypeVar("_T")
 _log = logging.getLogger("pyfork.error")
 
 
@@ -41,21 +42,22 @@ class StandIn:
 
 
 def load_or_stand_in(
-    load: Callable[[], Callable[..., Any] | None], fault: ReloadFault | None, generation: int
-) -> Callable[..., Any] | None:
-    """Load the application, or with `development.reload` what stands in for it until a save mends it.
+    load: Callable[[], _T], stand_in: Callable[[StandIn], _T] | None, fault: ReloadFault | None, generation: int
+) -> _T:
+    """Load what is the user's, or with `development.reload` what stands in for it until a save mends it.
 
     That is done in the first generation, and in a later one that is known to be followed by one that failed: the broken
     files are then all that a worker of it can find when it has to be replaced. A generation that a reload tries fails,
     and the last good one serves on.
 
     Args:
-        load: imports the application.
+        load: imports the application and its hooks; called in the worker or the mold.
+        stand_in: makes of the page what ``load`` would have returned; None for who serves no application.
         fault: the process's; None without `development.reload`.
         generation: the process's.
 
     Raises:
-        ApplicationLoadError: it cannot be imported.
+        ApplicationLoadError: something cannot be imported.
     """
     if fault is None:
         return load()
@@ -64,8 +66,8 @@ def load_or_stand_in(
     try:
         return load()
     except ApplicationLoadError as error:
-        if generation > 1 and fault.since(generation) is None:
+        if stand_in is None or (generation > 1 and fault.since(generation) is None):
             raise
         why = f"{error}\n{error.traceback_text.rstrip()}"
         _log.error("an error page is served until a saved file mends it: %s", why)
-        return StandIn(why, fault, generation)
+        return stand_in(StandIn(why, fault, generation))

@@ -15,7 +15,7 @@ from pyfork.ipc.exits import ExitStatus
 from pyfork.ipc.messages import WatchHandoff, encode_change
 from pyfork.log import error as error_log
 from pyfork.process import lifeline, title
-from pyfork.process.privileges import drop_privileges
+from pyfork.process.privileges import confine
 
 LOOK_INTERVAL_MS = 100
 """Milliseconds between two looks at single files, and between a save and its reload at most (`_STEP_MS` at least)."""
@@ -36,7 +36,7 @@ def watch_main(handoff: WatchHandoff) -> ExitStatus:
     error_log.set_identity("watcher")
     try:
         library = importlib.import_module("watchfiles")  # the workers' user may not be able to read where it is
-        drop_privileges(server.user, server.group)
+        confine(server)
         lifeline.arm(handoff.lifeline_fd, 0.0, lambda: None)  # the kernel ends it then
         os.set_blocking(handoff.words_fd, True)
         _watch(library, handoff)

@@ -67,9 +67,9 @@ KINDS = {
 }
 
 
-def chosen(settings: HookSettings, *sides: Side) -> dict[str, str]:
-    """Return the hooks of ``sides`` (all, if none is named) that are set: their names and specifications."""
-    found = {name: getattr(settings, name) for name, kind in KINDS.items() if not sides or kind.side in sides}
+def chosen(settings: HookSettings) -> dict[str, str]:
+    """Return the hooks that are set: their names and specifications."""
+    found = {name: getattr(settings, name) for name in KINDS}
     return {name: specification for name, specification in found.items() if specification is not None}
 
 

@@ -18,6 +18,7 @@ from pyfork.errors import ConfigurationError
 from pyfork.log.formats import compile_format
 from pyfork.log.handlers import ACCESS_LOGGER, ERROR_LOGGER, ErrorFormatter, SinkHandler, get_lasting_logger
 from pyfork.log.log_config import apply_log_config, read_log_config
+from pyfork.log.opening import give, open_log
 from pyfork.log.sink import STDERR_FD, STDOUT_FD, Sink, explain_unusable
 
 ARBITER = "arbiter"
@@ -30,6 +31,7 @@ class _Logs:
 
     Attributes:
         access: None when no file was asked for; ``log.config`` or the application may still log accesses.
+        owner: uid and gid of the workers; -1 is "as it is".
         is_captured: standard output and error of this process go to the error log.
     """
 
@@ -37,6 +39,7 @@ class _Logs:
     error: Sink
     access: Sink | None
     formatter: ErrorFormatter
+    owner: tuple[int, int]
     is_captured: bool = False
 
     def sinks(self) -> list[Sink]:
@@ -90,6 +93,7 @@ def configure(settings: LogSettings, owner: tuple[int, int] = (-1, -1)) -> None:
     if _logs:
         _close(_logs.sinks())
     _logs = logs
+    _give_handlers_files(owner)
     for warning in warnings:
         logging.getLogger(ERROR_LOGGER).warning(warning)
 
@@ -116,7 +120,7 @@ def reopen() -> None:
             _complain_of(sink.path, error)
     for handler in _file_handlers():
         try:
-            _reopen_handler(handler)
+            _reopen_handler(handler, logs.owner)
         except OSError as error:
             _complain_of(handler.baseFilename, error)
     if logs.is_captured:
@@ -155,7 +159,7 @@ def _open(settings: LogSettings, owner: tuple[int, int]) -> _Logs:
     if "access" in sinks:
         sinks["access"].complain = logging.getLogger(ERROR_LOGGER).error
     formatter = ErrorFormatter(_logs.formatter.identity if _logs else ARBITER)
-    return _Logs(settings, sinks["error"], sinks.get("access"), formatter)
+    return _Logs(settings, sinks["error"], sinks.get("access"), formatter, owner)
 
 
 def _close(sinks: Iterable[Sink]) -> None:
@@ -201,10 +205,27 @@ def _file_handlers() -> Iterator[logging.FileHandler]:
     return (handler for handler in handlers if isinstance(handler, logging.FileHandler))
 
 
-def _reopen_handler(handler: logging.FileHandler) -> None:
+def _give_handlers_files(owner: tuple[int, int]) -> None:
+    """Give the workers the files of ``log.config``, as `Sink` does: they reopen them when they are root no more."""
+    for handler in _file_handlers():
+        try:
+            fd = -1 if handler.stream is None else handler.stream.fileno()
+            # Not through a link, which may have been there when the file was opened, and be gone by now.
+            if fd != -1 and os.path.samestat(os.lstat(handler.baseFilename), os.fstat(fd)):
+                give(fd, owner)
+        except OSError as error:
+            logging.getLogger(ERROR_LOGGER).warning(
+                "cannot give the log %r to the workers: %s; they may not be able to reopen it",
+                handler.baseFilename,
+                error.strerror,
+            )
+
+
+def _reopen_handler(handler: logging.FileHandler, owner: tuple[int, int]) -> None:
     if handler.stream is None:  # it opens the file when it first has something to write
         return
-    stream = open(handler.baseFilename, "a", encoding=handler.encoding, errors=handler.errors)  # noqa: SIM115 (the handler owns it from now on)
+    fd = open_log(handler.baseFilename, owner)
+    stream = open(fd, "a", encoding=handler.encoding, errors=handler.errors)  # noqa: SIM115 (the handler owns it from now on)
     old = handler.stream
     handler.setStream(stream)
     old.close()

@@ -11,5 +11,8 @@ STACKS_SIGNAL = signal.SIGURG
 
 
 def register_stacks(fd: int) -> None:
-    """Write the stacks to ``fd`` when SIGURG arrives; call it again whenever the log was reopened (in the worker)."""
+    """Write the stacks to ``fd`` when SIGURG arrives; called in the worker and in the mold.
+
+    Once: a log that is opened anew keeps the number of its descriptor.
+    """
     faulthandler.register(STACKS_SIGNAL, file=fd, all_threads=True, chain=False)

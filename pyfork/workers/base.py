@@ -22,7 +22,6 @@ from pyfork.ipc.scoreboard import SlotState
 from pyfork.log import error as error_log
 from pyfork.process import lifeline, title
 from pyfork.process.signals import SignalQueue, raise_again, raise_in_main_thread, reset_in_child
-from pyfork.process.stacks import register_stacks
 from pyfork.workers.copies import watch_copies
 from pyfork.workers.fork_hygiene import begin_anew
 from pyfork.workers.hook_loader import NO_HOOKS, WorkerHooks
@@ -187,7 +186,6 @@ class Worker:
                 self.slot.set_state(SlotState.DRAINING)
             elif number == signal.SIGUSR1:
                 error_log.reopen()
-                register_stacks(error_log.error_log_fd())
 
     def _install_signals(self) -> None:
         self.signals.install((signal.SIGTERM, signal.SIGUSR1, *IGNORED_SIGNALS))

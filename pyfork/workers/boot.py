@@ -16,7 +16,7 @@ from functools import partial
 from typing import TypeVar
 
 from pyfork.config.schema import Settings
-from pyfork.development.stand_in import load_or_stand_in
+from pyfork.development.stand_in import StandIn, load_or_stand_in
 from pyfork.errors import ApplicationLoadError, BootError, ConfigurationError, HookError, QuitNow
 from pyfork.ipc.exits import ExitStatus
 from pyfork.ipc.heartbeat import Heartbeat
@@ -60,6 +60,11 @@ class Preloaded:
     worker_type: type[Worker]
     application: Application | None
     hooks: WorkerHooks = NO_HOOKS
+
+    @property
+    def is_stand_in(self) -> bool:
+        """Whether what is served is an error page: the hooks are then what cannot be imported either."""
+        return isinstance(self.application, StandIn)
 
 
 def worker_main(handoff: Handoff) -> ExitStatus:
@@ -186,12 +191,11 @@ def _boot_worker(handoff: Handoff, heartbeat: Heartbeat) -> Worker:
     handoff.scoreboard.slot(handoff.slot).open(handoff.generation, os.getpid())
     worker_type = enter(handoff)
     worker = worker_type(handoff, heartbeat)
-    call_boot_hook(handoff.settings.hooks, BEFORE_THE_IMPORT, *worker.identity)
-    load = partial(load_application_for, worker_type, handoff.settings)
-    application = load_or_stand_in(load, handoff.fault, handoff.generation)
-    worker.hooks = load_worker_hooks(handoff.settings.hooks)
-    if application is not None:
-        worker.boot(application)
+    hooks = handoff.settings.hooks
+    loaded = load_users(worker_type, handoff, before=lambda: call_boot_hook(hooks, BEFORE_THE_IMPORT, *worker.identity))
+    worker.hooks = loaded.hooks
+    if loaded.application is not None:
+        worker.boot(loaded.application)
     return worker
 
 
@@ -203,10 +207,45 @@ def _boot_preloaded(handoff: Handoff, heartbeat: Heartbeat, preloaded: Preloaded
     gc.enable()
     worker = preloaded.worker_type(handoff, heartbeat)
     worker.hooks = preloaded.hooks
-    call_boot_hook(handoff.settings.hooks, BEFORE_THE_IMPORT, *worker.identity)
+    if not preloaded.is_stand_in:
+        call_boot_hook(handoff.settings.hooks, BEFORE_THE_IMPORT, *worker.identity)
     if preloaded.application is not None:
         worker.boot(preloaded.application)
     return worker
+
+
+def load_users(
+    worker_type: type[Worker],
+    handoff: Handoff | MoldHandoff,
+    *,
+    before: Callable[[], object] = bool,
+    after: Callable[[], object] = bool,
+) -> Preloaded:
+    """Import the application and the hooks of its workers, or with `development.reload` what stands in for them.
+
+    All of it is the user's, and may fail by one broken file: so the page stands in for all of it.
+
+    Args:
+        worker_type: the class of the workers.
+        handoff: the worker's, or the mold's.
+        before: what of the user's comes before the application.
+        after: what comes after it.
+
+    Raises:
+        ApplicationLoadError: something of it cannot be imported, and nothing stands in.
+        BootError: there is no application.
+        HookError: a hook raised.
+    """
+    settings = handoff.settings
+
+    def load() -> Preloaded:
+        before()
+        application = load_application_for(worker_type, settings)
+        after()
+        return Preloaded(worker_type, application, load_worker_hooks(settings.hooks))
+
+    stand_in = partial(Preloaded, worker_type) if worker_type.needs_application else None
+    return load_or_stand_in(load, stand_in, handoff.fault, handoff.generation)
 
 
 def load_worker_type(worker_class: str) -> type[Worker]:

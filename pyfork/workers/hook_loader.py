@@ -15,6 +15,8 @@ from pyfork.workers.loader import describe_kind, load_named
 
 BEFORE_THE_IMPORT = "post_fork"
 """The one hook of workers that does not wait for the application, whose import may need what the hook does."""
+BEFORE_THE_FREEZE = "before_mold_freeze"
+"""The one hook of molds."""
 AFTER_THE_IMPORT = ("worker_ready", "pre_request", "post_request", "worker_exit")
 
 

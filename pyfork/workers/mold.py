@@ -20,7 +20,6 @@ import signal
 from collections.abc import Callable
 from functools import partial
 
-from pyfork.development.stand_in import load_or_stand_in
 from pyfork.errors import QuitNow
 from pyfork.ipc.exits import ExitStatus
 from pyfork.ipc.heartbeat import Heartbeat
@@ -30,7 +29,6 @@ from pyfork.ipc.passing import close_all, receive_message
 from pyfork.log import error as error_log
 from pyfork.process import lifeline, title
 from pyfork.process.signals import SignalQueue, disregard
-from pyfork.process.stacks import register_stacks
 from pyfork.workers.births import BecameMold, BecameWorker, Birth, flush_output, fork_apart, report_threads
 from pyfork.workers.boot import (
     DEADLY_AT_THE_END,
@@ -39,11 +37,11 @@ from pyfork.workers.boot import (
     boot,
     enter,
     introduce,
-    load_application_for,
+    load_users,
     preloaded_worker_main,
 )
 from pyfork.workers.fork_hygiene import begin_anew, take_over_signals
-from pyfork.workers.hook_loader import BEFORE_THE_IMPORT, call_boot_hook, load_hooks, load_worker_hooks
+from pyfork.workers.hook_loader import BEFORE_THE_FREEZE, BEFORE_THE_IMPORT, call_boot_hook, load_hooks
 from pyfork.workers.signals import IGNORED_SIGNALS
 
 _poll = select.poll  # imported in the arbiter: gevent puts one in its place that runs a hub
@@ -78,22 +76,23 @@ def _load(handoff: MoldHandoff) -> Preloaded:
     introduce(handoff)
     worker_type = enter(handoff)
     gc.disable()
-    load = partial(load_application_for, worker_type, handoff.settings)
-    application = load_or_stand_in(load, handoff.fault, handoff.generation)
-    load_hooks(handoff.settings.hooks, [BEFORE_THE_IMPORT])  # its module is shared, too, and what is wrong is told now
-    return Preloaded(worker_type, application, load_worker_hooks(handoff.settings.hooks))
+    # Their modules are shared, too, and what is wrong is told now.
+    others = partial(load_hooks, handoff.settings.hooks, [BEFORE_THE_IMPORT, BEFORE_THE_FREEZE])
+    return load_users(worker_type, handoff, after=others)
 
 
 def _be_first_mold(handoff: MoldHandoff, preloaded: Preloaded) -> ExitStatus:
     """Be the mold that has imported the application."""
+    calls_hook = not preloaded.is_stand_in
     del preloaded  # it is `mold_main`'s to hand on
-    return _fork_workers(handoff, lambda: _freeze(handoff))
+    return _fork_workers(handoff, lambda: _freeze(handoff, calls_hook=calls_hook))
 
 
 def _be_promoted_mold(handoff: MoldHandoff, preloaded: Preloaded) -> ExitStatus:
     """Be the mold that a worker has forked."""
+    calls_hook = not preloaded.is_stand_in
     del preloaded
-    return _fork_workers(handoff, lambda: _freeze_again(handoff))
+    return _fork_workers(handoff, lambda: _freeze_again(handoff, calls_hook=calls_hook))
 
 
 def _fork_workers(handoff: MoldHandoff, prepare: Callable[[], "Mold"]) -> ExitStatus:
@@ -112,14 +111,16 @@ def _fork_workers(handoff: MoldHandoff, prepare: Callable[[], "Mold"]) -> ExitSt
     return status
 
 
-def _freeze(handoff: MoldHandoff, *, is_warm: bool = False) -> "Mold":
+def _freeze(handoff: MoldHandoff, *, calls_hook: bool, is_warm: bool = False) -> "Mold":
     """Do what has to be done before workers can be forked.
 
     Args:
         handoff: the mold's.
+        calls_hook: the user's hook is there to be called: no error page stands in for it.
         is_warm: the process has served: it holds what the worker held beside the application.
     """
-    call_boot_hook(handoff.settings.hooks, "before_mold_freeze", handoff.serial, handoff.generation, os.getpid())
+    if calls_hook:
+        call_boot_hook(handoff.settings.hooks, BEFORE_THE_FREEZE, handoff.serial, handoff.generation, os.getpid())
     report_threads("after the import")
     mold = Mold(handoff)
     flush_output()
@@ -130,12 +131,12 @@ def _freeze(handoff: MoldHandoff, *, is_warm: bool = False) -> "Mold":
     return mold
 
 
-def _freeze_again(handoff: MoldHandoff) -> "Mold":
+def _freeze_again(handoff: MoldHandoff, *, calls_hook: bool) -> "Mold":
     """Be known as a mold, and freeze what has come since the first one did."""
     introduce(handoff)
     arm_lifeline(handoff)
     gc.disable()
-    return _freeze(handoff, is_warm=True)
+    return _freeze(handoff, calls_hook=calls_hook, is_warm=True)
 
 
 class Mold:
@@ -175,7 +176,6 @@ class Mold:
                 self._is_over = True
             elif number == signal.SIGUSR1:
                 error_log.reopen()
-                register_stacks(error_log.error_log_fd())
 
     def _take_order(self) -> None:
         """Fork the next worker that was asked for; when that fails, its pipes end, and the arbiter hears it by that."""

@@ -16,6 +16,7 @@ What does not work: RSS for workers that were forked from a mold. Each counts al
 that fits one that imports the application by itself would replace the others for what they share.
 """
 
+import errno
 import importlib
 import logging
 import math
@@ -33,12 +34,17 @@ SAMPLE_INTERVAL = 5.0
 MOST_OF_TIME = 100
 """A measurement that took t seconds is followed by one that is at least so many times t later: 1 % of the time."""
 MEBIBYTE = 2**20
+_PASSING = frozenset({errno.EMFILE, errno.ENFILE})
+"""What a worker meets now and then that has many connections."""
 
 _log = logging.getLogger("pyfork.error")
 
 Clock = Callable[[], float]
 Meter = Callable[[], tuple[str, int] | None]
-"""Measures this process's memory: the measure's name and octets, or None when it cannot be measured."""
+"""Measures this process's memory: the measure's name and octets, or None when it can never be measured.
+
+An OSError that it raises says that it could not be this time.
+"""
 
 
 class Wear:
@@ -135,7 +141,11 @@ class Wear:
         """Measure the memory and judge it."""
         self._sampled_requests = self._slot.requests()
         before = self._clock()
-        sample = None if self._meter is None else self._meter()
+        sample: tuple[str, int] | None
+        try:
+            sample = None if self._meter is None else self._meter()
+        except OSError:  # no descriptor is left at the moment: again at the next time, whatever is served until then
+            sample, self._sampled_requests = ("", 0), -1
         after = self._clock()
         self._sample_at = after + max(SAMPLE_INTERVAL, MOST_OF_TIME * (after - before))
         if sample is None:
@@ -195,10 +205,22 @@ class _Meter:
             try:
                 return "pss", int(footprint().pss)
             except (self._failure, AttributeError, OSError) as error:
+                _let_pass(error)
                 _log.warning("the PSS of this process cannot be measured, workers.max_memory compares RSS: %s", error)
                 self._measure = "rss"
         try:
             return "rss", int(self._process.memory_info().rss)
         except (self._failure, OSError) as error:
+            _let_pass(error)
             _log.warning("the memory of this process cannot be measured, workers.max_memory has no effect: %s", error)
             return None
+
+
+def _let_pass(error: Exception) -> None:
+    """Raise ``error`` if it says nothing of the next measurement.
+
+    Raises:
+        OSError: the process, or the system, has no descriptor left.
+    """
+    if isinstance(error, OSError) and error.errno in _PASSING:
+        raise error

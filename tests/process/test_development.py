@@ -162,6 +162,48 @@ def test_with_preload_it_is_the_mold_that_fails(develop: Callable[..., Server], 
     assert wait_page(server, "again").body == b"<html><body>again</body></html>"
 
 
+HOOKED = """
+def warm(number, generation, pid):
+    open("warmed", "a").close()
+"""
+HOOKS = ["worker_ready", "post_fork", "before_mold_freeze"]
+
+
+@pytest.mark.parametrize("is_preloaded", [False, True])
+@pytest.mark.parametrize("hook", HOOKS)
+def test_hooks_of_the_broken_file_do_not_end_the_start(
+    develop: Callable[..., Server], site: Path, hook: str, is_preloaded: bool
+) -> None:
+    """The page stands in for them too; the first version that can be imported has them called."""
+    save(site / "site1.py", "def broken(:\n")
+    server = develop(hooks={hook: "site1:warm"}, workers={"preload": is_preloaded})
+    server.expect_errors(r"\[ERROR\]", "SIGKILL")
+    response = server.get("/")
+    assert response.status == 500
+    assert b"SyntaxError" in response.body
+    save(site / "site1.py", GOOD.format(label="mended") + HOOKED)
+    wait_page(server, "mended")
+    if is_preloaded or hook != "before_mold_freeze":
+        wait_until((site / "warmed").exists, "the hook is called")
+
+
+@pytest.mark.parametrize("hook", ["worker_ready", "post_fork"])
+def test_a_worker_is_replaced_when_the_file_of_its_hooks_is_broken(
+    develop: Callable[..., Server], site: Path, hook: str
+) -> None:
+    """By one that shows the error: the place is not left empty."""
+    save(site / "site1.py", GOOD.format(label="one") + HOOKED)
+    server = develop(hooks={hook: "site1:warm"})
+    server.expect_errors(r"\[ERROR\]", "SIGKILL")
+    [pid] = server.wait_workers(1, 1)
+    save(site / "site1.py", "def broken(:\n")
+    wait_page(server, "SyntaxError")
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: server.get("/").status == 500, "the error page")
+    save(site / "site1.py", GOOD.format(label="mended") + HOOKED)
+    wait_page(server, "mended")
+
+
 def test_a_broken_configuration_is_shown_too(develop: Callable[..., Server], site: Path) -> None:
     """server.toml is watched wherever it is, and its mistakes are told as the application's are."""
     server = develop()
@@ -233,6 +275,14 @@ def test_a_watcher_that_cannot_watch_says_why(start: Callable[..., Server], site
     server.wait_log(r"\[watcher\] cannot watch files: of the wrong architecture")
     server.wait_log(r"the watcher \(pid \d+\) exited with status 1: .*the next try is in", count=2)
     assert server.get("/").status == 200
+
+
+def test_the_watcher_is_confined_as_the_workers_are(develop: Callable[..., Server]) -> None:
+    """It reads what the workers' user has written."""
+    server = develop(server={"umask": "0o027", "no_new_privileges": True})
+    status = Path(f"/proc/{watcher_of(server)}/status").read_text()
+    assert "Umask:\t0027\n" in status
+    assert "NoNewPrivs:\t1\n" in status
 
 
 def test_the_watcher_dies_with_the_arbiter(develop: Callable[..., Server]) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Server
+from tests.harness import Server, wait_until
 from tests.process.test_listeners import ask, free_port, run_pyfork
 
 IS_ROOT = os.geteuid() == 0
@@ -130,6 +130,39 @@ def test_a_link_in_the_place_of_a_log_is_not_followed_at_a_rotation(
     assert secret.read_text() == "root's\n"
     assert secret.stat().st_uid == 0
     assert "stopped" in server.log
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root opens logs for another")
+def test_files_of_log_config_are_the_users_too(start: Callable[..., Server], site: Path) -> None:
+    """Before a rotation and after it: the workers write to the new file, whoever opens it first."""
+    logs = site / "logs"
+    logs.mkdir()
+    os.chown(logs, NOBODY.pw_uid, NOBODY.pw_gid)
+    access, config = logs / "access.log", site / "logging.json"
+    handler = {"class": "logging.FileHandler", "filename": str(access)}
+    config.write_text(
+        json.dumps({
+            "handlers": {"file": handler}, "loggers": {"pyfork.access": {"handlers": ["file"], "level": "INFO"}}
+        })
+    )  # fmt: skip
+    log = {"config": str(config), "error": str(logs / "error.log")}
+    settings = {"server": {"user": "nobody"}, "workers": {"count": 2}, "log": log}
+    server = start("who:app", cwd=site, settings=settings)
+    server.log_path = logs / "error.log"
+    server.wait_workers(2)
+    assert access.stat().st_uid == NOBODY.pw_uid
+    old = access.rename(logs / "access.log.1")
+    server.signal("USR1")
+
+    def has_moved() -> bool:
+        pids = [server.pid, *server.workers()]
+        links = [os.readlink(f"/proc/{pid}/fd/{fd}") for pid in pids for fd in os.listdir(f"/proc/{pid}/fd")]
+        return str(old) not in links and links.count(str(access)) == len(pids)
+
+    wait_until(has_moved, "every process writes to the new file")
+    assert access.stat().st_uid == NOBODY.pw_uid
+    assert server.get("/").status == 200
+    wait_until(access.read_text, "a line in the new file")
 
 
 def test_only_root_becomes_another(site: Path) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -198,6 +199,26 @@ def test_rotated_logs_are_opened_anew(start: Callable[..., Server], tmp_path: Pa
     assert (set(new_workers) == set(old_workers)) == (name == "USR1")
     server.stop()
     assert "stopped" in server.log
+
+
+@pytest.mark.parametrize("is_preloaded", [False, True])
+def test_stacks_go_to_the_log_that_was_opened_anew(
+    start: Callable[..., Server], tmp_path: Path, is_preloaded: bool
+) -> None:
+    """faulthandler has been given the number of the descriptor, which stays."""
+    server = start("hello:app", settings={"workers": {"preload": is_preloaded}})
+    [pid] = server.wait_workers(1)
+    old = server.log_path.rename(tmp_path / "error.log.1")
+    server.signal("USR1")
+
+    def has_moved() -> bool:
+        links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+        return str(server.log_path) in links and str(old) not in links
+
+    wait_until(has_moved, "the worker has opened its log anew")
+    os.kill(pid, signal.SIGURG)
+    server.wait_log("most recent call first")
+    assert "most recent call first" not in old.read_text()
 
 
 def test_a_log_that_cannot_be_reopened_goes_on_in_the_old_file(start: Callable[..., Server], tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pyfork.development.stand_in import load_or_stand_in
+from pyfork.development.stand_in import StandIn, load_or_stand_in
 from pyfork.errors import ApplicationLoadError
 from pyfork.ipc.fault import ReloadFault
 
@@ -21,6 +21,16 @@ def fail() -> Any:
     raise ApplicationLoadError("no module named <shop>", "Traceback\n")
 
 
+def itself(stand_in: StandIn) -> Any:
+    return stand_in
+
+
+def test_who_serves_no_application_has_no_page() -> None:
+    """There is nobody to show it to."""
+    with pytest.raises(ApplicationLoadError):
+        load_or_stand_in(fail, None, ReloadFault(), 1)
+
+
 @pytest.fixture(autouse=True)
 def bytecode(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the tests' own process write bytecode afterwards."""
@@ -30,20 +40,20 @@ def bytecode(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_the_setting_the_boot_fails() -> None:
     """As it has to in production, where bytecode is written too."""
     with pytest.raises(ApplicationLoadError):
-        load_or_stand_in(fail, None, 1)
-    assert load_or_stand_in(lambda: fail, None, 1) is fail
+        load_or_stand_in(fail, itself, None, 1)
+    assert load_or_stand_in(lambda: fail, itself, None, 1) is fail
     assert not sys.dont_write_bytecode
 
 
 def test_an_application_that_loads_is_itself() -> None:
     """Only no bytecode is written, lest a second save within a second is not seen."""
-    assert load_or_stand_in(lambda: fail, ReloadFault(), 1) is fail
+    assert load_or_stand_in(lambda: fail, itself, ReloadFault(), 1) is fail
     assert sys.dont_write_bytecode
 
 
 def test_the_error_is_a_page_with_the_status_of_a_failure() -> None:
     """A monitor is not to take it for the site."""
-    application = load_or_stand_in(fail, ReloadFault(), 1)
+    application = load_or_stand_in(fail, itself, ReloadFault(), 1)
     status, headers, body = call(application)
     assert status == "500 Internal Server Error"
     assert headers["Content-Length"] == str(len(body))
@@ -55,7 +65,7 @@ def test_the_error_is_a_page_with_the_status_of_a_failure() -> None:
 def test_a_newer_version_that_fails_too_has_its_error_shown() -> None:
     """What was saved last is what its author looks for."""
     fault = ReloadFault()
-    application = load_or_stand_in(fail, fault, 1)
+    application = load_or_stand_in(fail, itself, fault, 1)
     fault.set(2, "new error")
     assert b"new error" in call(application)[2]
 
@@ -69,7 +79,7 @@ def test_a_tried_generation_has_none(failed: int, generation: int, is_there: boo
     if failed:
         fault.set(failed, "error")
     if is_there:
-        assert call(load_or_stand_in(fail, fault, generation))[0] == "500 Internal Server Error"
+        assert call(load_or_stand_in(fail, itself, fault, generation))[0] == "500 Internal Server Error"
     else:
         with pytest.raises(ApplicationLoadError):
-            load_or_stand_in(fail, fault, generation)
+            load_or_stand_in(fail, itself, fault, generation)

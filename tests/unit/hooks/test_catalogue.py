@@ -18,10 +18,9 @@ def test_each_side_has_its_hooks():
 
 
 def test_those_that_are_set_are_chosen():
-    """Of all sides, or of some."""
+    """Of all sides."""
     settings = HookSettings(post_fork="a:b", child_exit="c:d")
     assert chosen(settings) == {"post_fork": "a:b", "child_exit": "c:d"}
-    assert chosen(settings, Side.WORKER, Side.MOLD) == {"post_fork": "a:b"}
     assert chosen(HookSettings()) == {}
 
 

@@ -200,6 +200,44 @@ def test_log_config_replaces_what_it_names_and_leaves_the_rest(settings, tmp_pat
     assert "configures the logger 'gunicorn.access', which nobody uses here" in text(settings.error)
 
 
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_file_of_log_config_is_given_to_the_workers_unless_a_link_led_to_it(settings, tmp_path, monkeypatch, is_link):
+    """The workers' user may have made the link: what it leads to must not become theirs."""
+    given = []
+    monkeypatch.setattr(error_log, "give", lambda fd, owner: given.append(owner))
+    config, custom = tmp_path / "logging.json", tmp_path / "custom.log"
+    if is_link:
+        (tmp_path / "target").touch()
+        custom.symlink_to(tmp_path / "target")
+    handlers = {
+        "file": {"class": "logging.FileHandler", "filename": str(custom)},
+        "lazy": {"class": "logging.FileHandler", "filename": str(tmp_path / "lazy.log"), "delay": True},
+    }
+    loggers = {"pyfork.access": {"handlers": ["file", "lazy"], "level": "INFO"}}
+    config.write_text(json.dumps({"handlers": handlers, "loggers": loggers}))
+    error_log.configure(LogSettings(error=settings.error, config=str(config)), (1234, 99))
+    for handler in logging.getLogger("pyfork.access").handlers:
+        handler.close()
+    assert given == ([] if is_link else [(1234, 99)])
+
+
+def test_a_log_config_file_that_cannot_be_given_is_told(settings, tmp_path, monkeypatch):
+    """The server starts: who reads the log knows why a rotation fails."""
+
+    def refuse(fd, owner):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(error_log, "give", refuse)
+    config = tmp_path / "logging.json"
+    handler = {"class": "logging.FileHandler", "filename": str(tmp_path / "custom.log")}
+    loggers = {"pyfork.access": {"handlers": ["file"], "level": "INFO"}}
+    config.write_text(json.dumps({"handlers": {"file": handler}, "loggers": loggers}))
+    error_log.configure(LogSettings(error=settings.error, config=str(config)), (1234, 99))
+    for each in logging.getLogger("pyfork.access").handlers:
+        each.close()
+    assert "custom.log' to the workers: Operation not permitted" in text(settings.error)
+
+
 def test_a_log_config_that_cannot_be_applied_leaves_the_old_logs(settings, tmp_path):
     """Even when the old settings' own file has been broken since: the error log itself goes on."""
     path = tmp_path / "logging.json"

@@ -1,5 +1,6 @@
 """When a worker asks to be replaced."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -26,6 +27,7 @@ class Fixture:
         os.set_blocking(self.write_fd, False)
         self.now = 1000.0
         self.octets: int | None = 0
+        self.failure: OSError | None = None
         self.takes = 0.0
         self.measured = 0
         settings = WorkerSettings(**limits)  # type: ignore[arg-type]
@@ -40,6 +42,8 @@ class Fixture:
     def measure(self) -> tuple[str, int] | None:
         self.measured += 1
         self.now += self.takes
+        if self.failure is not None:
+            raise self.failure
         return None if self.octets is None else ("pss", self.octets)
 
     def serve(self, requests: int = 1) -> None:
@@ -292,6 +296,48 @@ def test_rss_stands_in_for_pss(
             "the memory of this process cannot be measured, workers.max_memory has no effect: process no longer exists (pid=1)"
         ]
     )
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+@pytest.mark.parametrize("measure", ["pss", "rss"])
+def test_a_lack_of_descriptors_decides_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, measure: str, number: int
+) -> None:
+    """A worker with many connections meets it now and then; the limit is the same afterwards."""
+
+    class Process:
+        is_short = True
+
+        def memory_footprint(self) -> SimpleNamespace:
+            if self.is_short:
+                raise OSError(number, os.strerror(number))
+            return SimpleNamespace(pss=9, rss=9)
+
+        memory_info = memory_footprint
+
+    process = Process()
+    monkeypatch.setattr(psutil, "Process", lambda: process)
+    meter = make_meter(measure)
+    with pytest.raises(OSError):
+        meter()
+    process.is_short = False
+    assert meter() == (measure, 9)
+    assert not caplog.records
+
+
+def test_memory_that_cannot_be_measured_this_time_is_measured_the_next(worker: Callable[..., Fixture]) -> None:
+    """Even if nothing was served in between."""
+    one = worker(max_memory=10 * 2**20)
+    one.failure = OSError(errno.EMFILE, "Too many open files")
+    one.octets = 11 * 2**20
+    one.serve()
+    one.look(5)
+    assert one.said() == []
+    one.failure = None
+    one.look(5)
+    [word] = one.said()
+    assert isinstance(word, Worn)
+    assert "11.0 MB of memory (PSS)" in word.reason
 
 
 def test_the_new_name_of_psutil_is_used_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:

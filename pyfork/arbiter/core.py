@@ -418,7 +418,8 @@ class Core:
             adopted = rollout.adopt()
             self._pacing.forget_others(adopted)
             self._failures.crashes.forget_others(adopted)
-            self._desk.order(act.AdoptGeneration(adopted))
+            # Before the last of the old ones are told to end: at an address that goes they take all that is queued.
+            self._desk.order_first(act.AdoptGeneration(adopted))
             self._desk.log(Level.INFO, f"reload: generation {adopted} has replaced the others")
             self._desk.order(act.ReloadEnded(None))
             self._desk.order(*self._staffing.settle(self._aim(), self._desk.now))  # the old mold is not kept any more

@@ -37,6 +37,10 @@ class Desk:
         """Order ``actions`` of the shell."""
         self.actions += actions
 
+    def order_first(self, action: Action) -> None:
+        """Order ``action`` of the shell before all that this event has led to."""
+        self.actions.insert(0, action)
+
     def log(self, level: Level, message: str) -> None:
         """Order a line of the error log."""
         self.actions.append(Log(level, message))

@@ -4,8 +4,10 @@ One turn: wait until the core's next deadline (never a tick), then hand over wha
 
 1. a stall of our own, if the wait ended more than a second after its deadline, so that nobody is judged by it;
 2. words on the heartbeat pipes, those of all workers when a signal came: who has become ready meanwhile must not be
-   ended as one that boots; 3. signals; 4. the dead, each after the last words on its pipe; 5. the time, when it
-   is the deadline's.
+   ended as one that boots; then what the other arbiter of an upgrade says,
+3. signals,
+4. the dead, each after the last words on its pipe,
+5. the time, when it is the deadline's.
 
 Each answer of the core is carried out before the next event is handed over. Idle, the only system calls are those that
 a beat causes: ``epoll_wait`` returns and the pipe is read.
@@ -228,9 +230,7 @@ class ArbiterLoop:
         self._tend_development()
         deadline = self._core.next_deadline()
         now = monotonic()
-        was_held_up = (
-            now - self._awake > STALL
-        )  # in this very turn: what was said meanwhile is read before any judgement
+        was_held_up = now - self._awake > STALL  # in this very turn: what was said meanwhile is read before judging
         if deadline is not None and now >= deadline and not was_held_up:
             self._handle(ev.TimePassed(self._children.in_application()))
         self._hooks.on_time(monotonic())

@@ -35,6 +35,7 @@ class Nursery:
         generations: what they are made of.
         private: the loop's own descriptors, which no child may keep.
         watch: has the loop listen to a heartbeat pipe.
+        fault: where the children read why newer versions fail; None without ``development.reload``.
     """
 
     def __init__(

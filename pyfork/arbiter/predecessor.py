@@ -86,8 +86,8 @@ class Predecessor:
         """Tell why there will be no new arbiter."""
         self._say(encode_report(BootReport(FailureKind.BOOT, message, "")))
 
-    def has_gone(self) -> bool:
-        """Read what the old arbiter says; return whether we are in charge from now on."""
+    def read_release(self) -> bool:
+        """Read what the old arbiter says, once; return whether it has let go of everything, by its word or its end."""
         try:
             os.read(self.fd, 1)  # its word, or the end of the stream
         except BlockingIOError:

@@ -89,7 +89,7 @@ class Notifier:
     def from_environment(cls, environ: MutableMapping[str, str]) -> "Notifier":
         """Return the notifier that the service manager asks for, and take its variables out of ``environ``.
 
-        $LISTEN_PID and $LISTEN_FDNAMES are read too, and stay: `listeners.inherited_listeners` wants them.
+        $LISTEN_PID and $LISTEN_FDNAMES are read too, and stay: `inheritance.receive` wants them.
         """
         given = {name: environ.pop(name, "") for name in (*VARIABLES, STORED_NAMES)}
         address = _address_of(given["NOTIFY_SOCKET"])

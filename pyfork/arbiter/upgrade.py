@@ -232,7 +232,6 @@ class Upgrades:
             code: its exit status, or the number of the signal that ended it, negative.
         """
         if pid != self._pid:
-            _log.debug("reaped pid %d, which is none of ours", pid)
             return []
         self._read()  # for its last words; that it was ready before it died is of no use any more
         self._hang_up()
@@ -243,7 +242,7 @@ class Upgrades:
 
     def listen(self) -> list[Event]:
         """Return what the new arbiter says; note what the old one says. Costs nothing outside of upgrades."""
-        if self._predecessor is not None and self._predecessor.has_gone():
+        if self._predecessor is not None and self._predecessor.read_release():
             self._take_over(self._predecessor)
         if self._read():
             return [UpgradeReady(self._pid)]

@@ -19,7 +19,7 @@ from pyfork.config.load import Loaded
 from pyfork.ipc.messages import WatchHandoff, decode_changes
 from pyfork.ipc.passing import close_all
 
-SETTLED = 10.0
+STEADY = 10.0
 """Seconds after which a watcher that dies is not one that cannot watch."""
 
 
@@ -122,7 +122,7 @@ class Watching:
         if self._is_outdated:
             self._due = now
             return ""
-        if now - self._born > SETTLED:
+        if now - self._born > STEADY:
             self._backoff = Backoff()
         how = describe_exit(code, None) if code >= 0 else f"was ended by signal {-code}"
         return f"the watcher (pid {pid}) {how}: changes are not seen, HUP reloads; {self._fail(now)}"

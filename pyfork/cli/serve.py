@@ -53,8 +53,8 @@ DESCRIPTORS_OF_A_CONNECTION = 3
 the socket and a long body that waits on disk. `workers.connections` of them may be open, and lingering sockets."""
 SPARE_DESCRIPTORS = 100
 """What the arbiter or a worker has open beside connections: listeners, pipes, logs, the application's files."""
-PIPES_OF_A_PLACE = 4
-"""The arbiter's ends of heartbeat and lifeline, for a worker and the one that replaces it."""
+PIPES_OF_A_PLACE = 6
+"""The arbiter's ends of heartbeat, lifeline and control socket, for a worker and the one that replaces it."""
 
 _log = logging.getLogger("pyfork.error")
 
@@ -345,15 +345,16 @@ def _provide_descriptors(settings: Settings) -> None:
     """
     workers = settings.workers
     held, lingering = (1, MOST_SOCKETS) if resolve_type(workers.type) == "sync" else (workers.connections, MOST_OF_MANY)
-    pipes = PIPES_OF_A_PLACE * workers.count
+    most = max(workers.count, workers.max or 0)
+    pipes = PIPES_OF_A_PLACE * most
     limit = raise_descriptor_limit(max(DESCRIPTORS_OF_A_CONNECTION * held + lingering, pipes) + SPARE_DESCRIPTORS)
     needed = max(held, pipes) + SPARE_DESCRIPTORS
     if limit < needed:
         _log.warning(
-            "workers.connections = %d and workers.count = %d need %d descriptors a process, and the hard limit "
+            "workers.connections = %d and %d worker(s) need %d descriptors a process, and the hard limit "
             "(`ulimit -Hn`, LimitNOFILE= of systemd) allows %d: a worker that has none left accepts nothing",
             held,
-            workers.count,
+            most,
             needed,
             limit,
         )

@@ -1,5 +1,7 @@
 """How many connections wait at a listener, where the kernel tells."""
 
+import ctypes
+import os
 import socket
 import sys
 from pathlib import Path
@@ -8,6 +10,10 @@ MOST_QUEUED = 65536
 """More than any backlog, where the length of the queue cannot be asked for."""
 _TCP_INFO_UNACKED = slice(24, 28)
 """``tcpi_unacked`` of struct tcp_info: for a listening socket, the length of its queue (linux/tcp.h)."""
+_TCP_INFO_SACKED = slice(28, 32)
+"""``tcpi_sacked`` of struct tcp_info: for a listening socket, how long its queue may be (linux/tcp.h)."""
+_SO_GET_FILTER = 26
+"""asm-generic/socket.h; without room for an answer, it tells how many instructions there are."""
 _UNIX_SOCKETS = Path("/proc/net/unix")
 _CONNECTING = b"02"
 """The state of a connection's other end that no process has accepted (``unix_seq_show`` in net/unix/af_unix.c)."""
@@ -30,6 +36,23 @@ def most_queued(listener: socket.socket) -> int:
     if listener.family == socket.AF_UNIX or not hasattr(socket, "TCP_INFO"):
         return MOST_QUEUED
     return known_queued(listener)
+
+
+def is_refused(listener: socket.socket) -> bool:
+    """Whether the arbiter lets nothing new into the queue (`arbiter.listeners`); asked in a worker.
+
+    Then what is queued is all that will ever be, and nobody but this process and its like will take it.
+    """
+    if listener.family == socket.AF_UNIX:
+        path = listener.getsockname()
+        return isinstance(path, str) and not os.path.lexists(path)
+    if not hasattr(socket, "TCP_INFO"):
+        return False
+    instructions = ctypes.c_uint32(0)
+    libc = ctypes.CDLL(None)
+    libc.getsockopt(listener.fileno(), socket.SOL_SOCKET, _SO_GET_FILTER, None, ctypes.byref(instructions))
+    information = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SACKED.stop)
+    return instructions.value > 0 or int.from_bytes(information[_TCP_INFO_SACKED], sys.byteorder) == 0
 
 
 def count_queued(listener: socket.socket) -> int:

@@ -34,7 +34,7 @@ from time import monotonic
 from typing import Protocol
 
 from pyfork.ipc.passing import close_all
-from pyfork.process.queues import known_queued, most_queued
+from pyfork.process.queues import is_refused, known_queued, most_queued
 from pyfork.workers.balance import PAUSE, Balance
 from pyfork.workers.base import Worker
 
@@ -199,12 +199,13 @@ class Acceptor:
     def owed(self) -> Iterator[Accepted]:
         """Take the listeners out for good, and yield what this worker still has to serve.
 
-        When all of pyfork stops, that is everything that is queued; each of the workers accepts until nothing is left.
-        Otherwise it is the one connection that it may have been woken for.
+        When all of pyfork stops, or a reload has removed the address, that is everything that is queued; each of the
+        workers accepts until nothing is left. Otherwise it is the one connection that it may have been woken for.
         """
         self.unwatch()
         for listener in self._listeners.values():
-            allowed = most_queued(listener) if self._scoreboard.is_stopping else LAST_ACCEPTS
+            is_last = self._scoreboard.is_stopping or is_refused(listener)
+            allowed = most_queued(listener) if is_last else LAST_ACCEPTS
             while allowed > 0 and (accepted := self._accept(listener)) is not None:
                 allowed -= 1
                 yield accepted

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Server, title_of, wait_until
+from tests.harness import Server, parse_response, read_all, title_of, wait_until
 from tests.process.plants import plant, plant_at
+from tests.process.test_listeners import free_port
 
 GOOD = """
 import os
@@ -165,6 +166,51 @@ def test_a_log_config_without_its_module_is_refused(start: Callable[..., Server]
     server.wait_log("reload refused: log.config: .* cannot be applied: ModuleNotFoundError: planted: it is gone")
     server.wait_log("reload refused: generation 1 goes on")
     assert server.wait_workers(1) == [before]
+
+
+WAITS = """
+import os, time
+def app(environ, start_response):
+    if environ["PATH_INFO"] == "/slow":
+        open("slow", "w").close()
+        while not os.path.exists("go"):
+            time.sleep(0.01)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"done"]
+"""
+
+
+@pytest.mark.parametrize("worker_type", ["sync", "threadpool"])
+@pytest.mark.parametrize("family", ["tcp", "unix"])
+def test_who_waits_at_an_address_that_a_reload_removes_is_answered(
+    start: Callable[..., Server], site: Path, worker_type: str, family: str
+) -> None:
+    """Nobody else listens there any more: the last workers that do take all of the queue."""
+    (site / "site1.py").write_text(WAITS)
+    addresses = {"tcp": ("127.0.0.1", free_port()), "unix": str(site / "goes.sock")}
+    bind = {"tcp": "{0[0]}:{0[1]}".format(addresses["tcp"]), "unix": f"unix:{addresses['unix']}"}
+    stays = f"unix:{site}/stays.sock"
+    settings = {"workers": {"type": worker_type, "connections": 2}}
+    server = start("site1:app", cwd=site, bind=[stays, bind[family]], settings=settings)
+    server.wait_workers(1, 1)
+
+    def send(path: str) -> socket.socket:
+        client = socket.socket(socket.AF_INET if family == "tcp" else socket.AF_UNIX)
+        client.settimeout(30)
+        client.connect(addresses[family])
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        return client
+
+    clients = [send("/slow"), send("/slow")]
+    wait_until((site / "slow").exists, "the worker is busy")
+    clients += [send("/") for _ in range(6)]
+    server.configure({"server": {"bind": [stays]}})
+    server.signal("HUP")
+    server.wait_log("generation 2 has replaced the others")
+    (site / "go").touch()
+    for client in clients:
+        with client:
+            assert parse_response(read_all(client))[0].body == b"done"
 
 
 def test_a_deploy_by_symbolic_link_serves_the_new_release(start: Callable[..., Server], tmp_path: Path) -> None:

@@ -180,6 +180,15 @@ def test_every_client_may_download_a_file_slowly(
 
 
 @pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit is not installed")
+def test_descriptors_are_provided_for_as_many_workers_as_there_may_be(start: Callable[..., Server]) -> None:
+    """Not only for those that there are at first: the arbiter has three lines to each, and twice while it is replaced."""
+    server = start(settings={"workers": {"max": 400}}, prefix=["prlimit", "--nofile=200:2400"])
+    server.wait_workers(1)
+    assert limit_of(server.pid) == 2400
+    server.wait_log(r"workers.connections = 1 and 400 worker\(s\) need 2500 descriptors a process")
+
+
+@pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit is not installed")
 def test_sync_needs_few_descriptors(start: Callable[..., Server]) -> None:
     """It holds one connection, whatever `connections` says: no reason to warn."""
     server = start(prefix=["prlimit", "--nofile=200:200"])

@@ -11,6 +11,7 @@ from time import monotonic
 
 import pytest
 
+from tests.faults.processes import heartbeat_of
 from tests.harness import Server, parse_response, processes_of_session, read_all, title_of, wait_until
 
 SITE = """
@@ -325,3 +326,15 @@ def test_control_characters_do_not_reach_a_title(start: Callable[..., Server], s
         connection.sendall("GET /sleep\u00e9%1b HTTP/1.1\r\nHost: x\r\n\r\n".encode("latin-1"))
         read_all(connection)
     assert re.fullmatch(r"[ -~]+", title_of(worker))
+
+
+def test_a_worker_whose_pipe_is_garbled_is_killed(start: Callable[..., Server]) -> None:
+    """By pyfork, and the log says so; another takes its place."""
+    server = start()
+    server.expect_errors("it is killed", "died within")
+    [pid] = server.wait_workers(1)
+    with open(heartbeat_of(pid, server.pid), "wb", buffering=0) as pipe:
+        pipe.write(b"\xff\xfe garbage")
+    server.wait_log(rf"\(pid {pid}\): .*; it is killed")
+    server.wait_log(rf"\(pid {pid}\) is gone after it was killed")
+    assert server.wait_workers(1) != [pid]

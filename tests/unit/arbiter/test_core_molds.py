@@ -211,7 +211,7 @@ def test_a_reload_starts_a_new_mold_and_proves_it_by_one_worker() -> None:
     assert script.mold_ready(2) == [spawn(0, 2, 2)]
     assert script.ready(200) == [term(100), spawn(1, 2, 2)]
     orders = script.ready(201)
-    assert orders == [term(101), act.AdoptGeneration(2), quit_(mold_pid(1))]
+    assert orders == [act.AdoptGeneration(2), term(101), quit_(mold_pid(1))]
     assert script.news[-2:] == [act.ReloadEnded(None), act.StateChanged(ArbiterState.RUNNING)]
 
 
@@ -258,7 +258,7 @@ def test_preload_can_be_turned_off_and_on() -> None:
     """The mold goes with its generation."""
     script = Script.preloading(count=1)
     assert script.reloading(plan(count=1))[-1] == act.SpawnWorker(0, 2)
-    assert script.ready(200) == [term(100), act.AdoptGeneration(2), quit_(mold_pid(1))]
+    assert script.ready(200) == [act.AdoptGeneration(2), term(100), quit_(mold_pid(1))]
     assert act.SpawnMold(3, 2) in script.reloading(plan(count=1, preload=True))
 
 

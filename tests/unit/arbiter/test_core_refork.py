@@ -159,4 +159,4 @@ def test_a_reload_comes_before_a_refork() -> None:
     script.loaded(plan(count=1, preload=True, can_refork=True))
     script.mold_ready(2)
     orders = script.ready(200)
-    assert orders == [term(100), act.AdoptGeneration(2), quit_(mold_pid(1)), act.PromoteWorker(200, 2, 3)]
+    assert orders == [act.AdoptGeneration(2), term(100), quit_(mold_pid(1)), act.PromoteWorker(200, 2, 3)]

@@ -28,7 +28,7 @@ def test_reload_replaces_place_by_place() -> None:
     assert script.ready(200) == [term(100), SpawnWorker(1, 2)]
     assert script.core.statistics().reload is ReloadState.REPLACING
     assert script.exits(100) == []
-    assert script.ready(201) == [term(101), AdoptGeneration(2)]
+    assert script.ready(201) == [AdoptGeneration(2), term(101)]
     assert script.core.statistics().state is ArbiterState.RUNNING
     assert script.core.statistics().generation == 2
     assert script.says(Level.INFO, "reload: generation 2 has replaced the others")
@@ -160,7 +160,7 @@ def test_hup_while_rolling_back_begins_at_once() -> None:
     assert script.verb(Verb.RELOAD) == [LoadConfiguration(3)]
     assert SpawnWorker(0, 3) in script.loaded()
     assert script.ready(300) == [term(200), SpawnWorker(1, 3), DropGeneration(2)]
-    assert script.ready(301) == [term(101), AdoptGeneration(3)]
+    assert script.ready(301) == [AdoptGeneration(3), term(101)]
 
 
 def test_hup_while_the_candidate_is_tried_abandons_it() -> None:
@@ -179,7 +179,7 @@ def test_hup_while_the_candidate_replaces_is_remembered() -> None:
     script.reloading()
     script.ready(200)
     assert script.verb(Verb.RELOAD) == []
-    assert script.ready(201) == [term(101), AdoptGeneration(2), LoadConfiguration(3)]
+    assert script.ready(201) == [AdoptGeneration(2), term(101), LoadConfiguration(3)]
     assert script.core.statistics().state is ArbiterState.RELOADING
 
 
@@ -240,7 +240,7 @@ def test_count_of_ttin_survives_a_reload() -> None:
     script.reloading(plan(count=2))
     script.ready(200)
     script.ready(201)
-    assert script.ready(202) == [term(102), AdoptGeneration(2)]
+    assert script.ready(202) == [AdoptGeneration(2), term(102)]
 
 
 def test_changed_count_in_the_file_wins() -> None:
@@ -258,7 +258,7 @@ def test_fewer_workers_in_the_file_retire_last() -> None:
     """Those beyond the count serve until all the others are replaced."""
     script = Script.serving(plan(count=3))
     script.reloading(plan(count=1))
-    assert script.ready(200) == [term(100), term(101), term(102), AdoptGeneration(2)]
+    assert script.ready(200) == [AdoptGeneration(2), term(100), term(101), term(102)]
 
 
 def test_count_of_a_failed_generation_is_taken_back() -> None:
@@ -287,7 +287,7 @@ def test_ready_worker_stands_in_for_an_empty_place() -> None:
     script.reloading()
     assert script.killed(101) == [SpawnWorker(1, 1)]
     assert script.ready(200) == [SpawnWorker(1, 2)]  # worker 0 of generation 1 goes on: place 1 is empty
-    assert script.ready(201) == [term(1101), term(100), AdoptGeneration(2)]
+    assert script.ready(201) == [AdoptGeneration(2), term(1101), term(100)]
 
 
 def _errors(script: Script) -> list[str | None]:

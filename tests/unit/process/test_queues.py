@@ -1,5 +1,6 @@
 """How many connections wait."""
 
+import os
 import socket
 import sys
 from pathlib import Path
@@ -7,8 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from pyfork.arbiter.listeners import BoundListener
 from pyfork.process import queues
-from pyfork.process.queues import MOST_QUEUED, count_queued, known_queued, most_queued
+from pyfork.process.queues import MOST_QUEUED, count_queued, is_refused, known_queued, most_queued
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="tcp_info is the kernel's own")
@@ -28,11 +30,39 @@ def test_the_queue_of_a_unix_socket_is_not_known():
     assert (known_queued(listener), most_queued(listener)) == (0, MOST_QUEUED)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the queue is simply closed")
+@pytest.mark.parametrize("may_filter", [True, False])
+def test_a_tcp_queue_that_takes_nobody_in_is_known_by_its_filter_or_its_length(may_filter):
+    """Whichever the arbiter may give it; every process that has the socket sees it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        assert not is_refused(listener)
+        if may_filter:
+            try:
+                BoundListener("x", listener, is_inherited=False, inode=None, maker=os.getpid()).refuse()
+            except OSError:
+                pytest.skip("no filter may be attached here")
+        else:
+            listener.listen(0)
+        assert is_refused(listener)
+
+
+def test_a_unix_queue_takes_nobody_in_once_its_path_is_gone(tmp_path):
+    """An abstract name is there as long as the socket is."""
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as abstract:
+        listener.bind(str(tmp_path / "s.sock"))
+        abstract.bind(f"\0{tmp_path}")
+        assert not is_refused(listener)
+        (tmp_path / "s.sock").unlink()
+        assert is_refused(listener)
+        assert not is_refused(abstract)
+
+
 def test_where_the_kernel_does_not_tell_a_tcp_queue_is_not_known_either(monkeypatch):
     """MacOS."""
     monkeypatch.delattr(socket, "TCP_INFO", raising=False)
     listener = SimpleNamespace(family=socket.AF_INET)
     assert (known_queued(listener), most_queued(listener)) == (0, MOST_QUEUED)
+    assert not is_refused(listener)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc/net/unix is Linux's")

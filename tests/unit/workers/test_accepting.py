@@ -22,6 +22,7 @@ class FakeListener:
     def __init__(self, fd):
         self.fd = fd
         self.queue = []
+        self.is_refused = False
 
     def fileno(self):
         return self.fd
@@ -36,7 +37,8 @@ class FakeListener:
 
     def getsockopt(self, level, option, size):
         waiting = sum(not isinstance(entry, int) for entry in self.queue)
-        return bytes(24) + waiting.to_bytes(4, "little")
+        longest = 0 if self.is_refused else 128
+        return bytes(24) + waiting.to_bytes(4, "little") + longest.to_bytes(4, "little")
 
 
 class FakePoller:
@@ -457,6 +459,15 @@ def test_a_retiring_worker_owes_one_wake_up_for_each_listener(scene):
     one.acceptor.adjust(0, has_room=True)
     one.pass_time(60)
     assert not one.is_watching
+
+
+def test_an_address_that_is_given_up_owes_all_that_waits(scene):
+    """A reload has removed it: nobody else will take the rest. At the others there is somebody."""
+    one = scene(listeners=2).watch()
+    one.listeners[0].is_refused = True
+    for listener in one.listeners:
+        listener.queue += ["a", "b", "c"]
+    assert [connection for connection, _, _ in one.acceptor.owed()] == ["a", "b", "c", "a"]
 
 
 def test_a_stopping_server_owes_all_that_waits_now(scene):

@@ -95,25 +95,28 @@ def parse_response(octets: bytes, *, is_head: bool = False) -> tuple[Response, b
 
 
 def _dechunk(octets: bytes) -> tuple[bytes, bytes]:
-    body = b""
+    body = bytearray()
+    position = 0
     while True:
-        size, separator, octets = octets.partition(b"\r\n")
-        assert separator, "the chunked body has no end"
-        length = int(size, 16)
+        end = octets.find(b"\r\n", position)
+        assert end >= 0, "the chunked body has no end"
+        length = int(octets[position:end], 16)
+        position = end + 2 + length
+        assert octets[position : position + 2] == b"\r\n", (
+            "a chunk has no end" if length else "the last chunk has no end"
+        )
+        body += octets[end + 2 : position]
+        position += 2
         if length == 0:
-            assert octets.startswith(b"\r\n"), "the last chunk has no end"
-            return body, octets[2:]
-        assert octets[length : length + 2] == b"\r\n", "a chunk has no end"
-        body += octets[:length]
-        octets = octets[length + 2 :]
+            return bytes(body), octets[position:]
 
 
 def read_all(connection: socket.socket) -> bytes:
     """Read until the peer closes."""
-    octets = b""
+    octets = bytearray()  # bytes would be copied at each addition: half a minute for 20 MB in small pieces
     while received := connection.recv(65536):
         octets += received
-    return octets
+    return bytes(octets)
 
 
 def processes_of_session(session: int) -> list[int]:

@@ -24,8 +24,17 @@ def way(request):
     return Way
 
 
+@pytest.fixture(scope="module")
+def _quick_collection():
+    """Spare `gc.collect` what was there before the module: pytest's many objects are not what it is called for."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture
-def prepare(shell):
+def prepare(shell, _quick_collection):
     """Open one connection that is not yet served: application, then the client's moves."""
     visits = []
     before = open_descriptors()

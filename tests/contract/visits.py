@@ -60,7 +60,7 @@ class Visit:
         self.client.setblocking(False)
         self.moves = list(moves)
         self.waits = []
-        self.received = b""
+        self._received = bytearray()  # bytes would be copied with each piece
         self.is_reset = False
         self.progress = Progress()
         self.access = AccessLog()
@@ -109,7 +109,7 @@ class Visit:
         """Receive what there is."""
         try:
             while data := self.client.recv(1 << 20):
-                self.received += data
+                self._received += data
         except BlockingIOError:
             return
         except ConnectionResetError:
@@ -117,6 +117,15 @@ class Visit:
         self.is_ended = True
 
     is_ended = False
+
+    @property
+    def received(self):
+        """What the client has received."""
+        return bytes(self._received)
+
+    @received.setter
+    def received(self, octets):
+        self._received = bytearray(octets)
 
     def serve(self):
         """Let the shell serve; take what it sends."""

@@ -1,5 +1,7 @@
 """Django's admin works: sessions, CSRF protection, forms, messages, static files, a database."""
 
+import os
+
 import pytest
 
 pytestmark = pytest.mark.slow
@@ -7,8 +9,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory):
-    """Where the sample keeps its database: one for all, and each server's first workers find or make it."""
-    return tmp_path_factory.mktemp("django")
+    """Where the sample keeps its database: one for the whole run, which the first worker of all makes (under a lock)."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "django"
 
 
 @pytest.fixture

@@ -90,6 +90,20 @@ def serve(start: Callable[..., Server], tmp_path: Path) -> Callable[..., Server]
     return serve_green
 
 
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with that application for tests that share a server."""
+    directory = tmp_path_factory.mktemp("site")
+    (directory / "green1.py").write_text(SITE)
+    return directory
+
+
+@pytest.fixture
+def server(share: Callable[..., Server], site: Path) -> Server:
+    """A gevent server with default settings for tests that leave it as it was."""
+    return share("green1:app", cwd=site, settings={"workers": {"type": "gevent"}})
+
+
 @pytest.fixture
 def without_gevent(tmp_path: Path) -> dict[str, str]:
     """The environment of a Python that has no gevent."""
@@ -125,9 +139,8 @@ def test_a_reload_to_gevent_without_gevent_is_refused(
     assert server.workers() == workers
 
 
-def test_the_application_is_imported_into_a_patched_library(serve: Callable[..., Server]) -> None:
+def test_the_application_is_imported_into_a_patched_library(server: Server) -> None:
     """And the arbiter is not: it never imports gevent."""
-    server = serve()
     assert server.get("/at-import").body.startswith(b"gevent")
     assert server.get("/threads-of-the-environ").body == b"True"
     assert "gevent" not in Path(f"/proc/{server.pid}/maps").read_text()
@@ -181,9 +194,8 @@ def test_a_greenlet_that_never_yields_is_ended_with_its_stack(serve: Callable[..
 @pytest.mark.parametrize(
     ("path", "answer"), [("/fork", b"7"), ("/process", b"0"), ("/program", b"said"), ("/threads", b"5")]
 )
-def test_the_application_may_have_processes_and_threads(serve: Callable[..., Server], path: str, answer: bytes) -> None:
+def test_the_application_may_have_processes_and_threads(server: Server, path: str, answer: bytes) -> None:
     """Beside requests that sleep: a copy of the worker answers none of them, and is not ended by them."""
-    server = serve()
     naps: list[bytes] = []
     sleepers = [threading.Thread(target=lambda: naps.append(server.get("/nap").body)) for _ in range(3)]
     for sleeper in sleepers:
@@ -272,9 +284,8 @@ def test_connections_are_bounded(serve: Callable[..., Server]) -> None:
         client.close()
 
 
-def test_clients_that_drip_hold_nobody_up(serve: Callable[..., Server]) -> None:
+def test_clients_that_drip_hold_nobody_up(server: Server) -> None:
     """Each of them costs a greenlet."""
-    server = serve()
     clients = [server.connect() for _ in range(200)]
     for octet in (b"G", b"E", b"T"):
         for client in clients:

@@ -55,6 +55,14 @@ def site(tmp_path: Path) -> Path:
     return directory
 
 
+@pytest.fixture(scope="module")
+def shared_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Such a directory for tests that share a server."""
+    directory = tmp_path_factory.mktemp("site")
+    (directory / "site1.py").write_text(SITE)
+    return directory
+
+
 def send(server: Server, path: str) -> socket.socket:
     """Send a request and return the connection, its answer unread."""
     connection = server.connect()
@@ -92,9 +100,9 @@ def test_a_worker_gone_by_an_outside_term_is_replaced(start: Callable[..., Serve
 
 
 @pytest.mark.parametrize("name", ["INT", "HUP", "WINCH", "TTIN", "TTOU", "USR2", "USR1", "URG"])
-def test_signals_that_workers_do_not_die_of(start: Callable[..., Server], site: Path, name: str) -> None:
+def test_signals_that_workers_do_not_die_of(share: Callable[..., Server], shared_site: Path, name: str) -> None:
     """A signal for the arbiter that reaches a worker, from a terminal or a group kill, does not end it."""
-    server = start("site1:app", cwd=site)
+    server = share("site1:app", cwd=shared_site)
     [worker] = server.wait_workers(1)
     os.kill(worker, signal.Signals[f"SIG{name}"])
     assert server.get("/pid").body == str(worker).encode()

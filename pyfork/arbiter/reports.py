@@ -50,7 +50,7 @@ def report_mold_exit(mold: MoldHandle, code: int | None, signal: str | None, oom
 def report_kill(worker: WorkerHandle) -> Log:
     """Return the line about a draining worker that is killed."""
     waited = "did not end at once"
-    if worker.order is Order.TERM:
+    if worker.order is Order.TERM and worker.has_served:
         waited = f"did not end within {max(worker.plan.graceful_timeout, QUIT_GRACE):g} s (workers.graceful_timeout)"
     return Log(Level.WARNING, f"{worker} {waited}: it is killed")
 

@@ -51,6 +51,7 @@ class LingeringSockets:
         self._most = most
         self._sockets: dict[int, _Lingering] = {}
         self._sweep_at = math.inf  # no deadline is earlier
+        self._longest = LINGER_TIMEOUT
 
     def __len__(self) -> int:
         return len(self._sockets)
@@ -60,9 +61,10 @@ class LingeringSockets:
         if len(self._sockets) >= self._most:
             self._close(next(iter(self._sockets)))
         now = monotonic()
-        self._sweep_at = min(self._sweep_at, now + IDLE_TIMEOUT)
+        lingering = _Lingering(connection, now + IDLE_TIMEOUT, now + self._longest)
+        self._sweep_at = min(self._sweep_at, lingering.idle_deadline, lingering.deadline)
         connection.setblocking(False)
-        self._sockets[connection.fileno()] = _Lingering(connection, now + IDLE_TIMEOUT, now + LINGER_TIMEOUT)
+        self._sockets[connection.fileno()] = lingering
         self._epoll.register(connection.fileno(), READABLE)
 
     def read(self, fd: int) -> None:
@@ -93,7 +95,8 @@ class LingeringSockets:
         self._sweep_at = min((min(one.idle_deadline, one.deadline) for one in self._sockets.values()), default=math.inf)
 
     def hurry(self) -> None:
-        """Leave the clients little time from now on, because the worker is to end."""
+        """Leave the clients little time from now on, those to come too, because the worker is to end."""
+        self._longest = HURRIED_TIMEOUT
         deadline = monotonic() + HURRIED_TIMEOUT
         self._sweep_at = min(self._sweep_at, deadline)
         for lingering in self._sockets.values():

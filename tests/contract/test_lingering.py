@@ -106,6 +106,18 @@ def test_a_worker_that_ends_leaves_little_time(room: LingeringSockets, clock: Cl
         assert room.next_deadline() == clock.now + lingering.HURRIED_TIMEOUT
 
 
+def test_a_client_that_is_answered_last_has_as_little_time(room: LingeringSockets, clock: Clock) -> None:
+    """Its response was in flight when the worker was told to end."""
+    room.hurry()
+    client, server = pair()
+    room.add(server)
+    with client:
+        assert room.next_deadline() == clock.now + lingering.HURRIED_TIMEOUT
+        clock.now += lingering.HURRIED_TIMEOUT
+        room.sweep(clock.now)
+        assert len(room) == 0
+
+
 def test_a_reset_ends_it(room: LingeringSockets) -> None:
     """A client that resets its connection has gone."""
     with socket.create_server(("127.0.0.1", 0)) as listener:

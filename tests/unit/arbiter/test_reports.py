@@ -97,9 +97,13 @@ def test_exit_is_judged_by_what_was_asked(state: WorkerState, order: Order | Non
 
 def test_kill_names_the_setting() -> None:
     """The operator learns what to change."""
-    drained = report_kill(worker(WorkerState.DRAINING, Order.TERM)).message
+    served = worker(WorkerState.DRAINING, Order.TERM)
+    served.has_served = True
+    drained = report_kill(served).message
     assert "did not end within 30 s (workers.graceful_timeout): it is killed" in drained
     assert "did not end at once: it is killed" in report_kill(worker(WorkerState.DRAINING, Order.QUIT)).message
+    booting = report_kill(worker(WorkerState.DRAINING, Order.TERM)).message
+    assert "did not end at once: it is killed" in booting, "a boot has no requests to finish"
 
 
 def test_stuck_worker_is_an_error_that_names_the_setting() -> None:

@@ -44,6 +44,8 @@ def arm(fd: int, graceful_timeout: float, on_orphaned: Callable[[], object]) -> 
     """
 
     def orphaned() -> None:
+        if not is_cut(fd):
+            return  # somebody else's SIGIO: the arbiter lives
         on_orphaned()
         if sys.platform == "linux":  # the parent-death signal comes after SIGIO, and its alarm would replace ours
             libc.signal(_death_signal(graceful_timeout), _SIG_IGN)

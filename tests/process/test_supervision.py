@@ -263,6 +263,18 @@ def test_a_busy_worker_leaves_after_its_request(start: Callable[..., Server], si
     wait_until(lambda: not processes_of_session(server.pid), "all have gone", 5)
 
 
+def test_a_worker_outlives_a_signal_that_only_looks_like_the_arbiters_end(
+    start: Callable[..., Server], site: Path
+) -> None:
+    """SIGIO may be somebody else's: the pipe decides."""
+    server = start("site1:app", cwd=site, settings={"workers": {"graceful_timeout": 0}})
+    workers = server.wait_workers(1)
+    os.kill(workers[0], signal.SIGIO)
+    with send(server, "/") as connection:
+        assert parse_response(read_all(connection))[0].status == 200
+    assert server.workers() == workers
+
+
 @pytest.mark.slow
 def test_an_endless_loop_ends_after_the_arbiter(start: Callable[..., Server], site: Path) -> None:
     """The kernel ends a worker that never looks at its lifeline, graceful_timeout after the arbiter."""

@@ -162,9 +162,12 @@ class NonblockingConnection(Line):
         """Whether not one octet of a request has come since the last, or since the beginning."""
         return self.phase is _READING and self._parser.is_idle
 
-    def close(self) -> None:
-        """Wait for no further request of an idle connection."""
+    def close(self) -> bool:
+        """Wait for no further request of an idle connection; return False, and go on, if one has come meanwhile."""
+        if has_come(self.sock):
+            return False
         self._finish(must_reset=False)
+        return True
 
     def turn_away(self, error: ProtocolError) -> None:
         """Answer in place of the application, which nobody has called; one that was is broken off."""

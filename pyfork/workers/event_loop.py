@@ -282,9 +282,12 @@ class LoopWorker(Worker):
             self._close_idle(1 + len(self.connections) // 16)
 
     def _close_idle(self, most: int) -> None:
+        """Close connections of which no octet waits to be read, those first that have been idle for the longest."""
         idle = [connection for connection in self.connections.values() if connection.is_idle]
-        for connection in sorted(idle, key=_deadline)[:most]:
-            connection.close()
+        for connection in sorted(idle, key=_deadline):
+            most -= connection.close()
+            if most <= 0:
+                return
 
     def abandon(self, connection: NonblockingConnection, error: BaseException) -> None:
         """Close a connection over which the server itself has failed, by ``error``."""

@@ -182,14 +182,14 @@ def app(environ, start_response):
 
 @pytest.mark.parametrize("family", ["tcp", "unix"])
 def test_who_waits_at_an_address_that_a_reload_removes_is_answered(
-    start: Callable[..., Server], site: Path, family: str
+    start: Callable[..., Server], site: Path, worker_type: str, family: str
 ) -> None:
     """Nobody else listens there any more: the last workers that do take all of the queue."""
     (site / "site1.py").write_text(WAITS)
     addresses = {"tcp": ("127.0.0.1", free_port()), "unix": str(site / "goes.sock")}
     bind = {"tcp": "{0[0]}:{0[1]}".format(addresses["tcp"]), "unix": f"unix:{addresses['unix']}"}
     stays = f"unix:{site}/stays.sock"
-    server = start("site1:app", cwd=site, bind=[stays, bind[family]])
+    server = start("site1:app", cwd=site, bind=[stays, bind[family]], settings={"workers": {"type": worker_type}})
     server.wait_workers(1, 1)
 
     def send(path: str) -> socket.socket:

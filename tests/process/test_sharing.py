@@ -113,6 +113,21 @@ def test_no_request_waits_while_a_thread_is_free(
     stack.close()
 
 
+@pytest.mark.parametrize("worker_type", BALANCED)
+def test_a_burst_beyond_the_connections_is_answered(
+    start: Callable[..., Server], site: Path, stack: contextlib.ExitStack, worker_type: str
+) -> None:
+    """Idle connections make room for those that wait: not one whose request has come and was not read yet."""
+    workers = {"type": worker_type, "count": 1, "threads": 2, "connections": 2}
+    server = start("balanced1:app", cwd=site, settings={"workers": workers})
+    server.wait_workers(1)
+    for _ in range(5):
+        connections = [stack.enter_context(server.connect()) for _ in range(20)]
+        for connection in connections:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert len({answer_of(connection) for connection in connections}) == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("worker_type", BALANCED)
 def test_nobody_waits_for_a_stopped_worker(

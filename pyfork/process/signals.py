@@ -72,6 +72,7 @@ class SignalQueue:
     def put_back(self, signals: Iterable[signal.Signals]) -> None:
         """Let the next `drain` return ``signals`` (again)."""
         octets = bytes(signals)
+        self._queued |= frozenset(octets)
         if octets:
             with suppress(BlockingIOError):  # full: of the same signals, as no more than a few kinds are queued
                 os.write(self.write_fd, octets)

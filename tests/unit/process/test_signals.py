@@ -73,6 +73,13 @@ def test_what_has_been_drained_is_not_remembered(queue: signals.SignalQueue) -> 
     assert queue.drain_all() == []
 
 
+def test_what_is_put_back_is_drained_again(queue: signals.SignalQueue) -> None:
+    """Whoever puts it back says that it is the queue's."""
+    queue.put_back([])
+    queue.put_back([signal.SIGUSR2, signal.SIGHUP])
+    assert queue.drain() == [signal.SIGUSR2, signal.SIGHUP]
+
+
 def test_a_signal_is_told_of_without_the_wakeup_descriptor(queue: signals.SignalQueue) -> None:
     """asyncio, in the application, takes it; and the handler's own octet may find the pipe full."""
     signal.set_wakeup_fd(-1)

@@ -46,6 +46,8 @@ from pyfork.http1.response import ResponseEncoder
 
 BODY_READ = 64 * 1024
 """Octets for each read of a body: it has been announced, so this is no reading ahead."""
+FIRST_PATIENCE = 1.0
+"""Seconds that a client has, also when others wait, to begin its first request: it was let in to do so."""
 MOST_IN_A_ROW = 16
 """Pipelined requests, and blocks of a response, for one client before the others have their turn."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -161,6 +163,16 @@ class NonblockingConnection(Line):
     def is_idle(self) -> bool:
         """Whether not one octet of a request has come since the last, or since the beginning."""
         return self.phase is _READING and self._parser.is_idle
+
+    @property
+    def idle_since(self) -> float:
+        """When an idle connection began to be idle, or earlier, if its worker ends (monotonic seconds)."""
+        http = self.context.http
+        return self.deadline - (http.keep_alive if self._is_idle else http.header_timeout)
+
+    def is_new(self, now: float) -> bool:
+        """Whether an idle connection may still be about to send its first request."""
+        return not self._is_idle and now - self.idle_since < FIRST_PATIENCE
 
     def close(self) -> bool:
         """Wait for no further request of an idle connection; return False, and go on, if one has come meanwhile."""

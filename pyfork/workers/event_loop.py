@@ -14,13 +14,13 @@ import contextlib
 import logging
 import math
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from time import monotonic
 from typing import ClassVar
 
 from pyfork.connection.context import READABLE, Progress
 from pyfork.connection.host import Phase
-from pyfork.connection.nonblocking import NonblockingConnection
+from pyfork.connection.nonblocking import FIRST_PATIENCE, NonblockingConnection
 from pyfork.ipc.heartbeat import Heartbeat
 from pyfork.ipc.messages import Handoff
 from pyfork.process import lifeline, title
@@ -127,7 +127,7 @@ class LoopWorker(Worker):
         self.retire()
         while self.connections or self._lingering:
             if self.is_orphaned:
-                self._close_idle(len(self.connections))
+                self._close_idle(self.connections.values(), len(self.connections))
                 self._lingering.close()
             self._turn()
         self._lingering.close()
@@ -279,15 +279,19 @@ class LoopWorker(Worker):
         """Close some of the connections that have been idle for the longest, if others wait to be accepted."""
         self._make_room_at = now + ROOM_INTERVAL
         if any(known_queued(listener) for listener, _ in self.sockets):
-            self._close_idle(1 + len(self.connections) // 16)
+            old = [connection for connection in self.connections.values() if not connection.is_new(now)]
+            if not self._close_idle(old, 1 + len(self.connections) // 16):
+                self._sweep_at = min(self._sweep_at, now + FIRST_PATIENCE)  # or nothing might wake the loop till then
 
-    def _close_idle(self, most: int) -> None:
-        """Close connections of which no octet waits to be read, those first that have been idle for the longest."""
-        idle = [connection for connection in self.connections.values() if connection.is_idle]
-        for connection in sorted(idle, key=_deadline):
-            most -= connection.close()
-            if most <= 0:
-                return
+    def _close_idle(self, candidates: Iterable[NonblockingConnection], most: int) -> int:
+        """Close those of which no octet waits to be read, the longest idle ones first; return how many."""
+        closed = 0
+        idle = [connection for connection in candidates if connection.is_idle]
+        for connection in sorted(idle, key=_idle_since):
+            if closed == most:
+                break
+            closed += connection.close()
+        return closed
 
     def abandon(self, connection: NonblockingConnection, error: BaseException) -> None:
         """Close a connection over which the server itself has failed, by ``error``."""
@@ -365,5 +369,5 @@ class LoopWorker(Worker):
         self._lingering.add(sock)
 
 
-def _deadline(connection: NonblockingConnection) -> float:
-    return connection.deadline
+def _idle_since(connection: NonblockingConnection) -> float:
+    return connection.idle_since

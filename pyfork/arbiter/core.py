@@ -407,24 +407,27 @@ class Core:
 
     def _settle_reload(self) -> None:
         rollout = self._rollout
+        drops: list[act.Action] = []
         for generation in sorted(rollout.failed):
             if not self._roster.has_active(generation) and not self._molds.has_active(generation):
                 rollout.drop(generation)
                 self._pacing.forget(generation)
                 self._failures.crashes.forget(generation)
-                self._desk.order(act.DropGeneration(generation))
+                drops.append(act.DropGeneration(generation))
         if rollout.state is ReloadState.REPLACING and is_reached(self._roster, self._aim()):
             self._headcount.keep()
             adopted = rollout.adopt()
             self._pacing.forget_others(adopted)
             self._failures.crashes.forget_others(adopted)
             # Before the last of the old ones are told to end: at an address that goes they take all that is queued.
-            self._desk.order_first(act.AdoptGeneration(adopted))
+            self._desk.order_first(*drops, act.AdoptGeneration(adopted))
+            drops.clear()
             self._desk.log(Level.INFO, f"reload: generation {adopted} has replaced the others")
             self._desk.order(act.ReloadEnded(None))
             self._desk.order(*self._staffing.settle(self._aim(), self._desk.now))  # the old mold is not kept any more
         elif rollout.state is ReloadState.ROLLING_BACK and not rollout.failed:
             rollout.undo()
+        self._desk.order(*drops)
         is_settled = self._desk.state in {ArbiterState.RUNNING, ArbiterState.RELOADING}
         if rollout.is_asked and rollout.can_begin and is_settled:
             generation = rollout.begin()

@@ -37,9 +37,9 @@ class Desk:
         """Order ``actions`` of the shell."""
         self.actions += actions
 
-    def order_first(self, action: Action) -> None:
-        """Order ``action`` of the shell before all that this event has led to."""
-        self.actions.insert(0, action)
+    def order_first(self, *actions: Action) -> None:
+        """Order ``actions`` of the shell before all that this event has led to."""
+        self.actions[:0] = actions
 
     def log(self, level: Level, message: str) -> None:
         """Order a line of the error log."""

@@ -7,7 +7,7 @@ _CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_
 
 settings.register_profile(
     "simulation",
-    max_examples=150,
+    max_examples=200,
     stateful_step_count=60,
     deadline=None,
     database=None,

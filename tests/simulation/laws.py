@@ -187,6 +187,7 @@ class Laws(Model):
             assert {one.number for one in ready_workers(after)} >= set(range(self.wanted)), (
                 "adopted while a place is empty"
             )
+        self.current = generation
         self.candidate = None
         self.is_proved = False
         self.count.keep()

@@ -27,6 +27,7 @@ class Model:
     def __init__(self, world: World) -> None:
         self.world = world
         self.count = Count(world.configuration, world.previous)
+        self.current = world.current  # adopted by an order, be it carried out already or not
         self.candidate: int | None = None
         self.is_proved = False
         self.is_asked = False
@@ -62,7 +63,7 @@ class Model:
     @property
     def target(self) -> int:
         """The generation that may replace others."""
-        return self.candidate if self.candidate is not None and self.is_proved else self.world.current
+        return self.candidate if self.candidate is not None and self.is_proved else self.current
 
     def before_event(self, event: ev.Event, *, is_answer: bool) -> None:
         if is_plain_beat(event):

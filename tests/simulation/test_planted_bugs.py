@@ -371,10 +371,10 @@ def report_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
     """A new arbiter says that all is well when its first worker is ready, and capacity falls."""
     settle = UpgradeEvents.settle
 
-    def report(self: UpgradeEvents, roster: Roster, headcount: Headcount) -> None:
+    def report(self: UpgradeEvents, roster: Roster) -> None:
         if any(worker.is_ready for worker in roster):
             self._desk.order(*self._succession.report())
-        settle(self, roster, headcount)
+        settle(self, roster)
 
     monkeypatch.setattr(UpgradeEvents, "settle", report)
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pyfork.arbiter import events as ev
 from pyfork.arbiter.actions import (
     AdoptGeneration,
     DropGeneration,
@@ -112,6 +113,19 @@ def test_candidate_whose_workers_die_as_soon_as_they_are_ready_is_given_up() -> 
     assert script.says(Level.ERROR, "reload failed: generation 2 is ended, 1 goes on")
     assert script.core.statistics().reload is ReloadState.IDLE
     assert script.verb(Verb.RELOAD) == [LoadConfiguration(3)]
+
+
+def test_what_failed_before_is_dropped_before_another_is_adopted() -> None:
+    """The adopted generation is then the only one that there is."""
+    script = Script.serving(plan(count=1))
+    script.reloading(plan(count=1, preload=True))
+    script.is_shell_slow = True
+    assert script.mold_ready(1) == [SpawnWorker(0, 2, mold=1)]
+    assert script.verb(Verb.RELOAD) == [LoadConfiguration(3)]
+    script.loaded(plan(count=1))
+    script.tell(ev.WorkerSpawned(0, 3, 300))
+    assert script.ready(300) == [term(100)]
+    assert script.tell(ev.WorkerSpawned(0, 2, 200))[:3] == [DropGeneration(2), AdoptGeneration(3), term(200)]
 
 
 def test_failure_after_the_proof_goes_back_as_carefully() -> None:

@@ -9,6 +9,8 @@ if TYPE_CHECKING:  # the other half of the circle
 
 MOST_OWED = 64
 """Pipelined requests of one client that a worker still answers when it is to end."""
+FIRST_PATIENCE = 1.0
+"""Seconds that a client has, also when others wait, to begin its first request: it was let in to do so."""
 MOST_HELD = 64 * 1024
 """Octets of a response that may wait for the others of the same turn."""
 

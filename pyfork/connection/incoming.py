@@ -14,6 +14,9 @@ MOST_IN_MEMORY = 512 * 1024
 _log = logging.getLogger("pyfork.error")
 _READ_SIZE = 64 * 1024
 
+BODY_READ = 64 * 1024
+"""Octets for each read of a body: it has been announced, so this is no reading ahead."""
+
 
 class IncomingBody:
     """Collects one body as it comes.

@@ -32,8 +32,8 @@ from typing import Any
 from pyfork.connection.answer import Answer, log_refusal, refuse
 from pyfork.connection.context import READABLE, WRITABLE, ConnectionContext, Line
 from pyfork.connection.ending import has_come, may_close_destroy, reset, shut_down
-from pyfork.connection.host import MOST_HELD, MOST_OWED, Host, Phase
-from pyfork.connection.incoming import IncomingBody
+from pyfork.connection.host import FIRST_PATIENCE, MOST_HELD, MOST_OWED, Host, Phase
+from pyfork.connection.incoming import BODY_READ, IncomingBody
 from pyfork.connection.outgoing import Outgoing
 from pyfork.connection.sending import octets_unsent
 from pyfork.errors import ApplicationError, DisconnectedError, ProtocolError
@@ -44,10 +44,6 @@ from pyfork.http1.parser import RequestParser
 from pyfork.http1.request import EndOfMessage, Event, Request
 from pyfork.http1.response import ResponseEncoder
 
-BODY_READ = 64 * 1024
-"""Octets for each read of a body: it has been announced, so this is no reading ahead."""
-FIRST_PATIENCE = 1.0
-"""Seconds that a client has, also when others wait, to begin its first request: it was let in to do so."""
 MOST_IN_A_ROW = 16
 """Pipelined requests, and blocks of a response, for one client before the others have their turn."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -165,14 +161,10 @@ class NonblockingConnection(Line):
         return self.phase is _READING and self._parser.is_idle
 
     @property
-    def idle_since(self) -> float:
-        """When an idle connection began to be idle, or earlier, if its worker ends (monotonic seconds)."""
+    def may_yield_at(self) -> float:
+        """From when an idle connection may be closed if others wait, or earlier, if its worker ends (monotonic)."""
         http = self.context.http
-        return self.deadline - (http.keep_alive if self._is_idle else http.header_timeout)
-
-    def is_new(self, now: float) -> bool:
-        """Whether an idle connection may still be about to send its first request."""
-        return not self._is_idle and now - self.idle_since < FIRST_PATIENCE
+        return self.deadline - (http.keep_alive if self._is_idle else http.header_timeout - FIRST_PATIENCE)
 
     def close(self) -> bool:
         """Wait for no further request of an idle connection; return False, and go on, if one has come meanwhile."""

@@ -19,8 +19,8 @@ from time import monotonic
 from typing import ClassVar
 
 from pyfork.connection.context import READABLE, Progress
-from pyfork.connection.host import Phase
-from pyfork.connection.nonblocking import FIRST_PATIENCE, NonblockingConnection
+from pyfork.connection.host import FIRST_PATIENCE, Phase
+from pyfork.connection.nonblocking import NonblockingConnection
 from pyfork.ipc.heartbeat import Heartbeat
 from pyfork.ipc.messages import Handoff
 from pyfork.process import lifeline, title
@@ -279,7 +279,7 @@ class LoopWorker(Worker):
         """Close some of the connections that have been idle for the longest, if others wait to be accepted."""
         self._make_room_at = now + ROOM_INTERVAL
         if any(known_queued(listener) for listener, _ in self.sockets):
-            old = [connection for connection in self.connections.values() if not connection.is_new(now)]
+            old = [connection for connection in self.connections.values() if connection.may_yield_at <= now]
             if not self._close_idle(old, 1 + len(self.connections) // 16):
                 self._sweep_at = min(self._sweep_at, now + FIRST_PATIENCE)  # or nothing might wake the loop till then
 
@@ -287,7 +287,7 @@ class LoopWorker(Worker):
         """Close those of which no octet waits to be read, the longest idle ones first; return how many."""
         closed = 0
         idle = [connection for connection in candidates if connection.is_idle]
-        for connection in sorted(idle, key=_idle_since):
+        for connection in sorted(idle, key=_may_yield_at):
             if closed == most:
                 break
             closed += connection.close()
@@ -369,5 +369,5 @@ class LoopWorker(Worker):
         self._lingering.add(sock)
 
 
-def _idle_since(connection: NonblockingConnection) -> float:
-    return connection.idle_since
+def _may_yield_at(connection: NonblockingConnection) -> float:
+    return connection.may_yield_at

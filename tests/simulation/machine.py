@@ -203,6 +203,20 @@ class ArbiterMachine(RuleBasedStateMachine):
         self.stall(stalled, everybody)
         self.world.run(rest)
 
+    @rule(
+        release=st.sampled_from((Boot.SAYS_WHY, Boot.DIES, Boot.FLAKY)),
+        seconds=st.sampled_from((8.0, 70.0, 140.0)),
+        is_stopped=st.sampled_from((False, False, False, True)),
+    )
+    def lose_what_cannot_boot_again(self, release: Boot, seconds: float, is_stopped: bool) -> None:
+        """What is on the disk does not boot any more, and workers die of something else."""
+        self.world.release = release
+        for process in self.world.alive()[:2]:
+            self.world.crash(process, None, "SIGKILL")
+        self.world.run(seconds)
+        if is_stopped:
+            self.tell(ev.VerbReceived(Verb.STOP))
+
     # Faults.
 
     @rule(how=st.sampled_from(("dies", "hangs", "is stubborn")))
@@ -327,7 +341,14 @@ class ArbiterMachine(RuleBasedStateMachine):
 COMMON = frozenset({"wait", "signal", "stop", "crash", "refuse_forks", "find_peace", "begin_again"})
 """Rules that every subject needs."""
 SUBJECTS = {
-    "reloads": {"reload", "meddle_with_replacement", "go_on_rolling_back", "deploy", "configure"},
+    "reloads": {
+        "lose_what_cannot_boot_again",
+        "reload",
+        "meddle_with_replacement",
+        "go_on_rolling_back",
+        "deploy",
+        "configure",
+    },
     "molds": {"reload", "refork", "ripen", "wear", "lose_mold", "deploy"},
     "upgrades": {"reload", "upgrade", "spoil_upgrade", "request"},
     "requests": {"request", "hang", "make_stubborn", "stall", "stall_unnoticed", "stall_in_a_request", "reload"},

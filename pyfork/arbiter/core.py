@@ -266,7 +266,8 @@ class Core:
         if worker.state is WorkerState.BOOTING:
             self._failures.boot_failed(worker, *early_death(worker, event.code, event.signal, event.oom_kills))
         else:
-            self._desk.order(report_exit(worker, event.code, event.signal, event.oom_kills))
+            is_settled = worker.has_settled(self._desk.now)
+            self._desk.order(report_exit(worker, event.code, event.signal, event.oom_kills, is_settled=is_settled))
         if worker.is_ready:
             self._failures.worker_lost(worker)
         self._roster.remove(worker, WorkerMove.EXITED)

@@ -24,12 +24,17 @@ def describe_exit(code: int | None, signal: str | None, oom_kills: int | None = 
     return f"exited with status {code}"
 
 
-def report_exit(worker: WorkerHandle, code: int | None, signal: str | None, oom_kills: int | None = None) -> Log:
-    """Return the line about a worker that was reaped, judged by the state in which that found it."""
+def report_exit(
+    worker: WorkerHandle, code: int | None, signal: str | None, oom_kills: int | None = None, *, is_settled: bool = True
+) -> Log:
+    """Return the line about a worker that was reaped, judged by the state in which that found it.
+
+    One that served, but had not settled, may have to wait for its replacement: that is another line's to say.
+    """
     how = describe_exit(code, signal, oom_kills)
     if worker.state is WorkerState.READY:
         level = Level.WARNING if code == 0 else Level.ERROR
-        return Log(level, f"{worker} {how} although nobody asked it to: it is replaced")
+        return Log(level, f"{worker} {how} although nobody asked it to" + (": it is replaced" if is_settled else ""))
     is_odd = code != 0 and signal != "SIGTERM"  # by that, a boot ends that has no handler yet
     if worker.order is Order.TERM and worker.state is WorkerState.DRAINING and is_odd:
         return Log(Level.WARNING, f"{worker} {how} while it was ending")

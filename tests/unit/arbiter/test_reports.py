@@ -95,6 +95,12 @@ def test_exit_is_judged_by_what_was_asked(state: WorkerState, order: Order | Non
     assert report_exit(worker(state, order), code, None) == line
 
 
+def test_a_worker_that_has_to_wait_is_not_said_to_be_replaced() -> None:
+    """The next line says when it is tried again."""
+    told = report_exit(worker(WorkerState.READY, None), 7, None, is_settled=False).message
+    assert told == "worker 2 gen 5 (pid 77) exited with status 7 although nobody asked it to"
+
+
 def test_kill_names_the_setting() -> None:
     """The operator learns what to change."""
     served = worker(WorkerState.DRAINING, Order.TERM)

@@ -10,24 +10,34 @@ from random import Random
 import pytest
 
 from tests.conftest import WORKER_TYPES
+from tests.faults import processes
 from tests.faults.episode import DECK, Fault, deal, fits, play, preloads
 from tests.faults.scene import Scene
+from tests.harness import wait_until
+
+
+def kill_busy(scene: Scene, pids: list[int]) -> None:
+    """Kill workers that clients wait for, and tell the judge nothing: they are stopped until somebody does."""
+    wait_until(lambda: all(processes.held_ports(pid, scene.server.port) for pid in pids), "each has a client")
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    scene.pause(0.5)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
 
 
 def kill_in_secret(scene: Scene) -> None:
     """Kill all workers while requests are in flight, and tell the judge nothing."""
     scene.forgive("SIGKILL")
-    for pid in scene.workers():
-        os.kill(pid, signal.SIGKILL)
+    kill_busy(scene, scene.workers())
 
 
 def kill_a_bystander(scene: Scene) -> None:
     """Kill one worker as the suite does, and another in secret at the same moment: nothing of its is excused."""
     scene.forgive("SIGKILL")
     told, *others = scene.workers()
+    kill_busy(scene, others)
     assert scene.kill(told)
-    for pid in others:
-        os.kill(pid, signal.SIGKILL)
 
 
 def leave_an_error(scene: Scene) -> None:

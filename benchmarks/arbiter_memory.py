@@ -67,10 +67,7 @@ def main() -> int:
                 readings[name] = Reading(problem=str(error))
     text = write_text(readings)
     print(text)
-    results.FOLDER.mkdir(exist_ok=True)
-    page = results.FOLDER / f"{options.name}.md"
-    page.write_text(f"# The arbiter alone\n\n{text}", "utf-8")
-    print(f"kept in {machine.without_paths(str(page))}")
+    results.keep_page(options.name, "The arbiter alone", text)
     words = [verdict(reading) for reading in readings.values()]
     return 1 if "NOT MET" in words else 2 if "not measured" in words else 0
 

@@ -9,7 +9,6 @@ away), since a page that several processes have counts for each in part. One rel
 """
 
 import argparse
-import importlib.util
 import random
 import re
 import shutil
@@ -139,10 +138,9 @@ def main() -> int:
     parser.add_argument("--reloads", type=int, default=100)
     parser.add_argument("--types", default=",".join(TYPES), help="comma-separated")
     asked = parser.parse_args()
-    ways = [False, True] if importlib.util.find_spec("pyfork.workers.mold") else [False]
     rows = []
     for worker_type in asked.types.split(","):
-        for preload in ways:
+        for preload in (False, True):
             print(f"{worker_type}{', preload' if preload else ''} ...", file=sys.stderr)
             rows.append(measure(worker_type, asked.reloads, preload=preload))
     for cells in (HEAD, ["---"] * len(HEAD), *(row.cells() for row in rows)):

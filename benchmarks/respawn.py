@@ -120,10 +120,7 @@ def main() -> int:
             outcomes[name] = Outcome(problem=str(error))
     text = write_text(outcomes)
     print(text)
-    results.FOLDER.mkdir(exist_ok=True)
-    page = results.FOLDER / f"{options.name}.md"
-    page.write_text(f"# Replacing a killed worker\n\n{text}", "utf-8")
-    print(f"kept in {machine.without_paths(str(page))}")
+    results.keep_page(options.name, "Replacing a killed worker", text)
     words = [verdict(name, outcome) for name, outcome in outcomes.items()]
     return 1 if "NOT MET" in words else 2 if "not measured" in words else 0
 

@@ -16,6 +16,14 @@ from rounds import Outcome
 FOLDER = Path(__file__).resolve().parent / "results"
 
 
+def keep_page(name: str, title: str, text: str) -> None:
+    """Write the tables of a script that has nothing else to keep, and say where."""
+    FOLDER.mkdir(exist_ok=True)
+    page = FOLDER / f"{name}.md"
+    page.write_text(f"# {title}\n\n{text}", "utf-8")
+    print(f"kept in {without_paths(str(page))}")
+
+
 def keep(
     name: str, facts: Mapping[str, Any], outcomes: Mapping[str, Outcome], verdicts: Sequence[Verdict], text: str
 ) -> list[Path]:

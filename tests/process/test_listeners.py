@@ -20,6 +20,18 @@ from tests.harness import SAMPLES, Server, parse_response, read_all, wait_until
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
+BUSY = """
+import os, time
+def app(environ, start_response):
+    if environ["PATH_INFO"] == "/busy":
+        open("busy", "w").close()
+        while not os.path.exists("free"):
+            time.sleep(0.01)
+    start_response("200 OK", [])
+    return [b"fine"]
+"""
+
+
 def free_port(family: socket.AddressFamily = socket.AF_INET) -> int:
     """Return a port that the kernel chose and nobody has now."""
     with socket.socket(family) as probe:
@@ -315,15 +327,7 @@ def test_a_pidfile_that_cannot_be_written_starts_nothing(tmp_path: Path) -> None
 
 def test_address_that_comes_back_while_an_old_worker_drains(start: Callable[..., Server], tmp_path: Path) -> None:
     """The old worker holds the socket of an address that a reload removed: the next reload can have it again."""
-    (tmp_path / "busy.py").write_text(
-        "import os, time\n"
-        "def app(e, s):\n"
-        "    if e['PATH_INFO'] == '/busy':\n"
-        "        open('busy', 'w').close()\n"
-        "        while not os.path.exists('free'): time.sleep(0.01)\n"
-        "    s('200 OK', [])\n"
-        "    return [b'fine']\n"
-    )
+    (tmp_path / "busy.py").write_text(BUSY)
     stays, goes = (f"127.0.0.1:{free_port()}" for _ in range(2))
     address = ("127.0.0.1", int(goes.rpartition(":")[2]))
     server = start("busy:app", cwd=tmp_path, bind=[stays, goes])

@@ -16,7 +16,7 @@ import pytest
 
 from tests.harness import Server, processes_of_session, title_of, wait_until
 from tests.process.plants import plant_at
-from tests.process.test_listeners import ask, free_port, run_pyfork
+from tests.process.test_listeners import BUSY, ask, free_port, run_pyfork
 from tests.process.test_reload import GOOD, load
 
 
@@ -368,15 +368,7 @@ def test_the_old_arbiter_dies_during_an_upgrade(start: Callable[..., Server], si
 
 def test_a_busy_worker_finishes_in_the_old_arbiter(start: Callable[..., Server], tmp_path: Path) -> None:
     """The old one drains under a title that says so, and one TERM to it takes nothing from the request."""
-    (tmp_path / "busy.py").write_text(
-        "import os, time\n"
-        "def app(e, s):\n"
-        "    if e['PATH_INFO'] == '/busy':\n"
-        "        open('busy', 'w').close()\n"
-        "        while not os.path.exists('free'): time.sleep(0.01)\n"
-        "    s('200 OK', [])\n"
-        "    return [b'fine']\n"
-    )
+    (tmp_path / "busy.py").write_text(BUSY)
     server = start("busy:app", cwd=tmp_path)
     server.wait_workers(1)
     with server.connect() as client:

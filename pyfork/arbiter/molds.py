@@ -89,7 +89,7 @@ class Molds:
         """Return those of ``generations`` that have no mold and none under way."""
         return [generation for generation in generations if not self.has_active(generation)]
 
-    def find_surplus(self, kept: Collection[int], asked: Collection[int] = ()) -> list[MoldHandle]:
+    def find_surplus(self, kept: Collection[int], asked: Collection[int | None] = ()) -> list[MoldHandle]:
         """Return the molds to end: those of generations that are not ``kept``, and those with a warmer successor.
 
         One that has no process yet is left until it has, and one that is ``asked`` for workers, by their serials, until

@@ -39,7 +39,7 @@ class Staffing:
             actions += worker.retire(now)
         asked = {worker.mold for worker in self._roster if worker.state is WorkerState.SPAWNING}
         kept = {*wanted, self._rollout.current} if wanted else set()
-        for mold in self._molds.find_surplus(kept, {serial for serial in asked if serial is not None}):
+        for mold in self._molds.find_surplus(kept, asked):
             actions += mold.quit(now)
         vacancies = find_vacancies(self._roster, aim)
         fillable = [vacancy for vacancy in vacancies if self._can_fork(vacancy.generation)]

@@ -1,7 +1,8 @@
 """What the core orders and the shell carries out, in order. Each action is a frozen value."""
 
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 from pyfork.arbiter.lifecycle import ArbiterState
 from pyfork.ipc.exits import ExitStatus
@@ -32,8 +33,7 @@ class Level(Enum):
     CRITICAL = "critical"
 
 
-@dataclass(frozen=True, slots=True)
-class SpawnWorker:
+class SpawnWorker(msgspec.Struct, frozen=True):
     """Fork worker ``number`` of ``generation``; answered by `WorkerSpawned` or `SpawnFailed`.
 
     Attributes:
@@ -50,16 +50,14 @@ class SpawnWorker:
     refork_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CancelSpawn:
+class CancelSpawn(msgspec.Struct, frozen=True):
     """Wait no longer for a mold to fork that worker; answered at once by `SpawnFailed`. One born later exits."""
 
     number: int
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class SpawnMold:
+class SpawnMold(msgspec.Struct, frozen=True):
     """Fork a mold for ``generation``, which imports the application; ``serial`` counts the molds of this arbiter.
 
     Answered at once by `MoldSpawned` or `MoldRefused`.
@@ -69,8 +67,7 @@ class SpawnMold:
     serial: int
 
 
-@dataclass(frozen=True, slots=True)
-class PromoteWorker:
+class PromoteWorker(msgspec.Struct, frozen=True):
     """Have worker ``pid`` fork a copy of itself, once it is between two requests, that becomes the mold ``serial``.
 
     Answered later by `MoldSpawned` or `MoldRefused`.
@@ -81,36 +78,31 @@ class PromoteWorker:
     serial: int
 
 
-@dataclass(frozen=True, slots=True)
-class CancelMold:
+class CancelMold(msgspec.Struct, frozen=True):
     """Wait no longer for the worker to do that; answered at once by `MoldRefused`. A mold born later exits."""
 
     generation: int
     serial: int
 
 
-@dataclass(frozen=True, slots=True)
-class MeasureLoad:
+class MeasureLoad(msgspec.Struct, frozen=True):
     """See how busy the workers are and how many connections wait; answered at once by `LoadMeasured`."""
 
 
-@dataclass(frozen=True, slots=True)
-class SignalWorker:
+class SignalWorker(msgspec.Struct, frozen=True):
     """Send ``order`` to a worker or mold that has not been reaped."""
 
     pid: int
     order: Order
 
 
-@dataclass(frozen=True, slots=True)
-class DumpStacks:
+class DumpStacks(msgspec.Struct, frozen=True):
     """Log the oldest request of the worker and have it write the stacks of all its threads to the error log."""
 
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class LoadConfiguration:
+class LoadConfiguration(msgspec.Struct, frozen=True):
     """Read and check the configuration and open its new listeners for ``generation``.
 
     Answered by `ConfigurationLoaded` or `ConfigurationRefused`. Nothing of the old is closed yet.
@@ -119,32 +111,27 @@ class LoadConfiguration:
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class AdoptGeneration:
+class AdoptGeneration(msgspec.Struct, frozen=True):
     """``generation`` has replaced the others: close the listeners that only they used, forget their settings."""
 
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class DropGeneration:
+class DropGeneration(msgspec.Struct, frozen=True):
     """``generation`` failed: close the listeners that only it used, forget its settings."""
 
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class StopAccepting:
+class StopAccepting(msgspec.Struct, frozen=True):
     """Let no new connection into the queues (the workers accept what is queued, then everyone closes)."""
 
 
-@dataclass(frozen=True, slots=True)
-class StartUpgrade:
+class StartUpgrade(msgspec.Struct, frozen=True):
     """Start a new arbiter beside this one; answered at once by `UpgradeStarted` or `UpgradeRefused`."""
 
 
-@dataclass(frozen=True, slots=True)
-class HandOver:
+class HandOver(msgspec.Struct, frozen=True):
     """The new arbiter ``pid`` serves: the sockets and their paths, the pidfile and MAINPID are to be its own.
 
     Answered at once by `HandedOver`, or by `HandOverRefused` when nothing has changed hands.
@@ -153,40 +140,34 @@ class HandOver:
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class ReportReady:
+class ReportReady(msgspec.Struct, frozen=True):
     """Tell the arbiter that started this one that all wanted workers are ready."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReopenLogs:
+class ReopenLogs(msgspec.Struct, frozen=True):
     """Open the arbiter's own log files anew (the core sends USR1 to the workers)."""
 
 
-@dataclass(frozen=True, slots=True)
-class StateChanged:
+class StateChanged(msgspec.Struct, frozen=True):
     """Let those know who look on (systemd, hooks): the arbiter has made a move to ``state``."""
 
     state: ArbiterState
 
 
-@dataclass(frozen=True, slots=True)
-class ReloadEnded:
+class ReloadEnded(msgspec.Struct, frozen=True):
     """Let them know that a reload has ended: well, or with the reason why the old generation goes on."""
 
     error: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
+class Log(msgspec.Struct, frozen=True):
     """Write one line (or, with a traceback, several) to the error log."""
 
     level: Level
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(msgspec.Struct, frozen=True):
     """Everything has ended: close, remove the pidfile and leave with ``status``."""
 
     status: ExitStatus

@@ -5,8 +5,9 @@ reaped: after `WorkerExited` a pid never appears again.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 from pyfork.ipc.messages import FailureKind as FailureKind  # noqa: PLC0414 - a part of this vocabulary
 
@@ -34,8 +35,7 @@ class Verb(Enum):
     """URG: make a warm worker the mold of the others."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """What the core needs of the settings.
 
     Attributes:
@@ -63,20 +63,17 @@ class Plan:
     refork_repeats: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(msgspec.Struct, frozen=True):
     """The listeners are bound: start the first workers."""
 
 
-@dataclass(frozen=True, slots=True)
-class VerbReceived:
+class VerbReceived(msgspec.Struct, frozen=True):
     """A signal (or, later, an operator's command) asks for something."""
 
     verb: Verb
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerSpawned:
+class WorkerSpawned(msgspec.Struct, frozen=True):
     """The answer to `actions.SpawnWorker`: the process exists. It comes at once, or, from a mold, later."""
 
     number: int
@@ -84,8 +81,7 @@ class WorkerSpawned:
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class SpawnFailed:
+class SpawnFailed(msgspec.Struct, frozen=True):
     """The answer to `actions.SpawnWorker`: the kernel refused (EAGAIN, ENOMEM, EMFILE), or the mold has not done it."""
 
     number: int
@@ -93,15 +89,13 @@ class SpawnFailed:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerReady:
+class WorkerReady(msgspec.Struct, frozen=True):
     """The worker has loaded the application and accepts connections."""
 
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerBeat:
+class WorkerBeat(msgspec.Struct, frozen=True):
     """The worker's own loop is alive.
 
     Attributes:
@@ -115,23 +109,20 @@ class WorkerBeat:
     entered: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerWorn:
+class WorkerWorn(msgspec.Struct, frozen=True):
     """The worker asks to be replaced, and serves on until it is: ``reason`` completes "because ..."."""
 
     pid: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerRipe:
+class WorkerRipe(msgspec.Struct, frozen=True):
     """The worker has served as many requests as make it a mold (`actions.SpawnWorker.refork_at`)."""
 
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class LoadMeasured:
+class LoadMeasured(msgspec.Struct, frozen=True):
     """The answer to `actions.MeasureLoad`.
 
     Attributes:
@@ -143,8 +134,7 @@ class LoadMeasured:
     queued: int
 
 
-@dataclass(frozen=True, slots=True)
-class MoldSpawned:
+class MoldSpawned(msgspec.Struct, frozen=True):
     """The answer to `actions.SpawnMold`, at once, or to `actions.PromoteWorker`, later: the process exists."""
 
     generation: int
@@ -152,8 +142,7 @@ class MoldSpawned:
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class MoldRefused:
+class MoldRefused(msgspec.Struct, frozen=True):
     """The answer to `actions.SpawnMold`, `actions.PromoteWorker` or `actions.CancelMold`: there is no such process."""
 
     generation: int
@@ -161,15 +150,13 @@ class MoldRefused:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class MoldReady:
+class MoldReady(msgspec.Struct, frozen=True):
     """The mold has loaded the application, or was forked from a worker that had, and takes orders."""
 
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class MoldExited:
+class MoldExited(msgspec.Struct, frozen=True):
     """The mold was reaped; see `WorkerExited`."""
 
     pid: int
@@ -178,8 +165,7 @@ class MoldExited:
     oom_kills: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BootFailed:
+class BootFailed(msgspec.Struct, frozen=True):
     """A worker or mold says why it will not become ready; its `WorkerExited` or `MoldExited` follows."""
 
     pid: int
@@ -188,16 +174,14 @@ class BootFailed:
     traceback: str
 
 
-@dataclass(frozen=True, slots=True)
-class PipeGarbled:
+class PipeGarbled(msgspec.Struct, frozen=True):
     """What a worker or mold has said is no word of its own, as ``reason`` says; nothing more is heard of it."""
 
     pid: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerExited:
+class WorkerExited(msgspec.Struct, frozen=True):
     """The worker was reaped.
 
     Attributes:
@@ -214,58 +198,50 @@ class WorkerExited:
     oom_kills: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigurationLoaded:
+class ConfigurationLoaded(msgspec.Struct, frozen=True):
     """The answer to `actions.LoadConfiguration`: it is valid and its new listeners are open."""
 
     plan: Plan
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigurationRefused:
+class ConfigurationRefused(msgspec.Struct, frozen=True):
     """The answer to `actions.LoadConfiguration`: it is not; the shell has kept everything as it was."""
 
     problems: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class UpgradeStarted:
+class UpgradeStarted(msgspec.Struct, frozen=True):
     """The answer to `actions.StartUpgrade`: the new arbiter's process exists."""
 
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class UpgradeRefused:
+class UpgradeRefused(msgspec.Struct, frozen=True):
     """The answer to `actions.StartUpgrade`: it cannot be done here."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class UpgradeReady:
+class UpgradeReady(msgspec.Struct, frozen=True):
     """The new arbiter has as many ready workers as are wanted."""
 
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class HandedOver:
+class HandedOver(msgspec.Struct, frozen=True):
     """The answer to `actions.HandOver`: the new arbiter is in charge."""
 
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class HandOverRefused:
+class HandOverRefused(msgspec.Struct, frozen=True):
     """The answer to `actions.HandOver`: nothing has changed hands, as ``reason`` says."""
 
     pid: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class UpgradeExited:
+class UpgradeExited(msgspec.Struct, frozen=True):
     """The new arbiter was reaped; `WorkerExited` says what the attributes mean."""
 
     pid: int
@@ -273,8 +249,7 @@ class UpgradeExited:
     signal: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class TimePassed:
+class TimePassed(msgspec.Struct, frozen=True):
     """`core.next_deadline()` was reached (or anything else woke the shell).
 
     Attributes:
@@ -285,8 +260,7 @@ class TimePassed:
     in_application: Mapping[int, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Stalled:
+class Stalled(msgspec.Struct, frozen=True):
     """The arbiter itself slept through its deadline (SIGSTOP, a frozen cgroup, a paused machine).
 
     Every deadline moves by ``seconds``. The shell reads all pipes before it sends the next `TimePassed`.

@@ -1,13 +1,13 @@
 """What an onlooker may know of the arbiter: frozen values that the core hands out and nobody can change it by."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from pyfork.arbiter.lifecycle import ArbiterState, ReloadState, UpgradeState, WorkerState
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerStatistics:
+class WorkerStatistics(msgspec.Struct, frozen=True):
     """One worker, for whoever looks on.
 
     ``pid`` is None until it is known; ``deadline`` is when its time to boot or to end is over (monotonic), None while
@@ -23,8 +23,7 @@ class WorkerStatistics:
     deadline: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MoldStatistics:
+class MoldStatistics(msgspec.Struct, frozen=True):
     """One mold, for whoever looks on; ``deadline`` as a worker's."""
 
     serial: int
@@ -35,8 +34,7 @@ class MoldStatistics:
     deadline: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Statistics:
+class Statistics(msgspec.Struct, frozen=True):
     """The arbiter at a moment, for whoever looks on.
 
     Attributes:
@@ -66,8 +64,7 @@ class Statistics:
     upgrade_deadline: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(msgspec.Struct, frozen=True):
     """What one worker has done and does, as it says on the scoreboard.
 
     Attributes:
@@ -79,8 +76,7 @@ class Work:
     in_flight: int
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(msgspec.Struct, frozen=True):
     """All that an onlooker sees at a moment.
 
     Attributes:

@@ -22,14 +22,13 @@ import os
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from pyfork.config.schema import WorkerSettings
 from pyfork.ipc.scoreboard import Slot, SlotState
 from pyfork.process.queues import count_queued
 
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
-_PROC = Path("/proc")
+_PROC = "/proc"
 _BY_REQUESTS = {"pyfork.workers.sync:SyncWorker": False, "pyfork.workers.threadpool:ThreadpoolWorker": True}
 """Classes that are busy while a request is under way, and whether with several at once."""
 _INLINE = "pyfork.workers.selector:AsyncWorker"
@@ -60,7 +59,7 @@ class LoadMeter:
         proc: where processes are listed, for tests.
     """
 
-    def __init__(self, proc: Path = _PROC) -> None:
+    def __init__(self, proc: str | os.PathLike[str] = _PROC) -> None:
         self._proc = proc
         self._looked_at: float | None = None
         self._used: dict[int, float] = {}  # seconds of work until the last look, by pid
@@ -111,7 +110,8 @@ class LoadMeter:
     def _cpu_time(self, pid: int) -> float:
         """Return the CPU seconds of a process: ``utime`` and ``stime`` of proc_pid_stat(5), the name left out."""
         try:
-            fields = (self._proc / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+            with open(os.path.join(self._proc, str(pid), "stat"), encoding="utf-8", errors="replace") as file:
+                fields = file.read().rpartition(")")[2].split()
         except OSError:  # no /proc, or it is hidden
             return 0.0
         return (int(fields[11]) + int(fields[12])) / _CLOCK_TICKS

@@ -33,6 +33,7 @@ from pyfork.ipc.messages import AnyHandoff, Handoff, HookHandoff, MoldHandoff, W
 from pyfork.log import error as error_log
 from pyfork.process import title
 from pyfork.process.fds import raise_descriptor_limit
+from pyfork.process.memory import give_back
 from pyfork.process.privileges import find_owner
 from pyfork.process.signals import (
     block_all,
@@ -174,7 +175,7 @@ def _supervise(loop: ArbiterLoop, pidfile: Pidfile | None) -> ExitStatus | AnyHa
 def _provide_class(settings: Settings) -> str:
     """Return the "module:Class" of the workers; import what they are to share, and what may fail.
 
-    Nothing is open yet that would have to be closed then.
+    Nothing is open yet that would have to be closed then. What reading all that has left behind is given back.
     """
     worker_type = settings.workers.type
     worker_class = find_class(worker_type)
@@ -182,6 +183,7 @@ def _provide_class(settings: Settings) -> str:
         # Before any fork: an upgrade of pyfork on disk must not give old arbiters workers of the new version.
         for module in modules_before_fork(worker_type):
             importlib.import_module(module)
+    give_back()
     return worker_class
 
 

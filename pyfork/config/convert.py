@@ -4,7 +4,6 @@ The file is the user's own code; it runs in the process of ``pyfork --convert``,
 """
 
 import contextlib
-import difflib
 import os
 import sys
 import traceback
@@ -16,6 +15,7 @@ from typing import Any
 from pyfork.config.catalogue import SETTINGS, Setting
 from pyfork.config.declarations import Form
 from pyfork.config.gunicorn import COUNTERPARTS, LEFT_OUT, OWN, LeftOut, translate_worker_class
+from pyfork.config.nearest import nearest_names
 from pyfork.config.proxies import as_gunicorn_means
 from pyfork.config.toml_text import literal, write_settings
 from pyfork.config.values import Raw, read_value
@@ -113,7 +113,7 @@ def _left_out(namespace: Mapping[str, Any], shown: str) -> list[str]:
         if name in known and not _asks_for_nothing(known[name], value):
             warnings.append(f"{shown}: {name} is left out: {known[name].reason}")
         elif name not in known and _looks_like_a_setting(name, value):
-            near = difflib.get_close_matches(name, [*COUNTERPARTS, *known], n=1, cutoff=_CLOSE)
+            near = nearest_names(name, [*COUNTERPARTS, *known], _CLOSE)
             if near:
                 warnings.append(f"{shown}: {name} is left out: gunicorn has no such setting; did you mean {near[0]}?")
     return warnings

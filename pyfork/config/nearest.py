@@ -1,12 +1,19 @@
 """What somebody may have meant by a name that is none of ours."""
 
-import difflib
+from collections.abc import Iterable
 
 from pyfork.config.catalogue import SETTINGS, TABLES
 from pyfork.config.gunicorn import COUNTERPARTS
 
 _CLOSE = 0.6
 """difflib's ratio from which "did you mean" is worth saying; its own default."""
+
+
+def nearest_names(name: str, known: Iterable[str], likeness: float = _CLOSE) -> list[str]:
+    """Return the one of ``known`` that is nearest to ``name``, or nothing where none has that ``likeness`` (0 to 1)."""
+    import difflib  # noqa: PLC0415 (0.4 MB, kept out of the arbiters of those who make no slip)
+
+    return difflib.get_close_matches(name, list(known), n=1, cutoff=likeness)
 
 
 def nearest_setting(table: str, key: str) -> str:
@@ -21,21 +28,21 @@ def nearest_setting(table: str, key: str) -> str:
     if namesakes:
         return namesakes[0]
     own = {setting.key: setting.name for setting in SETTINGS.values() if setting.table == table}
-    close = difflib.get_close_matches(key, own, n=1, cutoff=_CLOSE)
+    close = nearest_names(key, own)
     if close:
         return own[close[0]]
     anywhere = {setting.key: setting.name for setting in SETTINGS.values()}
-    return anywhere[difflib.get_close_matches(key, anywhere, n=1, cutoff=0)[0]]
+    return anywhere[nearest_names(key, anywhere, 0)[0]]
 
 
 def nearest_table(table: str) -> str:
     """Return the known table that is nearest to ``table``."""
-    return difflib.get_close_matches(table, TABLES, n=1, cutoff=0)[0]
+    return nearest_names(table, TABLES, 0)[0]
 
 
 def close_variable(variable: str) -> str | None:
     """Return the environment variable of ours that ``variable`` may be a slip of, or None."""
     known = [setting.variable for setting in SETTINGS.values()]
     # All of them begin alike, so the likeness of whole names says little.
-    close = difflib.get_close_matches(variable, known, n=1, cutoff=0.85)
+    close = nearest_names(variable, known, 0.85)
     return close[0] if close else None

@@ -2,9 +2,9 @@
 
 import contextlib
 import logging
-import tempfile
 from typing import IO
 
+from pyfork.connection.spool import temporary_directory, temporary_file
 from pyfork.errors import ProtocolError
 from pyfork.gateway.input import EMPTY_INPUT, InputStream
 from pyfork.http1.request import EndOfMessage, Event
@@ -44,7 +44,7 @@ class IncomingBody:
             return
         self._pieces.append(data)
         if self.octets > MOST_IN_MEMORY:
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115 (close() closes it)
+            self._file = temporary_file()
             self._file.writelines(self._pieces)
             self._pieces.clear()
 
@@ -59,7 +59,7 @@ class IncomingBody:
                 elif isinstance(event, ProtocolError):
                     return event
         except OSError as error:
-            _log.error("cannot keep a request's body: %s (the directory is %s)", error, tempfile.gettempdir())
+            _log.error("cannot keep a request's body: %s (the directory is %s)", error, temporary_directory())
             return ProtocolError(500, "There is no room for the request's body")
         return None
 

@@ -24,7 +24,6 @@ stops behind each message, and after `MOST_IN_A_ROW` of one client's requests th
 import contextlib
 import logging
 import math
-import tempfile
 from socket import socket
 from time import monotonic
 from typing import Any
@@ -36,6 +35,7 @@ from pyfork.connection.host import FIRST_PATIENCE, MOST_HELD, MOST_OWED, Host, P
 from pyfork.connection.incoming import BODY_READ, IncomingBody
 from pyfork.connection.outgoing import Outgoing
 from pyfork.connection.sending import octets_unsent
+from pyfork.connection.spool import temporary_directory
 from pyfork.errors import ApplicationError, DisconnectedError, ProtocolError
 from pyfork.gateway.input import EMPTY_INPUT, InputStream
 from pyfork.gateway.wsgi import Sendable
@@ -389,7 +389,7 @@ class NonblockingConnection(Line):
         except DisconnectedError:
             raise
         except OSError as error:
-            _log.error("cannot keep a response: %s (the directory is %s)", error, tempfile.gettempdir())
+            _log.error("cannot keep a response: %s (the directory is %s)", error, temporary_directory())
             shut_down(self.sock)  # nothing may follow the gap, though the application may catch this and go on
             raise
         finally:

@@ -7,11 +7,11 @@ no more until the client has taken it. Only the ``write()`` of PEP 3333 cannot b
 
 import os
 import socket
-import tempfile
 from collections import deque
-from io import FileIO
+from typing import IO
 
 from pyfork.connection.sending import CANNOT_SENDFILE, FILE_TROUBLE, MSG_MORE, READ_SIZE
+from pyfork.connection.spool import temporary_file
 from pyfork.errors import ApplicationError, DisconnectedError
 from pyfork.gateway.file_wrapper import FileRegion
 from pyfork.gateway.wsgi import Sendable
@@ -44,7 +44,7 @@ class Outgoing:
 
     def __init__(self) -> None:
         self._items: deque[memoryview | _OpenRegion] = deque()
-        self._spilled: FileIO | None = None
+        self._spilled: IO[bytes] | None = None
         self._spilled_region: _OpenRegion | None = None
         self._spilled_octets = 0
         self.octets = 0
@@ -90,7 +90,7 @@ class Outgoing:
             self._keep(data)
             return
         if self._spilled is None:
-            self._spilled = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (close() closes it)
+            self._spilled = temporary_file(is_buffered=False)
         left = memoryview(data)
         while left:
             left = left[self._spilled.write(left) :]

@@ -9,12 +9,14 @@ otherwise.
 The arbiter applies it, so a handler class of your own named there is imported by the arbiter.
 """
 
-import configparser
 import json
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyfork.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from configparser import ConfigParser
 
 _FOREIGN = ("gunicorn.error", "gunicorn.access")
 
@@ -46,7 +48,7 @@ def apply_log_config(path: str) -> tuple[str, ...]:
     )
 
 
-def read_log_config(path: str) -> dict[str, Any] | configparser.ConfigParser:
+def read_log_config(path: str) -> "dict[str, Any] | ConfigParser":
     """Return the content of ``path``, parsed and not applied.
 
     Raises:
@@ -59,7 +61,7 @@ def read_log_config(path: str) -> dict[str, Any] | configparser.ConfigParser:
         return _parse_json(text) if is_json else _parse_ini(text, path)
     except OSError as error:
         raise ConfigurationError(f"log.config: cannot read {path!r}: {error.strerror}") from error
-    except (ValueError, configparser.Error) as error:
+    except ValueError as error:
         raise ConfigurationError(f"log.config: {path!r} is not valid: {_explain(error)}") from error
 
 
@@ -70,17 +72,22 @@ def _parse_json(text: str) -> dict[str, Any]:
     return content
 
 
-def _parse_ini(text: str, path: str) -> configparser.ConfigParser:
+def _parse_ini(text: str, path: str) -> "ConfigParser":
+    import configparser  # noqa: PLC0415 (as logging.config)
+
     here = os.path.dirname(os.path.abspath(path))
     parser = configparser.ConfigParser({"__file__": path, "here": here})
-    parser.read_string(text, source=path)
+    try:
+        parser.read_string(text, source=path)
+    except configparser.Error as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from None
     missing = [name for name in ("loggers", "handlers", "formatters") if not parser.has_section(name)]
     if missing:
         raise ValueError(f"it has no section {', '.join(f'[{name}]' for name in missing)}")
     return parser
 
 
-def _named_loggers(content: dict[str, Any] | configparser.ConfigParser) -> set[str]:
+def _named_loggers(content: "dict[str, Any] | ConfigParser") -> set[str]:
     if isinstance(content, dict):
         return set(content.get("loggers", ()))
     return {content.get(section, "qualname", fallback="") for section in content.sections()}

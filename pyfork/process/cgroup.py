@@ -11,13 +11,13 @@ What it cannot tell is *which* process was killed. It is absent in the root cgro
 and where /proc or /sys is hidden.
 """
 
+import os
 from contextlib import suppress
-from pathlib import Path
 
 LINGER = 10.0
 """Seconds for which a kill that was counted may wait for its victim to be reaped; then it was somebody else's."""
 
-_ROOT = Path("/")
+_ROOT = "/"
 
 
 class OomKills:
@@ -33,7 +33,7 @@ class OomKills:
         root: where /proc and /sys are, for tests.
     """
 
-    def __init__(self, root: Path = _ROOT) -> None:
+    def __init__(self, root: str | os.PathLike[str] = _ROOT) -> None:
         self._root = root
         self._last = self._read()
         self._credit = 0
@@ -63,8 +63,13 @@ class OomKills:
     def _read(self) -> int | None:
         for path in _candidates(self._root):
             with suppress(OSError, ValueError):  # not there, or nothing of the kind in it: the next one may be
-                return _count_in(path.read_text())
+                return _count_in(_read(path))
         return None
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8") as file:
+        return file.read()
 
 
 def _count_in(text: str) -> int:
@@ -80,11 +85,11 @@ def _count_in(text: str) -> int:
     raise ValueError("there is no oom_kill")
 
 
-def _candidates(root: Path) -> list[Path]:
+def _candidates(root: str | os.PathLike[str]) -> list[str]:
     """Return the files where the count may be, the likeliest first."""
     try:
-        groups = (root / "proc/self/cgroup").read_text().splitlines()
-        mounts = (root / "proc/self/mountinfo").read_text().splitlines()
+        groups = _read(os.path.join(root, "proc/self/cgroup")).splitlines()
+        mounts = _read(os.path.join(root, "proc/self/mountinfo")).splitlines()
     except (OSError, ValueError):  # /proc is hidden, or no text
         return []
     own: dict[str, str] = {}
@@ -99,8 +104,8 @@ def _candidates(root: Path) -> list[Path]:
     found = []
     for kind, top, point in _mounted(mounts):
         if kind in own:
-            found.append(root / point.lstrip("/") / _below(own[kind], top) / files[kind])
-            found.append(root / point.lstrip("/") / files[kind])
+            found.append(os.path.join(root, point.lstrip("/"), _below(own[kind], top), files[kind]))
+            found.append(os.path.join(root, point.lstrip("/"), files[kind]))
     return found
 
 

@@ -4,7 +4,6 @@ import ctypes
 import os
 import socket
 import sys
-from pathlib import Path
 
 MOST_QUEUED = 65536
 """More than any backlog, where the length of the queue cannot be asked for."""
@@ -14,7 +13,7 @@ _TCP_INFO_SACKED = slice(28, 32)
 """``tcpi_sacked`` of struct tcp_info: for a listening socket, how long its queue may be (linux/tcp.h)."""
 _SO_GET_FILTER = 26
 """asm-generic/socket.h; without room for an answer, it tells how many instructions there are."""
-_UNIX_SOCKETS = Path("/proc/net/unix")
+_UNIX_SOCKETS = "/proc/net/unix"
 _CONNECTING = b"02"
 """The state of a connection's other end that no process has accepted (``unix_seq_show`` in net/unix/af_unix.c)."""
 
@@ -63,7 +62,8 @@ def count_queued(listener: socket.socket) -> int:
     if listener.family != socket.AF_UNIX:
         return known_queued(listener)
     try:
-        lines = _UNIX_SOCKETS.read_bytes().splitlines()
+        with open(_UNIX_SOCKETS, "rb") as file:
+            lines = file.read().splitlines()
     except OSError:  # no /proc, or no Linux
         return 0
     name = _listed_name(listener.getsockname())

@@ -8,7 +8,6 @@ Every way in which it can fail has a message of its own, and a traceback begins 
 """
 
 import ast
-import difflib
 import importlib
 import importlib.util
 import os
@@ -19,6 +18,7 @@ from contextlib import suppress
 from types import ModuleType, TracebackType
 from typing import Any
 
+from pyfork.config.nearest import nearest_names
 from pyfork.config.schema import ServerSettings
 from pyfork.errors import ApplicationLoadError, BootError, QuitNow
 
@@ -252,7 +252,7 @@ def _walk(module: ModuleType, target: str, path: str) -> Any:
     found: Any = module
     for name in path.split("."):
         if not hasattr(found, name):
-            near = difflib.get_close_matches(name, dir(found), n=1)
+            near = nearest_names(name, dir(found))
             hint = f"; did you mean {near[0]!r}?" if near else ""
             where = f"the module {target!r}" if found is module else f"{describe_kind(found)}"
             raise ApplicationLoadError(f"{where} has no attribute {name!r}{hint}")

@@ -4,9 +4,9 @@ A name with a colon or a dot is a class of the user's own: ``mypkg.workers:MyWor
 a dot before the class, as gunicorn spells it.
 """
 
-import difflib
 import importlib.util
 
+from pyfork.config.nearest import nearest_names
 from pyfork.errors import ConfigurationError
 
 TYPES = {
@@ -60,7 +60,7 @@ def resolve_type(name: str) -> str:
     if is_own(name):
         return _own_name(name)
     known = sorted({*TYPES, *ALIASES})
-    near = difflib.get_close_matches(name, known, n=1)
+    near = nearest_names(name, known)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ConfigurationError(f"workers.type: unknown worker type {name!r}{hint} (known: {', '.join(known)})")
 

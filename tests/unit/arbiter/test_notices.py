@@ -1,9 +1,9 @@
 """What systemd is told, as octets."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from pyfork.arbiter.figures import Look, Statistics, Work, WorkerStatistics
 from pyfork.arbiter.lifecycle import ArbiterState, ReloadState, WorkerState

@@ -158,7 +158,7 @@ def _tell(generation: int, crashes: _Crashes, now: float) -> Line:
     rest = crashes.next_try - now
     trial = f"the next try is in {rest:.1f} s" if rest > 0 else "it is being tried again"
     return Level.ERROR, (
-        f"generation {generation}: workers have failed to boot {_times(untold, 'time')} in the last minute; "
+        f"generation {generation}: workers have failed {_times(untold, 'time')} in the last minute; "
         f"the last: {last}; {trial}"
     )
 

@@ -54,7 +54,7 @@ def read_value(setting: Setting, raw: Raw) -> Any:
     """
     try:
         value = _from_text(setting, raw.value) if raw.is_text else raw.value
-        value = _read_steps(value, is_text=raw.is_text) if setting.option.form is Form.STEPS else value
+        value = _read_steps(setting, value, is_text=raw.is_text) if setting.option.form is Form.STEPS else value
         value = _read_form(setting, value)
         is_strict = not (raw.is_text and (setting.is_switch or setting.number))
         value = msgspec.convert(value, setting.checked_type, strict=is_strict)
@@ -204,15 +204,16 @@ def _read_zero_as_unlimited(_: Setting, value: str | int) -> int | None:
         raise _UnfitError from None
 
 
-def _read_steps(value: Any, *, is_text: bool) -> Any:
+def _read_steps(setting: Setting, value: Any, *, is_text: bool) -> Any:
     """Check counts that ``"..."`` may follow; text gives them as text."""
     if not isinstance(value, list):
-        return value
+        raise _UnfitError(f"write {setting.key} = [{value}]" if str(value).isdecimal() and int(value) else "")
     counts = value[:-1] if value[-1:] == [REPEATED] else value
     if is_text:
         counts = [int(count) if str(count).isdecimal() else count for count in counts]
-    if not all(isinstance(count, int) and not isinstance(count, bool) and count >= 1 for count in counts):
-        raise _UnfitError
+    for count in counts:
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise _UnfitError(f"{show(count)} is none" if count != REPEATED else f'"{REPEATED}" is not the last')
     if not counts and value:
         raise _UnfitError(f'"{REPEATED}" has nothing to repeat')
     return [*counts, *value[len(counts) :]]

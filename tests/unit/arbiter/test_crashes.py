@@ -30,7 +30,7 @@ def test_the_first_of_each_kind_is_told_in_full() -> None:
     assert log.note(3, WHY, 1.5, 104.0) == log.note(3, "it died", 1.5, 105.0, Kind.EARLY_DEATH) == []
     assert log.note(3, "no fork", 2, 106.0, Kind.FORK) == [(Level.ERROR, "no fork\nthe next try is in 2.0 s")]
     [(_, text)] = log.on_time(160.0)
-    assert "failed to boot 2 times in the last minute" in text
+    assert "failed 2 times in the last minute" in text
 
 
 def test_new_kind_after_a_recovery_has_its_end_too() -> None:
@@ -59,7 +59,7 @@ def test_those_that_follow_are_one_line_a_minute() -> None:
         (
             Level.ERROR,
             (
-                "generation 3: workers have failed to boot 15 times in the last minute; the last: the very last; "
+                "generation 3: workers have failed 15 times in the last minute; the last: the very last; "
                 "the next try is in 12.3 s"
             ),
         )
@@ -68,7 +68,7 @@ def test_those_that_follow_are_one_line_a_minute() -> None:
     log.note(3, "and again", 10, 170.0)
     assert log.next_deadline() == 220.0
     [(_, text)] = log.on_time(221.0)
-    assert text.endswith("failed to boot 1 time in the last minute; the last: and again; it is being tried again")
+    assert text.endswith("failed 1 time in the last minute; the last: and again; it is being tried again")
 
 
 def test_a_failure_after_a_minute_is_told_at_once() -> None:
@@ -77,7 +77,7 @@ def test_a_failure_after_a_minute_is_told_at_once() -> None:
     log.note(3, WHY, 30, 100.0)
     [(level, text)] = log.note(3, WHY, 30, 161.0)
     assert level is Level.ERROR
-    assert "failed to boot 1 time in the last minute" in text
+    assert "failed 1 time in the last minute" in text
     assert log.next_deadline() is None
 
 

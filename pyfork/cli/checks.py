@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pyfork.config.binds import parse_bind
 from pyfork.config.load import DEFAULT, Loaded
 from pyfork.config.schema import ServerSettings, Settings, WorkerSettings
+from pyfork.config.schema_static import StaticSettings
 from pyfork.errors import ConfigurationError
 from pyfork.log import error as error_log
 from pyfork.process.privileges import check_no_new_privileges, check_privileges
@@ -40,6 +41,7 @@ def check(loaded: Loaded, *, needs_application: bool = True) -> list[str]:
     problems += _problems_of(lambda: check_privileges(settings.server.user, settings.server.group))
     problems += _problems_of(lambda: check_no_new_privileges(is_wanted=settings.server.no_new_privileges))
     problems += _check_directories(settings.server)
+    problems += _check_static(settings.static)
     problems += _check_sockets(settings)
     problems += error_log.check(settings.log)
     return problems
@@ -103,6 +105,15 @@ def _check_directories(server: ServerSettings) -> list[str]:
         problems.append(f"server.chdir: {server.chdir} is not a directory")
     if server.pidfile is not None and not os.path.isdir(os.path.dirname(server.pidfile)):
         problems.append(f"server.pidfile: there is no directory {os.path.dirname(server.pidfile)}")
+    return problems
+
+
+def _check_static(static: StaticSettings) -> list[str]:
+    problems = []
+    for prefix, mount in static.mounts.items():
+        if not os.path.isdir(mount.dir):
+            what = "is not a directory" if os.path.lexists(mount.dir) else "does not exist"
+            problems.append(f'static."{prefix}": {mount.dir} {what}')
     return problems
 
 

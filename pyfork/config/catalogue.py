@@ -16,6 +16,7 @@ from pyfork.config.schema import (
     WorkerSettings,
 )
 from pyfork.config.schema_hooks import DevelopmentSettings, HookSettings
+from pyfork.config.schema_static import StaticSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,7 @@ TABLES: Mapping[str, type[msgspec.Struct]] = {
     "workers": WorkerSettings,
     "http": HttpSettings,
     "proxy": ProxySettings,
+    "static": StaticSettings,
     "log": LogSettings,
     "hooks": HookSettings,
     "development": DevelopmentSettings,

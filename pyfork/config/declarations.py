@@ -48,6 +48,10 @@ class Form(Enum):
     """One of a few words."""
     HOOK = auto()
     """A function of the user's, ``module:function``."""
+    MOUNTS = auto()
+    """Directories by the beginnings of paths, read by `config.mounts`; in the file, keys of the table itself."""
+    FILE_NAME = auto()
+    """The name of a file, without a directory."""
 
 
 @dataclass(frozen=True, slots=True)

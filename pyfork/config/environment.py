@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pyfork.config.catalogue import SETTINGS
 from pyfork.config.nearest import close_variable
 from pyfork.config.proxies import as_gunicorn_means
-from pyfork.config.values import Raw, show
+from pyfork.config.showing import show
+from pyfork.config.values import Raw
 from pyfork.errors import ConfigurationError
 
 PREFIX = "PYFORK_"

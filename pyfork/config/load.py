@@ -15,6 +15,8 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+import msgspec
+
 from pyfork.config.binds import parse_bind
 from pyfork.config.catalogue import SETTINGS, TABLES
 from pyfork.config.declarations import Form
@@ -203,6 +205,8 @@ def _absolute_value(value: Any, form: Form, base: str) -> Any:
         return None
     if form is Form.PATH:
         return tuple(absolute(path, base) for path in value) if isinstance(value, tuple) else absolute(value, base)
+    if form is Form.MOUNTS:
+        return {prefix: msgspec.structs.replace(each, dir=absolute(each.dir, base)) for prefix, each in value.items()}
     if form is Form.PATH_OR_DASH:
         return value if value == "-" else absolute(value, base)
     return value

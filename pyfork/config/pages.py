@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Iterator
 
 from pyfork.config.catalogue import SETTINGS, TABLES, Setting
+from pyfork.config.declarations import Form
 from pyfork.config.gunicorn import LEFT_OUT, LeftOut
 from pyfork.config.toml_text import literal
 from pyfork.config.values import expectation
@@ -92,6 +93,9 @@ def _example_lines(setting: Setting) -> Iterator[str]:
         yield f"{setting.key} = {literal(EXAMPLE[setting.name])}"
     else:
         value = setting.default if setting.option.example is None else setting.option.example
+        if setting.option.form is Form.MOUNTS:
+            yield from (f"# {literal(prefix)} = {literal(directory)}" for prefix, directory in value.items())
+            return
         yield f"# {setting.key} = {literal(value)}"
 
 

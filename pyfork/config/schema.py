@@ -20,6 +20,7 @@ from pyfork.config.declarations import (
     Option,
 )
 from pyfork.config.schema_hooks import DevelopmentSettings, HookSettings
+from pyfork.config.schema_static import StaticSettings
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -425,6 +426,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     workers: WorkerSettings = WorkerSettings()
     http: HttpSettings = HttpSettings()
     proxy: ProxySettings = ProxySettings()
+    static: StaticSettings = StaticSettings()
     log: LogSettings = LogSettings()
     hooks: HookSettings = HookSettings()
     development: DevelopmentSettings = DevelopmentSettings()

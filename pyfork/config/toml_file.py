@@ -11,11 +11,14 @@ from typing import Any
 
 from pyfork.config.catalogue import SETTINGS, TABLES
 from pyfork.config.nearest import nearest_setting, nearest_table
-from pyfork.config.values import Raw, show
+from pyfork.config.showing import show
+from pyfork.config.values import Raw
 from pyfork.errors import ConfigurationError
 
 MAXIMUM_SIZE = 1_048_576
 """Octets; a larger file is not a server.toml but a mistake, and tomllib would take its time over it."""
+MOUNTS = "static.mounts"
+"""The setting that the file gives by keys that begin with a slash, and not by its name."""
 
 _POSITION = re.compile(r" ?\(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)$")
 
@@ -45,8 +48,18 @@ def read_file(path: str, shown: str) -> tuple[dict[str, Raw], list[str]]:
 
 
 def _known(table: str, content: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    names = ((f"{table}.{key}", value) for key, value in content.items())
-    return ((name, value) for name, value in names if name in SETTINGS)
+    mounts = {key: value for key, value in content.items() if _is_mount(table, key)}
+    if mounts:
+        yield MOUNTS, mounts
+    for key, value in content.items():
+        name = f"{table}.{key}"
+        if name in SETTINGS and name != MOUNTS:
+            yield name, value
+
+
+def _is_mount(table: str, key: str) -> bool:
+    """Whether a key is the beginning of a path, and the value what is served under it."""
+    return table == "static" and key.startswith("/")
 
 
 def _unknown_table(table: str, content: Any, shown: str) -> str:
@@ -57,11 +70,17 @@ def _unknown_table(table: str, content: Any, shown: str) -> str:
 
 
 def _unknown_keys(table: str, content: dict[str, Any], shown: str) -> list[str]:
-    return [
-        f"{shown}: unknown key {table}.{show_key(key)}; did you mean {nearest_setting(table, key)}?"
-        for key in content
-        if f"{table}.{key}" not in SETTINGS
-    ]
+    problems = []
+    for key in content:
+        name = f"{table}.{key}"
+        if name == MOUNTS:
+            problems.append(f'{shown}: unknown key {name}; write each mount as a key of its own: "/assets" = "dir"')
+        elif name not in SETTINGS and not _is_mount(table, key):
+            hint = f"did you mean {nearest_setting(table, key)}?"
+            if table == "static":
+                hint += ' (a directory that is served begins with a slash: "/assets" = "dir")'
+            problems.append(f"{shown}: unknown key {table}.{show_key(key)}; {hint}")
+    return problems
 
 
 def show_key(key: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from pyfork.config.catalogue import SETTINGS, TABLES, Setting
 from pyfork.config.declarations import Form
+from pyfork.config.mounts import mount_options
 from pyfork.config.values import UNLIMITED
 
 _PLAIN = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\"'\\\[\],#]*")
@@ -38,7 +39,11 @@ def write_settings(values: Mapping[str, Any], comments: Mapping[str, str]) -> st
 
 
 def _setting_lines(setting: Setting, value: Any, comment: str) -> Iterator[str]:
-    if setting.is_mapping and value:
+    if setting.option.form is Form.MOUNTS:
+        yield from (f"{_key(prefix)} = {literal(mount_options(mount))}{comment}" for prefix, mount in value.items())
+        if not value:
+            yield f"# {setting.key}: none{comment}"
+    elif setting.is_mapping and value:
         yield from ("", f"[{setting.name}]{comment}")
         yield from (f"{_key(key)} = {literal(text)}" for key, text in value.items())
     elif value is None and setting.option.form not in {Form.ZERO_IS_UNLIMITED, Form.SIZE}:
@@ -56,14 +61,17 @@ def literal(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Mapping):
-        pairs = ", ".join(f"{_key(key)} = {_string(text, is_nested=True)}" for key, text in value.items())
+        pairs = ", ".join(f"{_key(key)} = {_nested(part)}" for key, part in value.items())
         return f"{{ {pairs} }}" if pairs else "{}"
     if isinstance(value, list | tuple):
-        parts = (_string(part, is_nested=True) if isinstance(part, str) else literal(part) for part in value)
-        return "[" + ", ".join(parts) + "]"
+        return "[" + ", ".join(map(_nested, value)) + "]"
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() else repr(value)
     return _string(UNLIMITED) if value is None else str(value)
+
+
+def _nested(value: Any) -> str:
+    return _string(value, is_nested=True) if isinstance(value, str) else literal(value)
 
 
 def _key(key: str) -> str:

@@ -4,7 +4,6 @@ Text (environment, command line) is read generously, since everything is text th
 ``count = "4"`` is a mistake in a file and the only way to say 4 in a variable.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,16 +14,15 @@ import msgspec
 from pyfork.config.binds import parse_bind
 from pyfork.config.catalogue import Setting
 from pyfork.config.declarations import Form
+from pyfork.config.mounts import is_file_name, read_mounts
 from pyfork.config.proxies import parse_proxy
+from pyfork.config.showing import fault_of, show
 from pyfork.errors import ConfigurationError
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 UNLIMITED = "unlimited"
 REPEATED = "..."
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_LONGEST_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +52,8 @@ def read_value(setting: Setting, raw: Raw) -> Any:
     """
     try:
         value = _from_text(setting, raw.value) if raw.is_text else raw.value
+        if setting.option.form is Form.MOUNTS:
+            return read_mounts(value, raw.origin)
         value = _read_steps(setting, value, is_text=raw.is_text) if setting.option.form is Form.STEPS else value
         value = _read_form(setting, value)
         is_strict = not (raw.is_text and (setting.is_switch or setting.number))
@@ -96,22 +96,9 @@ _EXPECTATIONS = {
     Form.SIZE: f'a number of octets from 1M on, with a unit as in "512M" or without, or "{UNLIMITED}"',
     Form.STEPS: f'whole numbers from 1 on, the last of which "{REPEATED}" may follow',
     Form.HOOK: 'a function, as in "myproject.hooks:on_starting"',
+    Form.MOUNTS: "PREFIX=DIR, as in /assets=static/assets",
+    Form.FILE_NAME: "the name of a file, as in index.html",
 }
-
-
-def show(value: object) -> str:
-    """Return ``value`` as a message shows it: on one line, not too long, nothing unprintable."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Mapping):
-        return "a table"
-    if isinstance(value, list):
-        return "an array"
-    if isinstance(value, tuple):
-        return ", ".join(show(part) for part in value)
-    text = str(value).encode(errors="backslashreplace").decode()
-    text = text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."
-    return json.dumps(text, ensure_ascii=False) if isinstance(value, str) else text
 
 
 def _hint(setting: Setting, raw: Raw) -> str:
@@ -240,6 +227,12 @@ def _read_hook(_: Setting, value: str | int) -> str | int:
     return value
 
 
+def _read_file_name(_: Setting, value: str | int) -> str | int:
+    if isinstance(value, str) and not is_file_name(value):
+        raise _UnfitError
+    return value
+
+
 _READERS: Mapping[Form, Callable[[Setting, Any], Any]] = {
     Form.ACCOUNT: _read_account,
     Form.OCTAL: _read_octal,
@@ -248,6 +241,7 @@ _READERS: Mapping[Form, Callable[[Setting, Any], Any]] = {
     Form.ZERO_IS_UNLIMITED: _read_zero_as_unlimited,
     Form.SIZE: _read_size,
     Form.HOOK: _read_hook,
+    Form.FILE_NAME: _read_file_name,
 }
 
 
@@ -295,11 +289,5 @@ def _check_name(name: str) -> None:
 
 
 def _check_string(text: str) -> None:
-    if not text:
-        raise _UnfitError("an empty string is not one; leave the setting out instead")
-    if _CONTROL.search(text):
-        raise _UnfitError("it contains a control character")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise _UnfitError("it is not UTF-8") from None
+    if fault := fault_of(text):
+        raise _UnfitError(fault)

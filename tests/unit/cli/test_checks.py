@@ -51,6 +51,18 @@ def test_all_are_found_at_once(tmp_path):
         assert part in text
 
 
+def test_directories_that_are_served_must_be_there(tmp_path):
+    """Each is named by its prefix; a link to one will do."""
+    (tmp_path / "www").mkdir()
+    (tmp_path / "current").symlink_to("www")
+    (tmp_path / "file").write_text("")
+    assert problems(tmp_path, static__mounts=("/a=www", "/b=current")) == []
+    assert problems(tmp_path, static__mounts=("/a=www", "/b=gone", "/c=file")) == [
+        f'static."/b": {tmp_path}/gone does not exist',
+        f'static."/c": {tmp_path}/file is not a directory',
+    ]
+
+
 def test_an_application_is_not_always_needed(tmp_path):
     """--print-config shows settings, and serves nothing."""
     assert problems(tmp_path, needs_application=False, server__app=None) == []

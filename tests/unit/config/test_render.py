@@ -24,6 +24,9 @@ def test_what_is_printed_reads_back_to_the_same_settings(tmp_path):
         "server.env": (("A=1,2", 'B="x"'), "command line --env"),
         "log.format": ('%(h)s "%(r)s"', "command line --access-logformat"),
     }
+    (tmp_path / "server.toml").write_text(
+        '[static]\nmax_age = 5\n"/a" = "a, \'b\'"\n"/b c" = { dir = "/b", index = "", max_age = 0, fall_through = true }\n'
+    )
     printed = load(LoadRequest(str(tmp_path), {"PYFORK_HTTP_LIMIT_REQUEST_BODY": "5"}, overrides))
     text = to_toml(printed)
     assert tomllib.loads(text) == toml.loads(text)

@@ -31,6 +31,23 @@ def test_values_come_out_by_setting(tmp_path):
     assert problems == []
 
 
+def test_keys_that_are_paths_are_mounts(tmp_path):
+    """Together they are one setting, whose name is no key; elsewhere they are unknown."""
+    values, problems = read(tmp_path, '[static]\n"/a" = "x"\nindex = "i"\n"/b" = { dir = "y" }\n[http]\n"/a" = "x"\n')
+    assert values == {
+        "static.mounts": Raw({"/a": "x", "/b": {"dir": "y"}}, "server.toml", is_text=False),
+        "static.index": Raw("i", "server.toml", is_text=False),
+    }
+    assert len(problems) == 1
+    values, problems = read(tmp_path, '[static]\nmounts = { "/a" = "x" }\n"a" = "x"\n')
+    assert values == {}
+    assert problems[0] == (
+        'server.toml: unknown key static.mounts; write each mount as a key of its own: "/assets" = "dir"'
+    )
+    assert problems[1].startswith("server.toml: unknown key static.a; did you mean ")
+    assert problems[1].endswith('(a directory that is served begins with a slash: "/assets" = "dir")')
+
+
 def test_unknown_names_are_problems_and_the_rest_is_read_on(tmp_path):
     """Each names the file, the name, and the nearest known one."""
     values, problems = read(

@@ -181,7 +181,7 @@ def _provide_class(settings: Settings) -> str:
     worker_class = find_class(worker_type)
     if is_ours(worker_class):
         # Before any fork: an upgrade of pyfork on disk must not give old arbiters workers of the new version.
-        for module in modules_before_fork(worker_type):
+        for module in modules_before_fork(worker_type, serves_files=bool(settings.static.mounts)):
             importlib.import_module(module)
     give_back()
     return worker_class

@@ -8,6 +8,7 @@ decompressed. So only the standard library's plain binary files count, and a tem
 import io
 import os
 import stat
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -83,6 +84,48 @@ class FileWrapper:
         if not stat.S_ISREG(status.st_mode) or status.st_size <= offset or not file.readable():
             return None
         return FileRegion(b"", fd, offset, status.st_size - offset)
+
+
+class FileParts:
+    """Parts of an open file with octets around them, of a known length in all; what static files are returned as.
+
+    It is an iterable of bytes only as far as PEP 3333 has to be content: `Exchange` knows it and asks for `regions`.
+
+    Args:
+        fd: of the file; closed by `close`.
+        spans: first octet and number of octets of each part, at least one of each.
+        heads: what goes before each part, nothing if they are not framed.
+        tail: what goes behind the last.
+
+    Attributes:
+        length: octets of it all.
+    """
+
+    __slots__ = ("_fd", "_heads", "_spans", "_tail", "length")
+
+    def __init__(
+        self, fd: int, spans: Sequence[tuple[int, int]], heads: Sequence[bytes] = (), tail: bytes = b""
+    ) -> None:
+        self._fd = fd
+        self._spans = spans
+        self._heads = heads or [b""] * len(spans)
+        self._tail = tail
+        self.length = sum(count for _, count in spans) + sum(map(len, heads)) + len(tail)
+
+    def __iter__(self) -> Iterator[bytes]:
+        raise NotImplementedError
+
+    def regions(self, head: bytes) -> Iterator[bytes | FileRegion]:
+        """Yield it all to be sent, with ``head`` first."""
+        for (offset, count), own in zip(self._spans, self._heads, strict=True):
+            yield FileRegion(head + own, self._fd, offset, count)
+            head = b""
+        if self._tail:
+            yield self._tail
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
 
 
 def _plain_file(file: Any) -> io.BufferedReader | io.BufferedRandom | io.FileIO | None:

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 from pyfork.errors import ApplicationError
 from pyfork.gateway.environ import Environ
-from pyfork.gateway.file_wrapper import FileRegion, FileWrapper
+from pyfork.gateway.file_wrapper import FileParts, FileRegion, FileWrapper
 from pyfork.http1.response import ResponseEncoder
 
 Headers: TypeAlias = list[tuple[str, str]]
@@ -73,7 +73,7 @@ class Exchange:
     # Set by `begin`, unless the response is one block: nobody advances then.
     _iterator: Iterator[bytes]
     _is_single: bool
-    _pieces: Iterator[bytes | memoryview] | None
+    _pieces: Iterator[Sendable] | None
 
     def __init__(self, application: WsgiApplication, environ: Environ, encoder: ResponseEncoder, write: Write) -> None:
         self._application = application
@@ -115,6 +115,8 @@ class Exchange:
         self._iterable = iterable
         if kind is FileWrapper:
             return self._take_file(iterable)
+        if kind is FileParts:
+            return self._take_parts(iterable)
         if isinstance(iterable, (bytes, str)) or not (hasattr(kind, "__iter__") or hasattr(kind, "__getitem__")):
             raise ApplicationError(f"the application returned {_describe(iterable)}, not an iterable of bytes")
         self._is_single = hasattr(kind, "__len__") and len(iterable) == 1
@@ -238,6 +240,13 @@ class Exchange:
             return head + self._finish()
         self._octets += count
         return FileRegion(head, region.fd, region.offset, count)
+
+    def _take_parts(self, parts: FileParts) -> Sendable:
+        """Have parts of a static file sent by the kernel, and what is around them."""
+        self.is_file = True
+        self._octets += parts.length
+        self._pieces = parts.regions(self._encoder.encode_head(parts.length))
+        return self.advance()
 
     def _finish(self) -> bytes:
         """Return what ends the response."""

@@ -1,7 +1,9 @@
 """What the worker types that serve WSGI share: the context in which a listener's connections run."""
 
+import importlib
 import os
 from collections.abc import Callable
+from typing import Any
 
 from pyfork.connection.answer import Answer
 from pyfork.connection.context import (
@@ -24,6 +26,7 @@ from pyfork.ipc.messages import Listener
 from pyfork.log.access import create_access_log
 from pyfork.workers.base import Worker
 from pyfork.workers.loader import Application
+from pyfork.workers.registry import STATIC_FILES
 
 
 def make_contexts(
@@ -51,7 +54,7 @@ def make_contexts(
     warned: set[str] = set()
     clock = WallClock()
     persistence = Persistence(is_allowed=worker.can_keep_alive and http.keep_alive > 0)
-    make_answer = _answer_of(worker)
+    make_answer = _answer_of(worker, clock)
     return {
         listener.fileno(): ConnectionContext(
             application=application,
@@ -72,12 +75,16 @@ def make_contexts(
     }
 
 
-def _answer_of(worker: Worker) -> MakeAnswer:
-    """Decide, once, whether requests have hooks: without, they cost nothing."""
+def _answer_of(worker: Worker, clock: WallClock) -> MakeAnswer:
+    """Decide, once, whether requests have hooks, and whether files are served: without, they cost nothing."""
     pre_request, post_request = worker.hooks.pre_request, worker.hooks.post_request
-    if pre_request is None and post_request is None:
-        return Answer
-    return RequestHooks(pre_request, post_request).make_answer
+    hooks = None if pre_request is None and post_request is None else RequestHooks(pre_request, post_request)
+    make_answer: MakeAnswer = Answer if hooks is None else hooks.make_answer
+    if not worker.settings.static.mounts:
+        return make_answer
+    static_answers: Any = importlib.import_module(STATIC_FILES)
+    routed: MakeAnswer = static_answers.route(worker.settings.static, clock.seconds, make_answer, hooks)
+    return routed
 
 
 def _environ_of(worker: Worker, told: Listener) -> dict[str, object]:

@@ -44,6 +44,9 @@ SHARED = {
 }
 """What the arbiter imports for a type whose own module it must not import."""
 
+STATIC_FILES = "pyfork.connection.static_answers"
+"""What serves static files: imported only where there are some."""
+
 
 def resolve_type(name: str) -> str:
     """Return the canonical name of a worker type; ``workers.type`` and ``-k`` take its aliases too.
@@ -129,7 +132,13 @@ def check_type(name: str) -> None:
         )
 
 
-def modules_before_fork(name: str) -> tuple[str, ...]:
-    """Return what to import before any fork for one of our types, so that its workers share it."""
+def modules_before_fork(name: str, *, serves_files: bool = False) -> tuple[str, ...]:
+    """Return what to import before any fork for one of our types, so that its workers share it.
+
+    Args:
+        name: of the type.
+        serves_files: whether there is ``[static]``: the arbiters of others are lighter without.
+    """
     canonical = resolve_type(name)
-    return SHARED.get(canonical) or (TYPES[canonical].partition(":")[0],)
+    modules = SHARED.get(canonical) or (TYPES[canonical].partition(":")[0],)
+    return (*modules, STATIC_FILES) if serves_files else modules

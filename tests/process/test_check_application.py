@@ -131,6 +131,9 @@ def test_configurations_that_cannot_be_read(tmp_path: Path) -> None:
 def test_the_arbiter_imports_no_more_than_it_needs() -> None:
     """What only a question needs (the TOML writer, another interpreter) or few have (`log.config`) is not in it."""
     needless = ("tomlkit", "toml", "subprocess", "logging.config", "pickle", "ssl", "asyncio", "psutil", "gevent")
-    program = f"import sys, pyfork.cli.command; print([n for n in {needless} if n in sys.modules])"
+    needless += ("pyfork.static",)
+    program = (
+        f"import sys, pyfork.cli.command, pyfork.workers.selector; print([n for n in {needless} if n in sys.modules])"
+    )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert result.stdout == "[]\n"

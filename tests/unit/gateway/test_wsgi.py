@@ -1,6 +1,7 @@
 """PEP 3333 between the application and the connection."""
 
 import io
+import os
 import sys
 from wsgiref.validate import validator
 
@@ -9,7 +10,7 @@ import pytest
 from pyfork.errors import ApplicationError
 from pyfork.gateway.environ import base_environ, build_environ
 from pyfork.gateway.errors import ErrorStream
-from pyfork.gateway.file_wrapper import FileRegion, FileWrapper
+from pyfork.gateway.file_wrapper import FileParts, FileRegion, FileWrapper
 from pyfork.gateway.input import InputStream
 from pyfork.gateway.wsgi import MOST_JOINED, Exchange
 from pyfork.http1.request import Request
@@ -596,6 +597,31 @@ def test_head_of_a_file_has_its_length(file):
     assert b"Content-Length: 10" in client.head
     assert client.body == b""
     assert file.closed
+
+
+def test_parts_of_a_file_go_out_in_order(file):
+    """With what is around them; their length is known, and the file is closed at the end."""
+    fd = os.dup(file.fileno())
+    client = run(returning(FileParts(fd, [(0, 2), (5, 1)], [b"<", b"|"], b">")))
+    first, second, *rest = client.sent
+    assert first.head.endswith(b"Content-Length: 6\r\n\r\n<")
+    assert (first.fd, first.offset, first.count) == (fd, 0, 2)
+    assert second == FileRegion(b"|", fd, 5, 1)
+    assert rest == [b">", b""]
+    assert client.exchange.octets_sent == 6
+    assert client.encoder.missing == client.encoder.excess == 0
+    assert client.exchange.is_file
+    with pytest.raises(OSError):
+        os.fstat(fd)
+
+
+def test_one_part_needs_nothing_around_it(file):
+    """Its head is the response's."""
+    client = run(returning(FileParts(os.dup(file.fileno()), [(3, 4)])))
+    assert client.sent[0].head.endswith(b"Content-Length: 4\r\n\r\n")
+    assert client.response == b""
+    assert (client.sent[0].offset, client.sent[0].count) == (3, 4)
+    assert client.exchange.octets_sent == 4
 
 
 def test_a_file_behind_write_is_read(file):

@@ -8,6 +8,7 @@ from pyfork.errors import ConfigurationError
 from pyfork.workers import registry
 from pyfork.workers.registry import (
     ALIASES,
+    STATIC_FILES,
     TYPES,
     check_type,
     find_class,
@@ -124,3 +125,9 @@ def test_what_is_imported_before_a_fork_patches_nothing() -> None:
     assert modules_before_fork("thread") == ("pyfork.workers.threadpool",)
     assert "pyfork.workers.gevent" not in modules_before_fork("gevent")
     assert all(importlib.util.find_spec(name) for name in modules_before_fork("gevent"))
+
+
+def test_static_files_take_a_module_more() -> None:
+    """Only where there are some: the arbiter of others stays as small as it is."""
+    assert modules_before_fork("async", serves_files=True) == (*modules_before_fork("async"), STATIC_FILES)
+    assert importlib.util.find_spec(STATIC_FILES)

@@ -1,0 +1,1 @@
+"""Files that a worker serves itself, without the application: what `[static]` names."""

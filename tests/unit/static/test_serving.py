@@ -5,6 +5,8 @@ import os
 from time import monotonic
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pyfork.errors import ApplicationError
 from pyfork.gateway.file_wrapper import FileParts
@@ -28,6 +30,20 @@ def root(tmp_path):
     (root / "large.bin").write_bytes(LARGE)
     (root / "docs" / "index.html").write_text("<p>")
     return root
+
+
+@pytest.fixture(scope="module")
+def walled(tmp_path_factory):
+    """A site beside a secret, with links to it."""
+    base = tmp_path_factory.mktemp("walled")
+    (base / "secret").write_text("secret")
+    (base / "root" / "docs").mkdir(parents=True)
+    (base / "root" / "app.css").write_text("body {}")
+    (base / "root" / "docs" / "index.html").write_text("<p>")
+    (base / "root" / "out").symlink_to("..")
+    (base / "root" / "docs" / "out").symlink_to("../../secret")
+    (base / "root" / "docs" / "deep").symlink_to("../docs")
+    return Site(base / "root", index=b"index.html")
 
 
 class Site:
@@ -115,6 +131,35 @@ def test_what_is_not_there_is_404(site, root):
     os.mkfifo(root / "fifo")
     for path in ("/x", "/docs", "/docs/", "", "/", "/app.css/", "/app.css/x", "/../root/app.css", "/.env", "/fifo"):
         assert site.get(path)[0] == "404 Not Found", path
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                b"docs",
+                b"app.css",
+                b"..",
+                b".",
+                b"",
+                b"%2e%2e",
+                b"%2f",
+                b"/",
+                b"secret",
+                b"out",
+                b"deep",
+                b"%00",
+                b"\\",
+                b"x",
+            ]
+        )
+    )
+)
+def test_no_path_leads_outside(walled, parts):
+    """Nor to an error: it is a file of the directory's, or not there."""
+    status, _, content = walled.get("/" + b"/".join(parts).decode())
+    assert status in {"200 OK", "404 Not Found", "301 Moved Permanently"}
+    assert b"secret" not in content
 
 
 def test_what_is_not_there_may_be_the_applications(root):

@@ -97,6 +97,8 @@ class StaticFiles:
             except OSError as error:
                 if error.errno not in ABSENT:
                     return self._explain(place, error)
+                if error.filename == place.mount.directory:  # none of its files is there, and somebody should know
+                    self._warn(place.mount.directory, error)
         return None if falls_through else _respond(refusal("404 Not Found", "There is no such file"))
 
     def _serve(self, walk: Walk, place: Place, request: Request) -> Response:

@@ -297,6 +297,21 @@ def test_directories_that_cannot_be_opened_are_warned_of(root, tmp_path, caplog)
     assert record.getMessage() == f"the static '{tmp_path}/gone\\n' cannot be opened: no such file or directory"
 
 
+def test_a_directory_that_has_gone_is_warned_of(root, caplog):
+    """Its files are not there, or the application's; a file that is not there is nobody's fault."""
+    site = Site(root)
+    assert site.get("/x")[0] == "404 Not Found"
+    assert caplog.records == []
+    root.rename(root.parent / "gone")
+    assert site.get()[0] == "404 Not Found"
+    assert Site(root, falls_through=True).ask() is None
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the static '{root}' cannot be opened: no such file or directory"
+    ] * 2
+    (root.parent / "gone").rename(root)
+    assert site.get()[0] == "200 OK"
+
+
 def test_a_file_that_shrinks_while_it_is_read(site, root, monkeypatch):
     """Reading again gives the rest, or says that there is none."""
     read = os.pread

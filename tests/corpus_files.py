@@ -5,9 +5,12 @@ Nothing here knows pyfork, so that any parser or server can be held to the cases
 
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 CORPUS = Path(__file__).parent / "corpus" / "http1"
+
+_DELIMITERS = frozenset(b"\r\n:;,")
 
 _ESCAPE = re.compile(rb"\\(?:x(?P<hex>[0-9a-f]{2})|(?P<letter>[rnt0\\{}]))")
 _LETTERS = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"0": b"\0", b"\\": b"\\", b"{": b"{", b"}": b"}"}
@@ -68,6 +71,28 @@ class Case:
     state: str = ""
 
     @property
+    def methods(self) -> list[str]:
+        """The method of each request that is answered; of one whose head is refused, as far as it can be told."""
+        methods = [each.method for each in self.expected if isinstance(each, ExpectedRequest)]
+        if len(methods) < len(self.statuses):
+            methods.append(self.octets.split(b" ")[0].decode("latin-1") if not methods else "")
+        return methods
+
+    @property
+    def served(self) -> list[tuple[ExpectedRequest, bytes]]:
+        """The complete requests, each with its content."""
+        served: list[tuple[ExpectedRequest, bytes]] = []
+        content = b""
+        for each in self.expected:
+            if isinstance(each, ExpectedRequest):
+                request, content = each, b""
+            elif isinstance(each, ExpectedContent):
+                content += each.octets
+            elif isinstance(each, ExpectedEnd):
+                served.append((request, content))
+        return served
+
+    @property
     def statuses(self) -> list[int]:
         """What a server answers whose application answers 200 to everything that is complete."""
         return [
@@ -75,6 +100,22 @@ class Case:
             for each in self.expected
             if isinstance(each, (ExpectedEnd, ExpectedRefusal))
         ]
+
+
+def edges(octets: bytes, most: int = 1000) -> list[int]:
+    """Return the places where a cut may matter: beside each CR, LF, colon, and what delimits in chunks and lists.
+
+    Args:
+        octets: of a case.
+        most: places; if there are more, those in the middle are thinned out.
+    """
+    pairs = pairwise(octets)
+    places = [place for place, pair in enumerate(pairs, 1) if not _DELIMITERS.isdisjoint(pair)]
+    if len(places) > most:
+        third = most // 3
+        middle = places[third:-third]
+        places = places[:third] + middle[:: len(middle) // third + 1] + places[-third:]
+    return places
 
 
 def load_cases(directory: Path = CORPUS) -> list[Case]:

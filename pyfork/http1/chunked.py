@@ -1,97 +1,104 @@
-"""The chunked transfer coding (RFC 9112 section 7.1), up to its last octet and not one further."""
+"""The chunked transfer coding (RFC 9112 section 7.1), up to its last octet and not one further.
 
-from httptools import HttpParserError, HttpRequestParser
+::
+
+    chunked-body = *chunk last-chunk trailer-section CRLF
+    chunk        = chunk-size [ chunk-ext ] CRLF chunk-data CRLF
+    last-chunk   = 1*"0" [ chunk-ext ] CRLF
+    chunk-ext    = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )
+
+It is read here and not by llhttp, which refuses the whitespace that a recipient must bear (BWS), takes a ``;`` with
+nothing behind it, and neither stops at the end of a body nor says where that was. The rules:
+
+- A line ends with CRLF. A bare LF is where others end a line, or do not; so it is refused, in extensions too.
+- What is no chunk is refused as soon as a line of it is there, or its first octet.
+- Each octet that is not content is counted: `MAX_FRAMING` is the most that content does not excuse.
+"""
+
+import re
+from enum import Enum
+from typing import ClassVar
 
 from pyfork.errors import ProtocolError
-from pyfork.http1.limits import FRAMING_PER_CHUNK, MAX_FRAMING, Limits
+from pyfork.http1.limits import FRAMING_PER_CHUNK, MAX_FRAMING, MOST_OCTETS, Limits
 from pyfork.http1.request import Headers
+from pyfork.http1.tokenizer import HeadTokenizer
 
-_PRIMER = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
-"""A head that carries nothing but the framing: llhttp decodes chunks only behind one."""
+_SIZE_LINE = re.compile(
+    rb"""
+    0*+ (?P<size> [0-9A-Fa-f]{0,16} )
+    (?: [\t ]*+ ; [\t ]*+ [A-Za-z0-9!#$%&'*+\-.^_`|~]++
+        (?: [\t ]*+ = [\t ]*+ (?: [A-Za-z0-9!#$%&'*+\-.^_`|~]++
+                                | " (?: [\t \x21\x23-\x5b\x5d-\x7e\x80-\xff] | \\ [\t \x21-\x7e\x80-\xff] )*+ " ) )?+
+    )*+
+    \r\n
+    """,
+    re.VERBOSE,
+)
+"""Behind the zeros there is nothing when they are all; that there is a digit at all has been looked at before."""
 
-_END = b"\r\n\r\n"
-"""How a chunked body ends: always so, and no octet of it can be told from content by looking."""
+_PLAIN_LINE = len("0123456789abcdef\r\n")
+
+_HEX_DIGITS = frozenset(b"0123456789abcdefABCDEF")
+
+_FRAMES = frozenset((b"content-length", b"transfer-encoding"))
+"""Fields that never may be trailers (RFC 9110 section 6.5.1): somebody may believe them."""
 
 
-class _Sink:
-    """Where llhttp puts what it finds; it does not know the tokenizer, so that both go without the collector."""
+class _Phase(Enum):
+    """What the next octet belongs to."""
 
-    __slots__ = ("chunks", "is_complete", "limits", "octets", "parts", "problem", "trailers")
+    SIZE = "the line in front of a chunk"
+    DATA = "the content of a chunk"
+    DATA_END = "the CRLF behind it"
+    TRAILERS = "a trailer field, or the empty line at the end"
 
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
-        self.parts: list[bytes] = []
-        self.octets = 0
-        self.chunks = 0
-        self.trailers: Headers = []
-        self.is_complete = False
-        self.problem: ProtocolError | None = None
 
-    def on_chunk_header(self) -> None:
-        self.chunks += 1
-
-    def on_body(self, octets: bytes) -> None:
-        self.octets += len(octets)
-        self.parts.append(octets)
-        most = self.limits.body
-        if most is not None and self.octets > most:
-            self.parts[-1] = octets[: most - self.octets]
-            self._refuse(413, "The content is larger than allowed")
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        value = value.rstrip()
-        if len(self.trailers) == self.limits.fields:
-            self._refuse(431, "There are more trailer fields than allowed")
-        if len(name) + len(value) + 1 > self.limits.field_size:
-            self._refuse(431, "A trailer field is larger than allowed")
-        self.trailers.append((name, value))
-
-    def on_message_complete(self) -> None:
-        self.is_complete = True
-
-    def _refuse(self, status: int, detail: str) -> None:
-        self.problem = ProtocolError(status, detail)
-        raise self.problem
+_SIZE = _Phase.SIZE  # a global is found faster than an enum's member
 
 
 class ChunkedBody:
-    """Decodes one chunked body with an llhttp of its own.
-
-    llhttp neither stops at the end of a message nor says where it was, so it is fed up to each empty line: a body
-    can only end there.
+    """Decodes one chunked body.
 
     Args:
         limits: of which body, fields and field_size (for trailers) count here.
+
+    Attributes:
+        is_complete: the last chunk and the trailers have been read.
+        trailers: the trailer fields, once it is.
     """
 
-    __slots__ = ("_excused", "_feed", "_framing", "_grid", "_sink", "_tail")
+    __slots__ = (
+        "_fields",
+        "_framing",
+        "_limits",
+        "_line",
+        "_octets",
+        "_parts",
+        "_phase",
+        "_remaining",
+        "_tokenizer",
+        "is_complete",
+        "trailers",
+    )
 
     def __init__(self, limits: Limits) -> None:
-        self._sink = _Sink(Limits())
-        tokenizer = HttpRequestParser(self._sink)
-        tokenizer.feed_data(_PRIMER)
-        self._sink.trailers.clear()  # the primer's own field, which no limit of the operator's concerns
-        self._sink.limits = limits
-        self._feed = tokenizer.feed_data
-        self._tail = b""  # the last octets fed: an empty line may come in pieces
-        self._grid = MAX_FRAMING  # octets to the next line of the grid
-        self._excused = 0  # framing that chunks and content before the last line of the grid excuse, and the content
-        self._framing = 0  # octets in excess of that, at the last line of the grid
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether the last chunk and the trailers have been read."""
-        return self._sink.is_complete
-
-    @property
-    def trailers(self) -> tuple[tuple[bytes, bytes], ...]:
-        """The trailer fields that are complete."""
-        return tuple(self._sink.trailers)
+        self._limits = limits
+        self._phase = _Phase.SIZE
+        self._line = b""  # what has come of a line that is not complete
+        self._parts: list[bytes] = []
+        self._octets = 0  # of content, announced
+        self._remaining = 0  # octets of this chunk's content still to come
+        self._framing = 0  # octets that were no content, and that none has excused
+        self._fields = 0  # trailers
+        self._tokenizer: HeadTokenizer | None = None  # of the trailers, if there are any
+        self.is_complete = False
+        self.trailers: tuple[tuple[bytes, bytes], ...] = ()
 
     def take_content(self) -> bytes:
         """Return the content decoded since the last call."""
-        content = b"".join(self._sink.parts)
-        self._sink.parts.clear()
+        content = b"".join(self._parts)
+        self._parts.clear()
         return content
 
     def feed(self, buffer: bytes, start: int) -> int:
@@ -100,39 +107,134 @@ class ChunkedBody:
         Raises:
             ProtocolError: 400, 413 or 431; content before the breach can still be taken.
         """
-        first = start
-        empty_line = self._find_empty_line(buffer, start)
-        while start < len(buffer) and not self._sink.is_complete:
-            stop = min(empty_line, start + self._grid)
-            try:
-                self._feed(buffer[start:stop])
-            except HttpParserError as error:
-                raise self._sink.problem or ProtocolError(400, str(error)) from None
-            self._watch_grid(stop - start)
-            start = stop
-            if start == empty_line:
-                empty_line = _behind_empty_line(buffer, start)
-        self._tail = (self._tail + buffer[max(first, start - 3) : start])[-3:]
+        end = len(buffer)
+        while start < end and not self.is_complete:
+            if self._phase is _SIZE and not self._line:
+                start = self._take_plain_chunks(buffer, start)
+                if start == end:
+                    break
+            start = self._STEPS[self._phase](self, buffer, start)
         return start
 
-    def _find_empty_line(self, buffer: bytes, start: int) -> int:
-        """Return the place behind the next empty line, which may have begun in an earlier buffer."""
-        seam = (self._tail + buffer[start : start + 3]).find(_END)
-        if seam >= 0:
-            return start + seam + len(_END) - len(self._tail)
-        return _behind_empty_line(buffer, start)
+    def _take_plain_chunks(self, buffer: bytes, start: int) -> int:
+        """SIZE: take chunks that are whole and have no extensions, as nearly all; return where they end.
 
-    def _watch_grid(self, octets: int) -> None:
-        self._grid -= octets
-        if self._grid == 0 and not self._sink.is_complete:
-            excused = 2 * self._sink.octets + FRAMING_PER_CHUNK * self._sink.chunks
-            self._framing = max(0, self._framing + MAX_FRAMING - (excused - self._excused))
-            if self._framing >= MAX_FRAMING:
+        What is unusual is left to the steps, which alone refuse.
+        """
+        most = self._limits.body
+        while True:
+            data = buffer.find(b"\r\n", start, start + _PLAIN_LINE) + 2
+            digits = buffer[start : data - 2]
+            if data == 1 or not digits or not _HEX_DIGITS.issuperset(digits):
+                return start
+            size = int(digits, 16)
+            end = data + size
+            if not size or buffer[end : end + 2] != b"\r\n" or (most is not None and self._octets + size > most):
+                return start
+            self._octets += size
+            self._framing = max(0, self._framing + data - start + 2 - FRAMING_PER_CHUNK - 2 * size)
+            self._parts.append(buffer[data:end])
+            start = end + 2
+
+    def _read_size(self, buffer: bytes, start: int) -> int:
+        """SIZE: begin a chunk, or the trailers."""
+        if not self._line and buffer[start] not in _HEX_DIGITS:
+            raise ProtocolError(400, "A chunk does not begin with its size")
+        start = self._take_line(buffer, start, MAX_FRAMING)
+        line = self._line
+        if line[-1:] != b"\n":
+            return start
+        self._line = b""
+        match = _SIZE_LINE.fullmatch(line)
+        size = MOST_OCTETS if match is None else int(match["size"] or b"0", 16)
+        if size >= MOST_OCTETS:
+            raise ProtocolError(
+                400, "The line in front of a chunk is not a size and extensions, or the size is too large"
+            )
+        self._framing += len(line)
+        if size == 0:
+            self._phase = _Phase.TRAILERS
+            return start
+        self._octets += size
+        if self._limits.body is not None and self._octets > self._limits.body:
+            raise ProtocolError(413, "The content is larger than allowed")
+        self._framing = max(0, self._framing + len(b"\r\n") - FRAMING_PER_CHUNK - 2 * size)
+        self._remaining = size
+        self._phase = _Phase.DATA
+        return start
+
+    def _read_data(self, buffer: bytes, start: int) -> int:
+        """DATA: content is whatever comes."""
+        part = buffer[start : start + self._remaining]
+        self._parts.append(part)
+        self._remaining -= len(part)
+        if not self._remaining:
+            self._phase = _Phase.DATA_END
+        return start + len(part)
+
+    def _read_data_end(self, buffer: bytes, start: int) -> int:
+        """DATA_END: see that a chunk is as long as it said."""
+        missing = 2 - len(self._line)
+        line = self._line + buffer[start : start + missing]
+        if not b"\r\n".startswith(line):
+            raise ProtocolError(400, "A chunk is longer or shorter than its size")
+        self._line = line
+        if len(line) == len(b"\r\n"):
+            self._line = b""
+            self._phase = _Phase.SIZE
+        return start + missing
+
+    def _read_trailer(self, buffer: bytes, start: int) -> int:
+        """TRAILERS: take a field (RFC 9112 section 7.1.2), or the end."""
+        start = self._take_line(buffer, start, self._limits.field_size + 2)
+        line = self._line
+        if line[-1:] != b"\n":
+            return start
+        self._line = b""
+        self._framing += len(line)
+        if line != b"\r\n":
+            self._fields += 1
+            if self._fields > self._limits.fields:
+                raise ProtocolError(431, "There are more trailer fields than allowed")
+            if self._tokenizer is None:
+                self._tokenizer = HeadTokenizer()
+            self._tokenizer.feed_field(line)
+        elif self._tokenizer is None:
+            self.is_complete = True
+        else:
+            self._tokenizer.feed(line)
+            self._end(self._tokenizer.take_headers())
+        return start
+
+    def _end(self, trailers: Headers) -> None:
+        if any(name.lower() in _FRAMES for name, _ in trailers):
+            raise ProtocolError(400, "A trailer field speaks of the framing")
+        self.trailers = tuple(trailers)
+        self.is_complete = True
+        self._tokenizer = None
+
+    def _take_line(self, buffer: bytes, start: int, most: int) -> int:
+        """Add to `_line` up to its LF, or what there is of it; return where that ends.
+
+        Raises:
+            ProtocolError: 400, 431; the line is longer than ``most`` octets, or all the framing is.
+        """
+        room = MAX_FRAMING - self._framing
+        stop = start + min(most, room) - len(self._line)
+        end = buffer.find(b"\n", start, stop) + 1
+        if end == 0:
+            if len(buffer) >= stop:
+                if most < room:
+                    raise ProtocolError(431, "A trailer field is larger than allowed")
                 raise ProtocolError(400, "The chunked body has more framing than content")
-            self._excused = excused
-            self._grid = MAX_FRAMING
+            end = len(buffer)
+        self._line += buffer[start:end]
+        return end
 
-
-def _behind_empty_line(buffer: bytes, start: int) -> int:
-    place = buffer.find(_END, start)
-    return len(buffer) if place < 0 else place + len(_END)
+    _STEPS: ClassVar = {
+        _Phase.SIZE: _read_size,
+        _Phase.DATA: _read_data,
+        _Phase.DATA_END: _read_data_end,
+        _Phase.TRAILERS: _read_trailer,
+    }
+    """How each phase deals with the buffer; each takes at least one octet of it."""

@@ -3,11 +3,12 @@
 llhttp has looked at the grammar of each line before (field names are tokens, no control characters, no obs-fold, one
 Content-Length, of digits). It lets pass, and this module refuses:
 
-- any version but 1.0 and 1.1, a request line without one, and more than one space in it;
-- the methods of RTSP and ICE, HTTP/2's preface, and CONNECT;
+- any version but 1.x, a request line without one, and more than one space in it;
+- HTTP/2's preface, and CONNECT;
 - fragments, userinfo, ``*`` for anything but OPTIONS, schemes other than http and https;
 - no Host, more than one, or one that is none (RFC 9112 section 3.2);
-- transfer codings other than ``chunked``, and all of them in HTTP/1.0 (RFC 9112 section 6.1).
+- transfer codings other than ``chunked``, and all of them in HTTP/1.0 (RFC 9112 section 6.1);
+- a length that 63 bits do not hold.
 """
 
 import re
@@ -15,18 +16,16 @@ from functools import lru_cache
 
 from pyfork.errors import ProtocolError
 from pyfork.http1.host import is_valid_host
-from pyfork.http1.limits import Limits
+from pyfork.http1.limits import MOST_OCTETS, Limits
 from pyfork.http1.request import Headers, Request
 
 _COMMON_METHODS = {
     method.encode(): method for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE")
 }
 
-_REFUSED_METHODS = frozenset(
-    b"CONNECT PRI SOURCE DESCRIBE ANNOUNCE SETUP PLAY PAUSE TEARDOWN GET_PARAMETER SET_PARAMETER REDIRECT RECORD "
-    b"FLUSH".split()
-)
-"""A proxy's, HTTP/2's, ICE's and RTSP's: no application behind WSGI can answer them."""
+_REFUSED_METHODS = frozenset((b"CONNECT", b"PRI"))
+"""What asks for a tunnel, which no application behind WSGI can open, and the method of HTTP/2's preface, which exists
+to be refused (RFC 9113 section 3.4). All others are the application's (RFC 9110 section 9.1)."""
 
 TOKEN_OCTETS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~")
 """What names and methods are made of (RFC 9110 section 5.6.2)."""
@@ -34,10 +33,14 @@ TOKEN_OCTETS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0
 _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
 """RFC 9112 section 2.3: case-sensitive, one digit each."""
 
-_HTTP_VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
+_HTTP_VERSIONS = {b"HTTP/1.%d" % minor: "1.1" if minor else "1.0" for minor in range(10)}
+"""What a version is served as: a higher minor one as the highest that we know (RFC 9110 section 2.5)."""
 
 _ABSOLUTE_FORM = re.compile(rb"https?://(?P<authority>[^/?]+)(?P<path>/[^?]*)?(?:\?(?P<query>.*))?", re.IGNORECASE)
 """RFC 9112 section 3.2.2."""
+
+_CODING = re.compile(rb"[A-Za-z0-9!#$%&'*+\-.^_`|~]+(?:[\t ]*;[\t ]*[^;,\"]+)*")
+"""RFC 9112 section 7, as far as nobody can take it for two."""
 
 _MEANINGFUL = frozenset((b"host", b"connection", b"content-length", b"transfer-encoding", b"expect"))
 
@@ -95,7 +98,7 @@ def read_request_line(line: bytes) -> tuple[str, bytes, str]:
     http_version = _HTTP_VERSIONS.get(version)
     if http_version is None:
         if _VERSION.fullmatch(version):
-            raise ProtocolError(505, "Only HTTP/1.0 and HTTP/1.1 are spoken here")
+            raise ProtocolError(505, "Only HTTP/1 is spoken here")
         raise ProtocolError(400, "The request line does not end with an HTTP version")
     if 0x23 in target:  # "#"; looking for an integer is five times as fast as for octets
         raise ProtocolError(400, "The target has a fragment")
@@ -117,7 +120,9 @@ def _read_other_target(request: Request) -> bytes | None:
     match = _ABSOLUTE_FORM.fullmatch(request.target)
     if match is None:
         raise ProtocolError(400, "The target is neither a path nor an http or https URL with a host")
-    request.path = match["path"] or b"/"
+    # RFC 9110 section 4.2.3: an empty path is "/", but OPTIONS means the server by it (RFC 9112 section 3.2.4).
+    is_asterisk = request.method == "OPTIONS" and match["path"] is match["query"] is None
+    request.path = match["path"] or (b"*" if is_asterisk else b"/")
     request.query = match["query"] or b""
     if not is_valid_host(match["authority"]) or match["authority"].startswith(b":"):
         raise ProtocolError(400, "The target's host is not valid")
@@ -174,24 +179,32 @@ def read_connection(value: str) -> bool | None:
 
 
 def _apply_transfer_encoding(value: bytes, request: Request) -> None:
+    """RFC 9112 section 6.1: what is wrong is refused with 400, what is right and not understood with 501."""
     if request.http_version == "1.0":
         raise ProtocolError(400, "HTTP/1.0 has no Transfer-Encoding")
     if value.lower() != b"chunked":
-        raise ProtocolError(501, "The only transfer coding understood is chunked")
+        codings = [coding.strip(b" \t").lower() for coding in value.split(b",")]
+        if codings.count(b"chunked") == 1 and codings[-1] == b"chunked" and all(map(_CODING.fullmatch, codings)):
+            raise ProtocolError(501, "The only transfer coding understood is chunked")
+        raise ProtocolError(400, "Transfer-Encoding is not chunked, once and at its end")
     request.is_chunked = True
 
 
 def _apply_content_length(value: bytes, request: Request, limits: Limits) -> None:
     if len(value) > 20:
         raise ProtocolError(400, "Content-Length has too many digits")
-    request.content_length = int(value)
-    if limits.body is not None and request.content_length > limits.body:
+    length = int(value)
+    if length >= MOST_OCTETS:
+        raise ProtocolError(400, "Content-Length is too large a number")
+    if limits.body is not None and length > limits.body:
         raise ProtocolError(413, "The content is larger than allowed")
+    request.content_length = length
 
 
 def _apply_expect(value: bytes, request: Request) -> None:
     """RFC 9110 section 10.1.1: a 100-continue in HTTP/1.0 is ignored, any other expectation cannot be met."""
-    if value.lower() == b"100-continue":
+    expectations = {expectation.strip(b" \t").lower() for expectation in value.split(b",")} - {b""}
+    if expectations == {b"100-continue"}:
         request.expects_continue = request.http_version == "1.1"
-    elif value:
+    elif expectations:
         raise ProtocolError(417, "The only expectation understood is 100-continue")

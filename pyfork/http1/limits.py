@@ -12,12 +12,14 @@ MAX_FRAMING = 16_384
 """Octets of framing, chunk extensions and trailers by which a chunked body may exceed what its content excuses.
 
 They are octets that no application asks for; one that never ends, or one in each of many chunks, would keep a worker
-busy for as long as the client likes. Go refuses more than 16 KiB of them as well (CVE-2023-39326), hyper too. It is
-looked at on a grid of as many octets, so that it does not depend on how the network cut the body.
+busy for as long as the client likes. Go refuses more than 16 KiB of them as well (CVE-2023-39326), hyper too.
 """
 
 FRAMING_PER_CHUNK = 16
-"""Octets of framing that each chunk excuses, besides as many as it has content; five are what the smallest needs."""
+"""Octets of framing that each chunk excuses, besides twice as many as it has content; the smallest needs five."""
+
+MOST_OCTETS = 1 << 63
+"""A length or a chunk size from here on is refused: whoever counts with 64 bits and a sign reads less than nothing."""
 
 MAX_EMPTY_LINES = 4
 """Empty lines ignored before a request line (RFC 9112 section 2.2 asks for "at least one")."""

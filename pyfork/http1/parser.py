@@ -29,7 +29,6 @@ from pyfork.http1.tokenizer import HeadTokenizer
 _END_OF_MESSAGE = EndOfMessage()
 _CR = 0x0D
 _END = b"\r\n\r\n"
-_WHITESPACE = b" \t"
 
 
 class _Phase(Enum):
@@ -238,9 +237,7 @@ class RequestParser:
             raise ProtocolError(400, "The request line does not end with CRLF")
         self._request_line = line[:-2]
         _, target, _ = read_request_line(self._request_line)
-        # llhttp has a list of methods; ours is open. Which one it is makes no difference to the rest of the head.
-        self._tokenizer = HeadTokenizer()
-        self._tokenizer.feed(b"GET " + target + b" HTTP/1.1\r\n")
+        self._tokenizer = HeadTokenizer(target)
         self._lines = 0
         self._phase = _Phase.FIELDS
         return False
@@ -254,10 +251,7 @@ class RequestParser:
             self._lines += 1
             if self._lines > self._limits.fields:
                 raise ProtocolError(431, "There are more header fields than allowed")
-            if line.endswith((b"\t\r\n", b" \r\n")) and line[0] not in _WHITESPACE:
-                # RFC 9112 section 5: whitespace behind a value is no part of it. llhttp balks at tabs.
-                line = line[:-2].rstrip(_WHITESPACE) + b"\r\n"
-            self._tokenizer.feed(line)
+            self._tokenizer.feed_field(line)
             return False
         self._tokenizer.feed(line)
         self._lines = 0
@@ -274,6 +268,8 @@ class RequestParser:
         end = buffer.find(b"\n", start, start + room) + 1
         if end == 0:
             if len(buffer) - start >= room:
+                if status == 414 and b" " not in self._line + buffer[start : start + room]:
+                    raise ProtocolError(501, f"The method is longer than {limit} octets")  # RFC 9112 section 3
                 raise ProtocolError(status, f"{subject} is longer than {limit} octets")
             self._line += buffer[start:]
             self._position = len(buffer)

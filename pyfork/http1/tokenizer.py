@@ -7,14 +7,17 @@ What does not work, all tried with httptools 0.9:
 - giving it a protocol object that also holds the parser: the circle is garbage that only the collector finds, one
   for every connection.
 
-So it gets the octets of a head up to the empty line. A body with a length needs no tokenizer, and a chunked one has
-its own (`chunked.py`). Each head has a new llhttp parser, which costs 0.2 us.
+So it gets the octets of a head up to the empty line, and of a chunked body nothing but the trailers (`chunked.py`).
+Each head has a new llhttp parser, which costs 0.2 us. llhttp has a list of methods; ours is open. Which one it is
+makes no difference to the rest of the head, so it is always told of a GET.
 """
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from pyfork.errors import ProtocolError
 from pyfork.http1.request import Headers
+
+_WHITESPACE = b" \t"
 
 
 class _Sink:
@@ -31,13 +34,32 @@ class _Sink:
 
 
 class HeadTokenizer:
-    """Splits one head into fields, by strict grammar."""
+    """Splits one head, or the trailers of a message, into fields, by strict grammar.
+
+    Args:
+        target: of the request.
+
+    Raises:
+        ProtocolError: 400, the target is none.
+    """
 
     __slots__ = ("_feed", "_sink")
 
-    def __init__(self) -> None:
+    def __init__(self, target: bytes = b"/") -> None:
         self._sink = _Sink()
         self._feed = HttpRequestParser(self._sink).feed_data
+        self.feed(b"GET " + target + b" HTTP/1.1\r\n")
+
+    def feed_field(self, line: bytes) -> None:
+        """Take one line that is not empty, with its end.
+
+        Raises:
+            ProtocolError: 400.
+        """
+        if line.endswith((b"\t\r\n", b" \r\n")) and line[0] not in _WHITESPACE:
+            # RFC 9112 section 5: whitespace behind a value is no part of it. llhttp balks at tabs.
+            line = line[:-2].rstrip(_WHITESPACE) + b"\r\n"
+        self.feed(line)
 
     def feed(self, octets: bytes) -> None:
         """Take part of a head, at most up to its end.

@@ -48,6 +48,10 @@ def octet_by_octet(data: bytes) -> list[bytes]:
     return [data[i : i + 1] for i in range(len(data))]
 
 
+def cut(data: bytes, place: int) -> list[bytes]:
+    return [data[:place], data[place:]]
+
+
 def state(parser: RequestParser) -> str:
     """The corpus' word for where the parser stands."""
     if parser.is_closed:

@@ -66,33 +66,73 @@ def test_bad_framing_is_refused_behind_what_was_good() -> None:
 
 
 def test_content_above_the_limit() -> None:
-    """Exactly as much as is allowed is delivered."""
-    assert refusal(b"3\r\nabc\r\n3\r\ndef\r\n", Limits(body=4)) == (413, b"abcd")
+    """It is refused by its size, before it comes."""
+    assert refusal(b"3\r\nabc\r\n3\r\n", Limits(body=4)) == (413, b"abc")
+    assert refusal(b"3\r\nabc\r\n3\r\ndef\r\n", Limits(body=4)) == (413, b"abc")
+    assert refusal(b"5;a\r\n", Limits(body=4)) == (413, b"")
     assert decode(b"4\r\nabcd\r\n0\r\n\r\n", Limits(body=4))[0] == b"abcd"
 
 
 def test_trailers_have_the_limits_of_headers() -> None:
     """Their number and their size are limited."""
-    limits = Limits(fields=1, field_size=10)
+    limits = Limits(fields=1, field_size=11)
     assert decode(b"0\r\nA: 12345678\r\n\r\n", limits)[2].trailers == ((b"A", b"12345678"),)
     assert refusal(b"0\r\nA: 123456789\r\n\r\n", limits) == (431, b"")
+    assert refusal(b"0\r\nA: 1234567890", limits) == (431, b"")
     assert refusal(b"0\r\nA: 1\r\nB: 2\r\n\r\n", limits) == (431, b"")
+    assert decode(b"0\r\nA: 1\r\nB: 2\r\n\r\n")[2].trailers == ((b"A", b"1"), (b"B", b"2"))
 
 
-def test_limits_do_not_concern_our_own_primer() -> None:
-    """The head that primes llhttp is ours, however small the operator's limits."""
+def test_a_body_without_trailers_needs_no_room_for_them() -> None:
+    """However small the operator's limits."""
     assert decode(b"0\r\n\r\n", Limits(fields=0, field_size=1))[2].is_complete
+
+
+@pytest.mark.parametrize("name", [b"Content-Length: 0", b"TRANSFER-ENCODING: chunked", b"transfer-encoding: x"])
+def test_trailers_do_not_frame(name: bytes) -> None:
+    """RFC 9110 section 6.5.1: somebody may believe them."""
+    assert refusal(b"0\r\n" + name + b"\r\n\r\n") == (400, b"")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"1", b"01", b"0000000000000000000000001", b"1;a", b"1 ;a=b", b'1\t;\ta = "b \\" ;" ; c', b'1;a=""', b"1;!=~"],
+)
+def test_extensions_are_read_and_forgotten(line: bytes) -> None:
+    """RFC 9112 section 7.1.1, with the whitespace that must be borne (RFC 9110 section 5.6.3)."""
+    assert decode(line + b"\r\nx\r\n" + line.replace(b"1", b"0", 1) + b"\r\n\r\n")[0] == b"x"
+
+
+@pytest.mark.parametrize("line", [b"1 ", b"1;", b"1; ", b"1;a ", b"1;=", b"1;a=", b'1;a="', b"1;a\r", b"1\n1", b"1 1"])
+def test_what_is_no_extension_is_refused(line: bytes) -> None:
+    """Whoever reads it otherwise would find another end of the line."""
+    assert refusal(line + b"\r\nx\r\n0\r\n\r\n") == (400, b"")
+
+
+def test_a_size_may_have_63_bits() -> None:
+    """RFC 9112 section 7.1: no number may wrap."""
+    assert decode(b"7fffffffffffffff\r\nx")[0] == b"x"
+    for size in (b"8000000000000000", b"10000000000000000", b"10000000000000001", b"f" * 100):
+        assert refusal(size + b"\r\nx\r\n") == (400, b"")
+
+
+def test_what_is_no_chunk_is_refused_at_its_first_octet() -> None:
+    """A client that waits for an answer need not send a line's end first."""
+    assert refusal(b"x") == (400, b"")
+    assert refusal(b"\r") == (400, b"")
+    assert refusal(b"1\r\nxx") == (400, b"x")
+    assert refusal(b"1\r\nx\rx") == (400, b"x")
 
 
 @pytest.mark.parametrize("barren", [b"1;" + b"a" * 40_000, b"0" * 40_000, b"0\r\nX: " + b"a" * 40_000])
 def test_no_stretch_is_barren(barren: bytes) -> None:
-    """Extensions, zeros and trailers end, or they are refused within two lines of the grid."""
+    """Extensions, zeros and trailers end, or they are refused at 16 KiB."""
     body = ChunkedBody(Limits(field_size=100_000))
     body.feed(b"1\r\nx\r\n", 0)
     octets = iter(barren)
     with pytest.raises(ProtocolError, match="more framing than content"):
         any(body.feed(bytes([octet]), 0) > 1 for octet in octets)
-    assert len(barren) - len(list(octets)) <= 2 * MAX_FRAMING
+    assert MAX_FRAMING <= len(barren) - len(list(octets)) + 8 <= MAX_FRAMING + 16
 
 
 @pytest.mark.parametrize("chunk", [b"1;" + b"a" * 16_000 + b"\r\nx\r\n", b"1;" + b"a" * 20 + b"\r\nx\r\n"])
@@ -129,9 +169,10 @@ def test_content_is_no_credit_for_later() -> None:
         body.feed(b"1;" + b"a" * 3 * MAX_FRAMING, 0)
 
 
-def test_a_body_may_end_on_the_grid() -> None:
-    """The last octet of a stretch may be the last of the body."""
+def test_all_the_framing_that_is_allowed_may_be_trailers() -> None:
+    """Not one octet more."""
     start = b"0\r\nX: "
     end = b"\r\n\r\n"
     trailer = b"a" * (MAX_FRAMING - len(start) - len(end))
     assert decode(start + trailer + end, Limits(field_size=20_000))[2].is_complete
+    assert refusal(start + b"a" + trailer + end, Limits(field_size=20_000)) == (400, b"")

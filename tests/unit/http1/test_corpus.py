@@ -1,3 +1,6 @@
+import re
+from collections.abc import Iterable
+
 import pytest
 
 from pyfork.http1.limits import Limits
@@ -10,11 +13,21 @@ from tests.corpus_files import (
     ExpectedEnd,
     ExpectedRefusal,
     ExpectedRequest,
+    edges,
     load_cases,
 )
-from tests.unit.http1.flow import feed_all, normal, octet_by_octet, state
+from tests.unit.http1.flow import cut, feed_all, normal, octet_by_octet, state
 
 CASES = load_cases()
+MOST_BOUNDARIES = 600
+"""Octets of the longest case that is cut at every boundary."""
+FAMILIES = [
+    r"CL\.TE", r"TE\.CL", r"TE\.TE", r"CL\.0", r"0\.CL", r"TE\.0", r"TERM\.EXT", r"EXT\.TERM", r"TERM\.SPILL",
+    "bare CR", "bare LF", "obs-text", "folded", "NUL", "before the colon", "two lengths", "in a trailer",
+    "absolute-form whose authority", "chunked in HTTP/1.0", "leftovers behind", "upgrade with", "Expect",
+    "no Host", r"2\^64", r"2\^63", r"2\^32", "cut short", "8000 octets", "HTTP/1.2", "TRACE", "asterisk", "dot segments",
+]  # fmt: skip
+"""What must be among the cases: patterns of their names and reasons."""
 TRAILING = b"GET /trailing HTTP/1.1\r\nHost: t\r\n\r\n"
 
 
@@ -46,39 +59,52 @@ def check(events: list[object], expected: list[Expected]) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=identify)
 def test_whole(case: Case) -> None:
-    """A case that comes in one piece means what it must, and leaves the connection as it must."""
+    """A case that comes in one piece means what it must, and leaves the connection as it must.
+
+    A further request is served if the connection lives on, and not even looked at if it ends. If the client goes
+    before its message is complete, that is never taken for a whole one.
+    """
     parser = RequestParser(Limits(**case.limits))
-    events = normal(feed_all(parser, [case.octets]))
-    check(events, case.expected)
+    check(normal(feed_all(parser, [case.octets])), case.expected)
     assert state(parser) == case.state
-
-
-@pytest.mark.parametrize("case", CASES, ids=identify)
-def test_octet_by_octet(case: Case) -> None:
-    """How the network cuts a case makes no difference."""
-    limits = Limits(**case.limits)
-    parser = RequestParser(limits)
-    events = normal(feed_all(parser, octet_by_octet(case.octets)))
-    assert events == normal(feed_all(RequestParser(limits), [case.octets]))
-    assert state(parser) == case.state
-
-
-@pytest.mark.parametrize("case", CASES, ids=identify)
-def test_with_trailing_octets(case: Case) -> None:
-    """A further request behind a case is served if the connection lives on, else it is not even looked at."""
     if case.state == "waiting":
-        return
-    parser = RequestParser(Limits(**case.limits))
-    events = normal(feed_all(parser, [case.octets + TRAILING]))
-    if case.state == "closed":
-        check(events, case.expected)
-        assert parser.leftover
+        assert [event[0] for event in normal(parser.feed_eof())] == [400]
+    elif case.state == "idle":
+        request, end = normal(parser.feed(TRAILING))
+        assert (request["target"], end) == (b"/trailing", EndOfMessage())
     else:
-        check(events[:-2], case.expected)
-        assert events[-2]["target"] == b"/trailing"
-        assert events[-1] == EndOfMessage()
+        assert not parser.feed(TRAILING)
+        assert parser.leftover
+
+
+@pytest.mark.parametrize("case", CASES, ids=identify)
+def test_cut_anywhere(case: Case) -> None:
+    """How the network cuts a case makes no difference: octet by octet, and in two pieces at every boundary."""
+    limits = Limits(**case.limits)
+    whole = normal(feed_all(RequestParser(limits), [case.octets]))
+    cuts = [octet_by_octet(case.octets), *(cut(case.octets, place) for place in places(case.octets))]
+    for pieces in cuts:
+        parser = RequestParser(limits)
+        assert normal(feed_all(parser, pieces)) == whole
+        assert state(parser) == case.state
+
+
+def places(octets: bytes) -> Iterable[int]:
+    """Every boundary; of a long case, those that matter."""
+    return range(1, len(octets)) if len(octets) <= MOST_BOUNDARIES else edges(octets, 12)
 
 
 def test_there_are_enough_cases() -> None:
     """The corpus holds what the design calls traps; it does not shrink unnoticed."""
-    assert len(CASES) >= 300
+    assert len(CASES) >= 900
+
+
+def test_each_case_names_its_rule() -> None:
+    """An RFC and the section in it, so that a doubt can be settled by reading."""
+    assert not [case.name for case in CASES if not re.search(r"RFC \d{4} section [0-9A-Z]", case.reason)]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_has_cases(family: str) -> None:
+    """The known ways to smuggle, and what was found wanting in other servers."""
+    assert [case for case in CASES if re.search(family, f"{case.name}\n{case.reason}")]

@@ -26,7 +26,9 @@ def test_common_and_uncommon_methods() -> None:
     assert read_request_line(b"BREW / HTTP/1.0") == ("BREW", b"/", "1.0")
     for line in (b"(x / HTTP/1.1", b"\xe9 / HTTP/1.1", b" / HTTP/1.1"):
         assert refusal(line) == 400
-    for method in (b"CONNECT", b"PRI", b"SOURCE", b"SETUP"):
+    for method in ("SOURCE", "SETUP", "connect", "x" * 9000):  # llhttp's and RTSP's among them
+        assert read_request_line(f"{method} / HTTP/1.1".encode())[0] == method
+    for method in (b"CONNECT", b"PRI"):
         assert refusal(method + b" / HTTP/1.1") == 501
 
 
@@ -39,7 +41,8 @@ def test_common_and_uncommon_methods() -> None:
         (b"GET / HTTP/1.1 ", 400),
         (b"GET  / HTTP/1.1", 400),
         (b"GET / HTTP/1.1x", 400),
-        (b"GET / HTTP/1.2", 505),
+        (b"GET / HTTP/2.0", 505),
+        (b"GET / HTTP/1.10", 400),
         (b"GET / HTTP/0.9", 505),
         (b"PRI * HTTP/2.0", 505),
         (b"GET /#a HTTP/1.1", 400),
@@ -66,11 +69,28 @@ def test_targets(target: bytes, path: bytes, query: bytes, host: bytes) -> None:
     assert (request.target, request.path, request.query, request.host) == (target, path, query, host)
 
 
+def test_a_higher_minor_version_is_the_highest_that_is_known() -> None:
+    """RFC 9110 section 2.5: whoever sends it can be served as HTTP/1.1; so it needs a Host."""
+    for minor in range(1, 10):
+        assert read_request_line(b"GET / HTTP/1.%d" % minor) == ("GET", b"/", "1.1")
+    assert build(b"GET / HTTP/1.2").keep_alive
+    assert refusal(b"GET / HTTP/1.2", headers=[]) == 400
+
+
 def test_asterisk_is_for_options() -> None:
     """RFC 9112 section 3.2.4."""
     request = build(b"OPTIONS * HTTP/1.1")
     assert (request.path, request.host) == (b"*", b"a")
     assert refusal(b"GET * HTTP/1.1") == 400
+
+
+@pytest.mark.parametrize(
+    ("target", "path"), [(b"http://b", b"*"), (b"http://b/", b"/"), (b"http://b?", b"/"), (b"http://b?c", b"/")]
+)
+def test_options_of_a_whole_server_in_absolute_form(target: bytes, path: bytes) -> None:
+    """RFC 9110 section 4.2.3: an empty path is a slash for other methods only."""
+    assert build(b"OPTIONS " + target + b" HTTP/1.1").path == path
+    assert build(b"GET " + target + b" HTTP/1.1").path == b"/"
 
 
 @pytest.mark.parametrize("target", [b"a", b"ftp://a/", b"http://", b"http://:80/", b"http://a@b/", b"http:a"])
@@ -114,7 +134,19 @@ def test_connection(version: bytes, values: list[bytes], keep_alive: bool) -> No
 def test_transfer_encoding() -> None:
     """Only chunked, only in HTTP/1.1."""
     assert build(headers=[HOST, (b"Transfer-Encoding", b"Chunked")]).is_chunked
-    assert refusal(headers=[HOST, (b"Transfer-Encoding", b"gzip, chunked")]) == 501
+    for value in (b"gzip, chunked", b"gzip;q=1 ; a=b,chunked", b"x\t,\tCHUNKED"):
+        assert refusal(headers=[HOST, (b"Transfer-Encoding", value)]) == 501
+    for value in (
+        b"",
+        b",",
+        b",chunked",
+        b"chunked,",
+        b"gzip",
+        b"chunked, gzip",
+        b"chunked, chunked",
+        b"g zip, chunked",
+    ):
+        assert refusal(headers=[HOST, (b"Transfer-Encoding", value)]) == 400
     assert refusal(b"GET / HTTP/1.0", [(b"Transfer-Encoding", b"chunked")]) == 400
 
 
@@ -125,6 +157,8 @@ def test_content_length() -> None:
     assert refusal(headers=[HOST, (b"Content-Length", b"11")], limits=limits) == 413
     assert build(headers=[HOST, (b"Content-Length", b"11")]).content_length == 11
     assert refusal(headers=[HOST, (b"Content-Length", b"0" * 21)]) == 400
+    assert build(headers=[HOST, (b"Content-Length", b"%d" % (2**63 - 1))]).content_length == 2**63 - 1
+    assert refusal(headers=[HOST, (b"Content-Length", b"%d" % 2**63)], limits=limits) == 400
 
 
 def test_expect() -> None:
@@ -132,7 +166,10 @@ def test_expect() -> None:
     assert build(headers=[HOST, (b"Expect", b"100-Continue")]).expects_continue
     assert not build(headers=[HOST, (b"Expect", b"")]).expects_continue
     assert not build(b"GET / HTTP/1.0", [(b"Expect", b"100-continue")]).expects_continue
-    assert refusal(headers=[HOST, (b"Expect", b"tea")]) == 417
+    assert build(headers=[HOST, (b"Expect", b",100-continue"), (b"Expect", b" 100-continue\t,")]).expects_continue
+    assert not build(headers=[HOST, (b"Expect", b" , ")]).expects_continue
+    for value in (b"tea", b"100-continue, tea", b"100-continue;a", b"y 100-continue", b'"100-continue"'):
+        assert refusal(headers=[HOST, (b"Expect", value)]) == 417
 
 
 def test_what_is_learnt_of_names_is_bounded() -> None:

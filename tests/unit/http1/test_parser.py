@@ -146,6 +146,16 @@ def test_limits_count_the_same_on_both_ways(place: int) -> None:
     assert refusal(cut(good.replace(b"\r\n\r\n", b"\r\nB:\r\n\r\n")), limits) == 431
 
 
+def test_a_method_that_fills_the_line_is_not_implemented() -> None:
+    """RFC 9112 section 3: 501, and 414 for a target; wherever the line is cut."""
+    limits = Limits(request_line=20)
+    for place in (0, 5, 21):
+        data = b"A" * 30 + b" / HTTP/1.1\r\n\r\n"
+        assert refusal([data[:place], data[place:]], limits) == 501
+        data = b"A /" + b"a" * 30
+        assert refusal([data[:place], data[place:]], limits) == 414
+
+
 def test_too_many_fields_on_the_short_way() -> None:
     """Small lines may still be too many."""
     assert refusal([b"GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\nY: 2\r\n\r\n"], Limits(fields=2)) == 431

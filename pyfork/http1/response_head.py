@@ -67,7 +67,9 @@ class ResponseHead:
                 meaning = MEANINGS[name]
                 if not value.isprintable():
                     check_value(name, value)
-                if meaning:
+                if meaning == "upgrade" and self.code == 426:  # RFC 9110 section 15.5.22: it must be there
+                    fields.append("Connection: upgrade\r\n")
+                elif meaning:
                     meant.append((meaning, value))
                     if meaning in OURS:
                         continue

@@ -94,6 +94,9 @@ def test_what_a_head_means() -> None:
     head = ResponseHead("200 OK", [("Connection", "x, Close"), ("Upgrade", "y"), ("upgrade", "z"), ("TE", "a")])
     assert (head.closes, head.dropped, head.length) == (True, ("upgrade", "te"), None)
     assert head.octets == b"HTTP/1.1 200 OK\r\n"
+    upgrade = ResponseHead("426 Upgrade Required", [("Upgrade", "y"), ("TE", "a")])  # RFC 9110 section 15.5.22
+    assert upgrade.octets == b"HTTP/1.1 426 Upgrade Required\r\nConnection: upgrade\r\nUpgrade: y\r\n"
+    assert (upgrade.closes, upgrade.dropped) == (False, ("te",))
     assert ResponseHead("204 No Content", [("Content-Length", "5")]).length is None
     assert ResponseHead("205 Reset Content", []).length == 0
     assert ResponseHead("304 Not Modified", [("Content-Length", "5")]).length == 5

@@ -73,7 +73,7 @@ class ProtocolError(PyforkError):
     """What the client sent is refused.
 
     Args:
-        status: the HTTP status code that answers it (400, 408, 413, 414, 417, 431, 501, 505).
+        status: the HTTP status code that answers it (400, 408, 413, 414, 417, 421, 431, 501, 505).
         detail: one short sentence for the client and the log; never contains octets of the client's unescaped.
     """
 

@@ -59,6 +59,7 @@ class Case:
     Attributes:
         state: of the connection behind it: "idle" (another request may come), "waiting" (for the rest of this one)
             or "closed".
+        served: the status of a server's only answer, where it is not the parser that refuses; else None.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Case:
     octets: bytes = b""
     expected: list[Expected] = field(default_factory=list)
     state: str = ""
+    served: int | None = None
 
     @property
     def methods(self) -> list[str]:
@@ -79,9 +81,9 @@ class Case:
         return methods
 
     @property
-    def served(self) -> list[tuple[ExpectedRequest, bytes]]:
+    def complete(self) -> list[tuple[ExpectedRequest, bytes]]:
         """The complete requests, each with its content."""
-        served: list[tuple[ExpectedRequest, bytes]] = []
+        complete: list[tuple[ExpectedRequest, bytes]] = []
         content = b""
         for each in self.expected:
             if isinstance(each, ExpectedRequest):
@@ -89,12 +91,14 @@ class Case:
             elif isinstance(each, ExpectedContent):
                 content += each.octets
             elif isinstance(each, ExpectedEnd):
-                served.append((request, content))
-        return served
+                complete.append((request, content))
+        return complete
 
     @property
     def statuses(self) -> list[int]:
         """What a server answers whose application answers 200 to everything that is complete."""
+        if self.served is not None:
+            return [self.served]
         return [
             each.status if isinstance(each, ExpectedRefusal) else 200
             for each in self.expected
@@ -154,6 +158,8 @@ def _read_line(case: Case, kind: str, rest: str, line: str) -> None:
         case.expected.append(_read_expected(rest))
     elif kind == "=":
         case.state = rest
+    elif kind == "served:":
+        case.served = int(rest)
     elif kind == "limits:":
         for word in rest.split():
             name, _, number = word.partition("=")

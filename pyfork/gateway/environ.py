@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from pyfork import __version__
+from pyfork.errors import ProtocolError
 from pyfork.gateway.errors import ErrorStream
 from pyfork.gateway.file_wrapper import FileWrapper
 from pyfork.gateway.forwarded import NOBODY, TrustedProxies
@@ -72,7 +73,13 @@ def base_environ(
 
 
 def build_environ(
-    base: Environ, request: Request, body: InputStream, peer: Any, proxies: TrustedProxies = NOBODY
+    base: Environ,
+    request: Request,
+    body: InputStream,
+    peer: Any,
+    proxies: TrustedProxies = NOBODY,
+    *,
+    is_refused: bool = False,
 ) -> Environ:
     """Return the environ of one request; called in the worker.
 
@@ -83,12 +90,18 @@ def build_environ(
         peer: the client's address as ``accept`` told it: a tuple that begins with host and port, anything else for a
             unix socket.
         proxies: the peers whose word on the client counts.
+        is_refused: the request is refused already; nothing is raised.
+
+    Raises:
+        ProtocolError: 421, the target is an https URL, and the client came by no TLS that we know of.
     """
     prepared = request.prepared
     if prepared is not None and prepared[0] is base:
         environ: Environ = prepared[1].copy()
     else:
         environ = _prepare(base, request)
+        if request.target[:1] != b"/" and not is_refused:
+            _require_scheme(environ, request, peer, proxies)
     if body is not EMPTY_INPUT:
         environ["wsgi.input"] = body
     if peer.__class__ is tuple:
@@ -130,6 +143,14 @@ def _set_authority(environ: Environ, request: Request) -> None:
         environ["HTTP_HOST"] = request.host.decode("latin-1")
     if request.path == b"*":  # PEP 3333 has no "*": the variable is empty or begins with a slash
         environ["PATH_INFO"] = ""
+
+
+def _require_scheme(environ: Environ, request: Request, peer: Any, proxies: TrustedProxies) -> None:
+    """RFC 9110, section 7.4: what is asked for by https must have come by TLS, here or to a proxy that is trusted."""
+    if request.target[:6].lower() != b"https:" or environ["wsgi.url_scheme"] == "https":
+        return
+    if proxies.scheme_of(request.headers, peer) != "https":
+        raise ProtocolError(421, "The target is an https URL, and the connection is not secured")
 
 
 def _mount(environ: Environ) -> None:

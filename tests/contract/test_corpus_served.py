@@ -59,7 +59,7 @@ class Conversation:
         self.has_next = pieces[-1].endswith(NEXT)
         self.methods = case.methods[:answers]
         self.statuses = case.statuses[:answers]
-        self.lives_on = case.state == "idle" and len(self.statuses) < answers
+        self.lives_on = case.state == "idle" and case.served is None and len(self.statuses) < answers
         self.responses: list[Response] = []
         self.rest = b""
 
@@ -97,7 +97,7 @@ class Conversation:
             json.loads(response.body) if response.status == 200 and response.body else None
             for response in self.responses
         ]
-        for environ, (request, content) in zip(seen, self.case.served, strict=False):
+        for environ, (request, content) in zip(seen, self.case.complete, strict=False):
             if environ is not None and (difference := _compare(environ, request, content)):
                 return f"{self}: {difference}"
         if self.lives_on and seen[-1]["PATH_INFO"] != "/next":

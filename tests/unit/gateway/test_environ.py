@@ -3,6 +3,7 @@
 import pytest
 
 from pyfork import __version__
+from pyfork.errors import ProtocolError
 from pyfork.gateway.environ import base_environ, build_environ
 from pyfork.gateway.errors import ErrorStream
 from pyfork.gateway.file_wrapper import FileWrapper
@@ -225,6 +226,24 @@ def test_a_trusted_proxy_tells_the_scheme(name, value):
     forged = make_request(headers=[(name.replace(b"-", b"_"), value)])
     environ = build_environ(make_base(), forged, EMPTY_INPUT, ("192.0.2.7", 1), TrustedProxies(["*"]))
     assert environ["wsgi.url_scheme"] == "http"
+
+
+@pytest.mark.parametrize("target", [b"https://a/b", b"HTTPS://a/b"])
+def test_an_https_target_must_have_come_by_tls(target):
+    """RFC 9110, section 7.4: to this server, or to a proxy that is trusted and says so."""
+    said = [(b"X-Forwarded-Proto", b"https")]
+    trusted = TrustedProxies(["192.0.2.7"])
+    for headers, peer in (((), "192.0.2.7"), (said, "192.0.2.8")):
+        request = make_request(target, headers)
+        with pytest.raises(ProtocolError) as caught:
+            build_environ(make_base(), request, EMPTY_INPUT, (peer, 1), trusted)
+        assert caught.value.status == 421
+        environ = build_environ(make_base(), request, EMPTY_INPUT, (peer, 1), trusted, is_refused=True)
+        assert (environ["RAW_URI"], environ["REMOTE_ADDR"]) == (target.decode(), peer)
+    believed = build_environ(make_base(), make_request(target, said), EMPTY_INPUT, ("192.0.2.7", 1), trusted)
+    assert believed["wsgi.url_scheme"] == "https"
+    assert build(make_request(target), {**make_base(), "wsgi.url_scheme": "https"})["RAW_URI"] == target.decode()
+    assert build(make_request(b"http://a/b"))["wsgi.url_scheme"] == "http"
 
 
 @pytest.mark.parametrize(("host", "port"), [(b"example.org", "443"), (b"example.org:8443", "8443")])

@@ -60,6 +60,26 @@ class Outcome(Enum):
     LINGER = "to read and forget what comes, and to close the socket at its end: its writing side is shut down"
 
 
+class _ReceivingEncoder(ResponseEncoder):
+    """Encodes a response that may begin before the request's body has come.
+
+    If the application has not asked for the body by then, the connection will end (RFC 9112, section 9.3), and the
+    client is told so: one that expects a 100 need not send it (RFC 9110, section 10.1.1).
+
+    Attributes:
+        receiver: of the request's body.
+    """
+
+    __slots__ = ("receiver",)
+
+    receiver: BodyReceiver
+
+    def start(self, status: str, headers: ResponseHeaders) -> None:
+        """See `ResponseEncoder.start`."""
+        super().start(status, headers)
+        self.keep_alive = self.keep_alive and (self.receiver.has_ended or self.receiver.has_been_asked)
+
+
 class _RetiringEncoder(ResponseEncoder):
     """Encodes a response of a worker that is to end: the last of its connection, unless more requests have come.
 
@@ -221,15 +241,17 @@ class BlockingConnection(Line):
         """Have the application answer; return whether the connection can go on to a next request."""
         context = self.context
         keep_alive = request.keep_alive and context.persistence.is_allowed
+        has_body = request.content_length or request.is_chunked
         if keep_alive or not (request.keep_alive and context.persistence.is_retiring):
-            encoder = ResponseEncoder(request.method, request.http_version, keep_alive, context.clock.date())
+            kind = _ReceivingEncoder if has_body else ResponseEncoder
+            encoder = kind(request.method, request.http_version, keep_alive, context.clock.date())
         else:
             encoder = _RetiringEncoder(request, context.clock.date(), self._owes_more)
         receiver = None
         body = EMPTY_INPUT
-        if request.content_length or request.is_chunked:
+        if has_body:
             receiver = BodyReceiver(self, self._parser, request, self._events, encoder)
-            if isinstance(encoder, _RetiringEncoder):
+            if isinstance(encoder, _ReceivingEncoder | _RetiringEncoder):
                 encoder.receiver = receiver
             body = InputStream(receiver.receive)
         answer = context.make_answer(self, request, body, encoder, self._send)

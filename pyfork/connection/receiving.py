@@ -25,7 +25,16 @@ class BodyReceiver:
         encoder: of the response; a 100 (Continue) must not follow its head.
     """
 
-    __slots__ = ("_encoder", "_error", "_events", "_expects_continue", "_line", "_parser", "has_ended")
+    __slots__ = (
+        "_encoder",
+        "_error",
+        "_events",
+        "_expects_continue",
+        "_line",
+        "_parser",
+        "has_been_asked",
+        "has_ended",
+    )
 
     def __init__(
         self,
@@ -43,6 +52,8 @@ class BodyReceiver:
         self._error: ProtocolError | None = None
         self.has_ended = False
         """Whether the whole body has come, if the application has taken it or not."""
+        self.has_been_asked = False
+        """Whether the application wants any of it."""
         self._take(events)
 
     def receive(self) -> bytes:
@@ -52,6 +63,7 @@ class BodyReceiver:
             RequestBodyError: the client sends what is no body, or too much, or nothing for ``body_timeout``.
             DisconnectedError: the client has gone.
         """
+        self.has_been_asked = True
         while not self._events:
             if self._error is not None:
                 raise RequestBodyError(self._error)

@@ -341,3 +341,19 @@ def test_an_unread_body_ends_a_kept_connection(visit):
     """It cannot be told from the next request before it has come."""
     served = visit(returning(b"a"), post(length=9), persistence=Persistence(is_allowed=True))
     assert served.outcome is Outcome.LINGER
+    assert b"\r\nConnection: close\r\n" in served.received
+
+
+def test_a_body_that_has_been_asked_for_does_not_end_the_connection(visit):
+    """Before the response begins; of one that the application asks for later, nobody knows it then."""
+
+    def late(environ, start_response):
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "9")])
+        return [environ["wsgi.input"].read()]
+
+    moves = [post(length=9), b"some body", get()]
+    assert b"Connection: close" not in visit(echo, *moves, persistence=Persistence(is_allowed=True)).received
+    served = visit(late, *moves, persistence=Persistence(is_allowed=True))
+    assert served.received.count(b"HTTP/1.1 200 OK") == 1
+    assert b"\r\nConnection: close\r\n" in served.received
+    assert served.body == b"some body"

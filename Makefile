@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format coverage soak reloads bench bench-quick bench-tools bench-memory bench-respawn bench-arbiter profile docs clean
+.PHONY: help run test check format coverage soak corpus reloads bench bench-quick bench-tools bench-memory bench-respawn bench-arbiter profile docs clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -89,6 +89,10 @@ $(BENCH_READY): pyproject.toml benchmarks/requirements.txt benchmarks/install.py
 soak: $(READY)
 	PYFORK_FAULT_SECONDS=$${PYFORK_FAULT_SECONDS:-3600} $(BIN)/python -m pytest -n 2 --dist worksteal --hypothesis-profile=soak \
 	    tests/faults/test_injection.py tests/simulation/test_simulation.py $(ARGS)
+
+## make corpus     every case of tests/corpus/, cut at every boundary, sent to every worker type: some ten minutes
+corpus: $(READY)
+	PYFORK_CORPUS=all $(BIN)/python -m pytest -n 2 tests/contract/test_corpus_served.py $(ARGS)
 
 ## make reloads    a hundred reloads in a row under load, of each worker type, with and without preload: a few minutes
 reloads: $(READY)

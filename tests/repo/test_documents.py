@@ -1,10 +1,12 @@
 """Documents that are made from the code say what the code says."""
 
+import re
+
 from pyfork.arbiter import scaling
 from pyfork.config.pages import example_page, settings_page
 from pyfork.hooks.catalogue import KINDS
 from pyfork.log.atoms import NAMED_ATOMS, NUMBER_ATOMS, TEXT_ATOMS
-from tests.repo.files import made_by, text
+from tests.repo.files import ROOT, made_by, text
 
 
 def test_the_settings_page_is_up_to_date():
@@ -66,3 +68,39 @@ def test_the_worked_sample_of_a_worker_class_is_the_one_that_runs():
     sample = text("sample_apps/echo_worker.py")
     assert sample in text("docs/custom_workers.md")
     assert len(sample.splitlines()) < 40
+
+
+def test_every_row_on_http_names_code_and_tests_that_exist():
+    """docs/http.md is only worth what it points to."""
+    rows = [
+        row for row in map(cells, text("docs/http.md").splitlines()) if len(row) == 5 and re.match("9|names", row[0])
+    ]
+    assert len(rows) > 80
+    for requirement, level, _, code, tests in rows:
+        assert level in {"M", "S", "c"}, requirement
+        assert [name for name in named(code) if not (ROOT / "pyfork" / name).is_file()] == []
+        assert [name for name in named(tests) if not any((ROOT / place / name).is_file() for place in HOLDS)] == []
+        assert named(code), requirement
+        assert named(tests), requirement
+
+
+def test_every_file_of_the_corpus_belongs_to_a_requirement():
+    """What is not in docs/http.md does not say why it must be so."""
+    page = text("docs/http.md")
+    corpus = ROOT / HOLDS[0]
+    names = [str(path.relative_to(corpus)) for path in corpus.glob("*/*.txt")]
+    assert [name for name in names if f"`{name}`" not in page] == []
+
+
+HOLDS = ("tests/corpus/http1", "tests")
+"""What the last column of docs/http.md is relative to."""
+
+
+def cells(line):
+    """Return the cells of a table's row; of any other line nothing."""
+    return [cell.strip() for cell in line[2:].removesuffix(" |").split(" | ")] if line.startswith("| ") else []
+
+
+def named(cell):
+    """Return the paths in a cell."""
+    return re.findall(r"`([^`]+\.(?:py|txt))`", cell)

@@ -37,6 +37,11 @@ _SIZE_LINE = re.compile(
 )
 """Behind the zeros there is nothing when they are all; that there is a digit at all has been looked at before."""
 
+_SIZE_BEGINNING = re.compile(rb"[0-9A-Fa-f]++(?:[\t ;\r].*)?", re.DOTALL)
+_NEVER_IN_LINE = re.compile(rb"\r[^\n]|[\0-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_BROKEN = "The framing of the chunked body is broken"
+"""One text for all of it: what is found first depends on how the network cut the line."""
+
 _PLAIN_LINE = len("0123456789abcdef\r\n")
 
 _HEX_DIGITS = frozenset(b"0123456789abcdefABCDEF")
@@ -139,7 +144,7 @@ class ChunkedBody:
     def _read_size(self, buffer: bytes, start: int) -> int:
         """SIZE: begin a chunk, or the trailers."""
         if not self._line and buffer[start] not in _HEX_DIGITS:
-            raise ProtocolError(400, "A chunk does not begin with its size")
+            raise ProtocolError(400, _BROKEN)
         start = self._take_line(buffer, start, MAX_FRAMING)
         line = self._line
         if line[-1:] != b"\n":
@@ -148,9 +153,7 @@ class ChunkedBody:
         match = _SIZE_LINE.fullmatch(line)
         size = MOST_OCTETS if match is None else int(match["size"] or b"0", 16)
         if size >= MOST_OCTETS:
-            raise ProtocolError(
-                400, "The line in front of a chunk is not a size and extensions, or the size is too large"
-            )
+            raise ProtocolError(400, _BROKEN)
         self._framing += len(line)
         if size == 0:
             self._phase = _Phase.TRAILERS
@@ -192,6 +195,8 @@ class ChunkedBody:
             return start
         self._line = b""
         self._framing += len(line)
+        if _NEVER_IN_LINE.search(line):
+            raise ProtocolError(400, _BROKEN)
         if line != b"\r\n":
             self._fields += 1
             if self._fields > self._limits.fields:
@@ -223,6 +228,7 @@ class ChunkedBody:
         stop = start + min(most, room) - len(self._line)
         end = buffer.find(b"\n", start, stop) + 1
         if end == 0:
+            self._look_at_beginning(self._line[-1:] + buffer[start:stop])
             if len(buffer) >= stop:
                 if most < room:
                     raise ProtocolError(431, "A trailer field is larger than allowed")
@@ -230,6 +236,19 @@ class ChunkedBody:
             end = len(buffer)
         self._line += buffer[start:end]
         return end
+
+    def _look_at_beginning(self, octets: bytes) -> None:
+        """Refuse what never can become a line: the client that sends it may have no LF to wait for.
+
+        Args:
+            octets: what has come of the line now, behind the octet that was the last before.
+        """
+        is_broken = _NEVER_IN_LINE.search(octets) is not None
+        if self._phase is _SIZE and len(self._line) < _PLAIN_LINE:
+            beginning = (self._line[:-1] + octets)[:_PLAIN_LINE]
+            is_broken = is_broken or _SIZE_BEGINNING.fullmatch(beginning) is None
+        if is_broken:
+            raise ProtocolError(400, _BROKEN)
 
     _STEPS: ClassVar = {
         _Phase.SIZE: _read_size,

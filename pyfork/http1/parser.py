@@ -29,6 +29,7 @@ from pyfork.http1.tokenizer import HeadTokenizer
 _END_OF_MESSAGE = EndOfMessage()
 _CR = 0x0D
 _END = b"\r\n\r\n"
+_BARE_CR = "There is a CR without its LF"  # RFC 9112 section 2.2
 
 
 class _Phase(Enum):
@@ -267,6 +268,8 @@ class RequestParser:
         room = limit + 2 - len(self._line)
         end = buffer.find(b"\n", start, start + room) + 1
         if end == 0:
+            if (self._line[-1:] + buffer[start : start + room]).find(b"\r", 0, -1) >= 0:
+                raise ProtocolError(400, _BARE_CR)  # a client that takes it for a line's end sends no LF to wait for
             if len(buffer) - start >= room:
                 if status == 414 and b" " not in self._line + buffer[start : start + room]:
                     raise ProtocolError(501, f"The method is longer than {limit} octets")  # RFC 9112 section 3
@@ -275,6 +278,8 @@ class RequestParser:
             self._position = len(buffer)
             return None
         line = bytes(self._line + buffer[start:end])
+        if line.find(b"\r", 0, -2) >= 0:
+            raise ProtocolError(400, _BARE_CR)
         self._line.clear()
         self._position = end
         return line

@@ -124,6 +124,17 @@ def test_what_is_no_chunk_is_refused_at_its_first_octet() -> None:
     assert refusal(b"1\r\nx\rx") == (400, b"x")
 
 
+@pytest.mark.parametrize("line", [b"3x", b"3=", b"3\rx", b"3\0", b"3;a\0", b"3;a\rb", b"0\r\nX\rY", b"0\r\nX\0\r\n"])
+def test_what_never_becomes_a_line_is_refused_before_its_end(line: bytes) -> None:
+    """In one piece and octet by octet; what may still become one is waited for."""
+    assert refusal(line) == (400, b"")
+    body = ChunkedBody(Limits())
+    with pytest.raises(ProtocolError):
+        any(body.feed(bytes([octet]), 0) > 1 for octet in line)
+    for beginning in (b"3", b"3\r", b"3 ", b"3;a=", b"0" * 30 + b"=", b"0\r\nX y", b"0\r\n\r"):
+        assert not decode(beginning)[2].is_complete
+
+
 @pytest.mark.parametrize("barren", [b"1;" + b"a" * 40_000, b"0" * 40_000, b"0\r\nX: " + b"a" * 40_000])
 def test_no_stretch_is_barren(barren: bytes) -> None:
     """Extensions, zeros and trailers end, or they are refused at 16 KiB."""

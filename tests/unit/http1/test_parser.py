@@ -146,6 +146,14 @@ def test_limits_count_the_same_on_both_ways(place: int) -> None:
     assert refusal(cut(good.replace(b"\r\n\r\n", b"\r\nB:\r\n\r\n")), limits) == 431
 
 
+@pytest.mark.parametrize("data", [b"GET / HTTP/1.1\rHost: a", b"GET / HTTP/1.1\r\nHost: a\rX", b"\rG", b"A\rB\n"])
+def test_a_bare_cr_is_refused_at_once(data: bytes) -> None:
+    """RFC 9112 section 2.2: a client that takes it for the end of a line sends no LF to wait for."""
+    for place in range(len(data)):
+        assert refusal([data[:place], data[place:]], Limits()) == 400
+    assert run([b"GET / HTTP/1.1\r"]) == run([b"GET / HTTP/1.1\r\nHost: a\r"]) == []
+
+
 def test_a_method_that_fills_the_line_is_not_implemented() -> None:
     """RFC 9112 section 3: 501, and 414 for a target; wherever the line is cut."""
     limits = Limits(request_line=20)

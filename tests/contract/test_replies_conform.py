@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.contract.crowd import read_responses
-from tests.harness import Response, Server
+from tests.harness import Response, Server, read_all
 
 SITE = r"""
 from io import BytesIO
@@ -48,6 +48,11 @@ def replaced(environ, start_response):
 def read(environ, start_response):
     start_response("200 OK", [TEXT])
     return [environ["wsgi.input"].read()]
+
+def wait(environ, start_response):
+    body = environ["wsgi.input"].read()
+    start_response("200 OK", [TEXT, sized(len(body))])
+    return [body]
 
 def file(environ, start_response):
     start_response("200 OK", [TEXT])
@@ -86,6 +91,7 @@ REPLIES = {
     "/write": write,
     "/replaced": replaced,
     "/read": read,
+    "/wait": wait,
     "/file": file,
     # What no server may send as it is: 500.
     "/100": reply("100 Continue", [], []),
@@ -261,6 +267,39 @@ def check_head(answer: Answer, way: str) -> None:
     assert ("close" in options) == answer.has_closed or not answer.is_whole  # RFC 9112 section 9.6
     if way == "GET 1.0 keep-alive" and not answer.has_closed:
         assert "keep-alive" in options  # RFC 9112 section 9.3
+
+
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 4\r\n\r\n|sent", b"Transfer-Encoding: chunked\r\n\r\n|4\r\nsent\r\n0\r\n\r\n"]
+)
+def test_a_client_that_waits_is_told_to_go_on(server: Server, framing: bytes) -> None:
+    """RFC 9110 section 10.1.1: by a 100, and then there is a final status; a second 100, or none, would leave it lost."""
+    fields, _, content = framing.partition(b"|")
+    with server.connect() as client:
+        client.sendall(b"POST /wait HTTP/1.1\r\nHost: a\r\nConnection: close\r\nExpect: 100-continue\r\n" + fields)
+        interim = b""
+        while not interim.endswith(b"\r\n\r\n"):
+            interim += client.recv(1)
+        assert interim == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(content)
+        assert read_all(client).endswith(b"\r\n\r\nsent")
+
+
+def test_nobody_is_told_to_go_on_in_vain(server: Server) -> None:
+    """Not HTTP/1.0, nor who has sent its content or has none (RFC 9110 sections 10.1.1, 15.2)."""
+    expects = b"Connection: close\r\nExpect: 100-continue\r\n"
+    for octets in (
+        b"POST /wait HTTP/1.0\r\n" + expects + b"Content-Length: 4\r\n\r\nsent",
+        b"POST /wait HTTP/1.1\r\nHost: a\r\n" + expects + b"Content-Length: 4\r\n\r\nsent",
+        b"POST /wait HTTP/1.1\r\nHost: a\r\n" + expects + b"Content-Length: 0\r\n\r\n",
+        b"GET /wait HTTP/1.1\r\nHost: a\r\n" + expects + b"\r\n",
+        b"POST /wait HTTP/1.1\r\nHost: a\r\n" + expects + b"Content-Length: x\r\n\r\n",
+    ):
+        with server.connect() as client:
+            client.sendall(octets)
+            received = read_all(client)
+        assert received.count(b"HTTP/1.1 ") == 1
+        assert b"100 Continue" not in received
 
 
 @pytest.mark.parametrize("path", [*BODIES, *EMPTY, *REFUSED, *BROKEN, "/read"])

@@ -27,9 +27,9 @@ from typing import NoReturn
 from pyfork.connection.context import Line
 from pyfork.connection.failures import clients_fault, is_clients_fault_alone, line_of, log_failure, warn_of_response
 from pyfork.errors import DisconnectedError, ProtocolError, QuitNow, RequestBodyError
-from pyfork.gateway.environ import Environ, build_environ
+from pyfork.gateway.environ import build_environ
 from pyfork.gateway.input import InputStream
-from pyfork.gateway.wsgi import Exchange, Sendable, Write, WsgiApplication
+from pyfork.gateway.wsgi import Exchange, Sendable, Write
 from pyfork.http1.request import Request
 from pyfork.http1.response import ResponseEncoder, error_response
 from pyfork.log.record import AccessRecord
@@ -57,6 +57,7 @@ class Answer(Exchange):
     __slots__ = (
         "_has_failed",
         "_line",
+        "_refusal",
         "_request",
         "_started",
         "_substitute",
@@ -67,13 +68,13 @@ class Answer(Exchange):
 
     def __init__(self, line: Line, request: Request, body: InputStream, encoder: ResponseEncoder, write: Write) -> None:
         context = line.context
-        application = context.application
+        self._refusal: ProtocolError | None = None
         try:
             environ = build_environ(context.base_environ, request, body, line.peer, context.proxies)
         except ProtocolError as error:
-            application = _refusing(error)
+            self._refusal = error
             environ = build_environ(context.base_environ, request, body, line.peer, context.proxies, is_refused=True)
-        Exchange.__init__(self, application, environ, encoder, write)  # super() would cost more
+        Exchange.__init__(self, context.application, environ, encoder, write)  # super() would cost more
         self._line = line
         self._request = request
         self.has_begun = False
@@ -99,6 +100,8 @@ class Answer(Exchange):
         try:
             if self.has_begun:
                 return self.advance()
+            if self._refusal is not None:
+                return self.fail(RequestBodyError(self._refusal))
             self.has_begun = True
             return self.begin()
         except QuitNow:
@@ -187,15 +190,6 @@ class Answer(Exchange):
             remote, environ = self._line.remote, self._environ
             record = AccessRecord(self._request, environ, remote, status, headers, octets, started, duration)
             context.access_log.log(record)
-
-
-def _refusing(error: ProtocolError) -> WsgiApplication:
-    """Return an application that refuses every request."""
-
-    def refuse_request(_environ: Environ, _start_response: object) -> NoReturn:
-        raise RequestBodyError(error)
-
-    return refuse_request
 
 
 def refuse(line: Line, error: ProtocolError, method: str) -> bytes:

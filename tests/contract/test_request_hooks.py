@@ -192,9 +192,10 @@ def test_an_application_that_fails_is_told_as_500(visit, log):
 
 
 def test_a_request_that_the_application_never_sees_is_not_told(visit):
-    """It has no environ."""
+    """It has no environ, or one that is not to be believed (RFC 9110 section 7.4)."""
     told = Told()
     assert visit(echo, b"garbage\r\n\r\n", **told.context).status == 400
+    assert visit(echo, b"GET https://a/ HTTP/1.1\r\nHost: a\r\n\r\n", **told.context).status == 421
     assert told == []
 
 

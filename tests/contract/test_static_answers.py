@@ -193,3 +193,13 @@ def test_a_client_that_leaves_is_no_error(visit, root, log):
 
     visit(fail, get("/a/large.bin"), drain, leave, **Site(root).context)
     assert log("ERROR") == []
+
+
+@pytest.mark.parametrize("has_hooks", [False, True])
+def test_an_https_target_is_refused_here_too(visit, root, has_hooks):
+    """RFC 9110 section 7.4: a file is a resource like others."""
+    site = Site(root, falls_through=True, has_hooks=has_hooks)
+    octets = b"GET %b://a/a/small.txt HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    served = visit(fail, octets % b"https", **site.context)
+    assert (served.status, site.told) == (421, [])
+    assert visit(fail, octets % b"http", **site.context).body == b"small"

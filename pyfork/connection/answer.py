@@ -27,7 +27,7 @@ from typing import NoReturn
 from pyfork.connection.context import Line
 from pyfork.connection.failures import clients_fault, is_clients_fault_alone, line_of, log_failure, warn_of_response
 from pyfork.errors import DisconnectedError, ProtocolError, QuitNow, RequestBodyError
-from pyfork.gateway.environ import build_environ
+from pyfork.gateway.environ import Environ, build_environ
 from pyfork.gateway.input import InputStream
 from pyfork.gateway.wsgi import Exchange, Sendable, Write
 from pyfork.http1.request import Request
@@ -35,6 +35,7 @@ from pyfork.http1.response import ResponseEncoder, error_response
 from pyfork.log.record import AccessRecord
 
 _log = logging.getLogger("pyfork.error")
+_NO_ENVIRON: Environ = {}
 
 
 class Answer(Exchange):
@@ -74,6 +75,7 @@ class Answer(Exchange):
         except ProtocolError as error:
             self._refusal = error
             environ = build_environ(context.base_environ, request, body, line.peer, context.proxies, is_refused=True)
+        environ["wsgi.early_hints"] = self.send_early_hints
         Exchange.__init__(self, context.application, environ, encoder, write)  # super() would cost more
         self._line = line
         self._request = request
@@ -143,6 +145,7 @@ class Answer(Exchange):
         is_plain = encoder.has_body and encoder.head_sent and not encoder.excess
         octets = self._octets if is_plain else self.octets_sent
         line.progress.end_request(octets, is_error=is_error)
+        self._environ = _NO_ENVIRON  # its `wsgi.early_hints` leads back here: without the collector, neither would go
 
     def fail(self, error: BaseException) -> bytes:
         """Take note that the response cannot be completed: by the application, or because the client has gone.

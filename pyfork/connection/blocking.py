@@ -253,7 +253,7 @@ class BlockingConnection(Line):
             receiver = BodyReceiver(self, self._parser, request, self._events, encoder)
             if isinstance(encoder, _ReceivingEncoder | _RetiringEncoder):
                 encoder.receiver = receiver
-            body = InputStream(receiver.receive)
+            body = InputStream(receiver.receive, receiver.trailers)
         answer = context.make_answer(self, request, body, encoder, self._send)
         try:
             self._carry(answer)

@@ -7,6 +7,7 @@ from typing import IO
 from pyfork.connection.spool import temporary_directory, temporary_file
 from pyfork.errors import ProtocolError
 from pyfork.gateway.input import EMPTY_INPUT, InputStream
+from pyfork.gateway.trailers import Trailers, offered
 from pyfork.http1.request import EndOfMessage, Event
 
 MOST_IN_MEMORY = 512 * 1024
@@ -21,13 +22,17 @@ BODY_READ = 64 * 1024
 class IncomingBody:
     """Collects one body as it comes.
 
+    Args:
+        is_chunked: whether trailers may follow it.
+
     Attributes:
         octets: how many have come.
     """
 
-    __slots__ = ("_file", "_pieces", "octets")
+    __slots__ = ("_file", "_pieces", "_trailers", "octets")
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_chunked: bool = False) -> None:
+        self._trailers: Trailers | None = [] if is_chunked else None
         self._pieces: list[bytes] = []
         self._file: IO[bytes] | None = None
         self.octets = 0
@@ -55,6 +60,8 @@ class IncomingBody:
                 if isinstance(event, bytes):
                     self.add(event)
                 elif isinstance(event, EndOfMessage):
+                    if event.trailers and self._trailers is not None:
+                        self._trailers += offered(event.trailers)
                     return self.open()
                 elif isinstance(event, ProtocolError):
                     return event
@@ -72,12 +79,12 @@ class IncomingBody:
         if self._file is not None:
             file = self._file
             file.seek(0)
-            return InputStream(lambda: file.read(_READ_SIZE))
-        if not self.octets:
+            return InputStream(lambda: file.read(_READ_SIZE), self._trailers)
+        if not self.octets and self._trailers is None:
             return EMPTY_INPUT
         pieces = [b"".join(self._pieces)]
         self._pieces.clear()
-        return InputStream(lambda: pieces.pop() if pieces else b"")
+        return InputStream(lambda: pieces.pop() if pieces else b"", self._trailers)
 
     def close(self) -> None:
         """Remove the temporary file, if there is one."""

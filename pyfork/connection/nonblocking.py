@@ -41,7 +41,7 @@ from pyfork.gateway.input import EMPTY_INPUT, InputStream
 from pyfork.gateway.wsgi import Sendable
 from pyfork.http1.limits import MAX_FEED
 from pyfork.http1.parser import RequestParser
-from pyfork.http1.request import EndOfMessage, Event, Request
+from pyfork.http1.request import END_OF_MESSAGE, Event, Request
 from pyfork.http1.response import ResponseEncoder
 
 MOST_IN_A_ROW = 16
@@ -123,7 +123,7 @@ class NonblockingConnection(Line):
             self._take_end(self._parser.feed_eof())
             return
         events = self._parser.feed(data)
-        if len(events) == 2 and self._body is None and events[1].__class__ is EndOfMessage:  # nearly always
+        if len(events) == 2 and events[1] is END_OF_MESSAGE and self._body is None:  # nearly always
             if not self._start(events[0], EMPTY_INPUT) or not self._parser.leftover:  # type: ignore[arg-type]
                 return
             events = self._parser.feed(b"")
@@ -280,7 +280,7 @@ class NonblockingConnection(Line):
         left = MOST_IN_A_ROW
         while events:
             first = events[0]
-            if len(events) == 2 and isinstance(first, Request) and isinstance(events[1], EndOfMessage):
+            if len(events) == 2 and events[1] is END_OF_MESSAGE and isinstance(first, Request):
                 has_ended = self._start(first, EMPTY_INPUT)
             else:
                 has_ended = self._take(events)
@@ -303,7 +303,7 @@ class NonblockingConnection(Line):
         first = events[0]
         if isinstance(first, Request):
             self._request = first
-            self._body = IncomingBody()
+            self._body = IncomingBody(is_chunked=first.is_chunked)
             self._is_idle = False
             self.phase = _BODY
             del events[0]

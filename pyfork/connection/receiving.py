@@ -5,6 +5,7 @@ from time import monotonic
 from pyfork.connection.context import READABLE, Line
 from pyfork.connection.sending import send_all
 from pyfork.errors import DisconnectedError, ProtocolError, RequestBodyError
+from pyfork.gateway.trailers import Trailers, offered
 from pyfork.http1.parser import RequestParser
 from pyfork.http1.request import EndOfMessage, Event, Request
 from pyfork.http1.response import ResponseEncoder
@@ -34,6 +35,7 @@ class BodyReceiver:
         "_parser",
         "has_been_asked",
         "has_ended",
+        "trailers",
     )
 
     def __init__(
@@ -50,6 +52,8 @@ class BodyReceiver:
         self._encoder = encoder
         self._expects_continue = request.expects_continue
         self._error: ProtocolError | None = None
+        self.trailers: Trailers | None = [] if request.is_chunked else None
+        """``wsgi.trailers``: filled with the end of a chunked body."""
         self.has_ended = False
         """Whether the whole body has come, if the application has taken it or not."""
         self.has_been_asked = False
@@ -86,6 +90,8 @@ class BodyReceiver:
         last = events[-1]
         if isinstance(last, EndOfMessage):
             self.has_ended = True
+            if last.trailers and self.trailers is not None:
+                self.trailers += offered(last.trailers)
             events.pop()
         elif isinstance(last, ProtocolError):
             self._error = last

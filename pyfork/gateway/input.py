@@ -7,6 +7,8 @@ does: an application may count on that.
 
 from collections.abc import Callable, Iterator
 
+from pyfork.gateway.trailers import Trailers
+
 
 class InputStream:
     """The body of one request.
@@ -14,12 +16,14 @@ class InputStream:
     Args:
         receive: returns the next octets of the body, b"" at its end. It may raise `RequestBodyError` or
             `DisconnectedError`, both of them ``OSError``, which reach the application; it is not called after the end.
+        trailers: ``wsgi.trailers`` of a chunked body, filled by the time ``receive`` returns b""; None of another.
     """
 
-    __slots__ = ("_buffer", "_is_ended", "_position", "_receive")
+    __slots__ = ("_buffer", "_is_ended", "_position", "_receive", "trailers")
 
-    def __init__(self, receive: Callable[[], bytes]) -> None:
+    def __init__(self, receive: Callable[[], bytes], trailers: Trailers | None = None) -> None:
         self._receive = receive
+        self.trailers = trailers
         self._buffer = b""
         self._position = 0
         self._is_ended = False

@@ -158,6 +158,18 @@ class Exchange:
         if close is not None:
             close()
 
+    def send_early_hints(self, headers: Headers) -> None:
+        """Be ``wsgi.early_hints``: send a 103 before the response (RFC 8297); called by the application.
+
+        Raises:
+            ApplicationError: a header is not what the PEP allows, or it is too late.
+        """
+        if self.is_finished:
+            raise ApplicationError("the application called wsgi.early_hints after its response had ended")
+        octets = self._encoder.encode_early_hints(headers)
+        if octets:
+            self._send(octets)
+
     def _start_response(self, status: str, headers: Headers, exc_info: ExceptionInfo | None = None) -> Write:
         """PEP 3333, "The start_response() Callable"; called by the application.
 

@@ -22,11 +22,10 @@ from pyfork.errors import ProtocolError
 from pyfork.http1.chunked import ChunkedBody
 from pyfork.http1.head import TOKEN_OCTETS, build_request, read_request_line
 from pyfork.http1.limits import MAX_EMPTY_LINES, Limits
-from pyfork.http1.request import EndOfMessage, Event, Request
+from pyfork.http1.request import END_OF_MESSAGE, EndOfMessage, Event, Request
 from pyfork.http1.short_way import take_head
 from pyfork.http1.tokenizer import HeadTokenizer
 
-_END_OF_MESSAGE = EndOfMessage()
 _CR = 0x0D
 _END = b"\r\n\r\n"
 _BARE_CR = "There is a CR without its LF"  # RFC 9112 section 2.2
@@ -132,7 +131,7 @@ class RequestParser:
             request = take_head(data, self._limits)
             if request is not None:
                 if request.keep_alive and not request.content_length and not request.is_chunked and not self._lines:
-                    return [request, _END_OF_MESSAGE]  # nearly every request; nothing here has changed
+                    return [request, END_OF_MESSAGE]  # nearly every request; nothing here has changed
                 return self._begin_short_content(request)
             self._buffer = data
         else:
@@ -177,7 +176,7 @@ class RequestParser:
         """Return the events of a head that went the short way: two, if that is the whole message."""
         self._lines = 0
         if request.keep_alive and not request.content_length and not request.is_chunked:
-            return [request, _END_OF_MESSAGE]
+            return [request, END_OF_MESSAGE]
         events: list[Event] = [request]
         self._begin_content(request, events)
         self.is_idle = self._phase is _START
@@ -193,7 +192,7 @@ class RequestParser:
             self._remaining = request.content_length
             self._phase = _Phase.LENGTH
         else:
-            return self._end_message(_END_OF_MESSAGE, events)
+            return self._end_message(END_OF_MESSAGE, events)
         return False
 
     def _end_message(self, end: EndOfMessage, events: list[Event]) -> bool:
@@ -290,7 +289,7 @@ class RequestParser:
         events.append(content)
         self._position += len(content)
         self._remaining -= len(content)
-        return self._remaining == 0 and self._end_message(_END_OF_MESSAGE, events)
+        return self._remaining == 0 and self._end_message(END_OF_MESSAGE, events)
 
     def _read_chunks(self, events: list[Event]) -> bool:
         """CHUNKS: content is what the chunks hold."""

@@ -93,4 +93,8 @@ class EndOfMessage:
     trailers: tuple[tuple[bytes, bytes], ...] = ()
 
 
+END_OF_MESSAGE = EndOfMessage()
+"""The end of every request that is not chunked."""
+
+
 Event = Request | bytes | EndOfMessage | ProtocolError

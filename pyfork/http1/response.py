@@ -14,6 +14,7 @@ would be taken for the rest of this one.
 from datetime import UTC, datetime
 
 from pyfork.errors import ApplicationError
+from pyfork.http1.early_hints import encode_early_hints
 from pyfork.http1.fields import ResponseHeaders
 from pyfork.http1.response_head import ResponseHead, read_head
 
@@ -108,6 +109,17 @@ class ResponseEncoder:
         self.has_body = not head.has_no_content and self._method != "HEAD"
         self.keep_alive = self._wants_keep_alive and not head.closes
         self.dropped = head.dropped
+
+    def encode_early_hints(self, headers: ResponseHeaders) -> bytes:
+        """Encode a 103 that goes before the head; nothing for HTTP/1.0, which has none (RFC 9110 section 15.2).
+
+        Raises:
+            ApplicationError: PEP 3333 forbids what is in it, or the head has been sent.
+        """
+        octets = encode_early_hints(headers)
+        if self.head_sent:
+            raise ApplicationError("the application called wsgi.early_hints after the head of its response was sent")
+        return b"" if self._http_version == "1.0" else octets
 
     def encode_whole(self, data: bytes) -> bytes:
         """Encode a response whose content is `data` and nothing else; `finish` is part of it.

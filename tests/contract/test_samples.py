@@ -114,3 +114,18 @@ def test_a_stream_is_closed_when_the_client_leaves(visit):
         assert connection.recv(4096)
     server.wait_log(r"stream: the client left after \d+ of 100000000 lines")
     assert server.get("/?count=1").status == 200
+
+
+def test_extensions_sends_hints_and_checks_what_comes_behind_a_body(visit):
+    """The page's style sheet is hinted at before the page; a digest is right or wrong, and a header is none."""
+    server = visit("extensions:app")
+    octets = server.exchange(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    hint, rest = parse_response(octets)
+    assert (hint.status, hint.headers) == (103, [("Link", "</style.css>; rel=preload; as=style")])
+    assert parse_response(rest)[0].body.startswith(b"<!doctype html>")
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n%b\r\n5\r\nhello\r\n0\r\n%b\r\n"
+    digest = b"Content-Digest: sha-256=:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=:\r\n"
+    for fields, status in (((b"", digest), 200), ((digest, b""), 400), ((b"", digest.replace(b"LP", b"LQ")), 400)):
+        response = parse_response(server.exchange(head % fields))[0]
+        assert response.status == status
+        assert json.loads(response.body)["octets"] == 5

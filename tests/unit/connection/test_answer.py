@@ -1,7 +1,9 @@
 """One request's way through the application, without a shell."""
 
+import gc
 import logging
 import os
+import weakref
 
 import pytest
 
@@ -161,3 +163,43 @@ def test_a_refusal_is_told_to_those_who_want_to_know(caplog):
     assert (record.status, record.octets) == summarise(octets)
     assert record.octets > 0
     log_refusal(Line(FakeSocket(), None, make_context(None)), octets, None)
+
+
+def test_an_answered_request_goes_without_the_collector():
+    """Its environ has wsgi.early_hints, which is the answer's, which has the environ."""
+
+    class Kept:
+        pass
+
+    watched = []
+
+    def application(environ, start_response):
+        environ["kept"] = Kept()
+        watched.append(weakref.ref(environ["kept"]))
+        start_response("200 OK", [])
+        return [b"a"]
+
+    gc.disable()
+    try:
+        answer, _ = make_answer(application, access_log=None)
+        run(answer)
+        answer.end()
+        del answer
+        assert watched[0]() is None
+    finally:
+        gc.enable()
+
+
+def test_early_hints_are_sent_at_once():
+    """By what sends for write(), before the application goes on."""
+    seen = []
+
+    def application(environ, start_response):
+        environ["wsgi.early_hints"]([("Link", "</a>")])
+        seen.append(line.sock.sent)
+        start_response("200 OK", [])
+        return [b"a"]
+
+    answer, line = make_answer(application)
+    run(answer)
+    assert seen == [b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"]

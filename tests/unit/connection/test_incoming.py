@@ -6,6 +6,7 @@ import pytest
 
 from pyfork.connection.incoming import MOST_IN_MEMORY, IncomingBody
 from pyfork.gateway.input import EMPTY_INPUT
+from pyfork.http1.request import EndOfMessage
 
 
 @pytest.mark.parametrize("size", [1, MOST_IN_MEMORY, MOST_IN_MEMORY + 1, 3 * MOST_IN_MEMORY])
@@ -25,6 +26,19 @@ def test_what_was_added_is_read(size):
 def test_an_empty_body_is_that_of_every_request_without_one():
     """No object for it."""
     assert IncomingBody().open() is EMPTY_INPUT
+
+
+@pytest.mark.parametrize("content", [b"", b"a", bytes(MOST_IN_MEMORY + 1)])
+def test_trailers_come_with_a_chunked_body(content):
+    """A chunked body may be empty and have some nevertheless; another body has none at all."""
+    end = EndOfMessage(((b"X-Sum", b"1"), (b"Authorization", b"no")))
+    body = IncomingBody(is_chunked=True)
+    stream = body.take([content, end] if content else [end])
+    assert stream.trailers == [("x-sum", "1")]
+    assert stream.read() == content
+    assert IncomingBody(is_chunked=True).take([EndOfMessage()]).trailers == []
+    assert IncomingBody().take([b"a", EndOfMessage()]).trailers is None
+    body.close()
 
 
 def test_a_full_disk_is_told_once(monkeypatch):

@@ -49,6 +49,19 @@ def test_chunks_may_bring_framing_only():
     assert [receiver.receive(), receiver.receive()] == [b"ab", b""]
 
 
+def test_trailers_are_there_at_the_end_of_the_body():
+    """In the list that was given before; a body of known length has none."""
+    opening = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    receiver, _ = make_receiver(opening, b"2\r\nab\r\n", b"0\r\nX-Sum: 1\r\nHost: b\r\n\r\n")
+    trailers = receiver.trailers
+    assert receiver.receive() == b"ab"
+    assert trailers == []
+    assert receiver.receive() == b""
+    assert trailers == [("x-sum", "1")]
+    assert make_receiver(opening + b"0\r\nX-Sum: 1\r\n\r\n")[0].trailers == [("x-sum", "1")]
+    assert make_receiver(head(4, b"abcd"))[0].trailers is None
+
+
 def test_a_refusal_is_raised_behind_what_came_before_it():
     """And again with each further call."""
     opening = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"

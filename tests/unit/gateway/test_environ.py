@@ -1,5 +1,7 @@
 """The environ of PEP 3333."""
 
+import sys
+
 import pytest
 
 from pyfork import __version__
@@ -67,7 +69,21 @@ def test_every_key_of_the_pep_is_there():
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
         "wsgi.file_wrapper": FileWrapper,
+        "wsgi.early_hints": None,  # the answer's to set
     }
+
+
+def test_a_copy_has_room_for_an_ordinary_request():
+    """Or each would grow once more, for longer than all the rest takes."""
+    assert sys.getsizeof(make_base().copy()) == sys.getsizeof(dict.fromkeys(map(str, range(42))))
+
+
+def test_trailers_are_those_of_a_chunked_body():
+    """The list that is filled at its end; without chunks there is none."""
+    trailers = []
+    assert build(make_request(), body=InputStream(lambda: b"", trailers))["wsgi.trailers"] is trailers
+    assert "wsgi.trailers" not in build(make_request(), body=InputStream(lambda: b""))
+    assert "wsgi.trailers" not in build(make_request())
 
 
 def test_requests_do_not_share_their_environ():

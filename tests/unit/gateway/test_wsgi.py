@@ -672,3 +672,73 @@ def test_the_validator_finds_nothing(method):
     client.run()
     assert told == [b"abc"]
     assert client.head.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+# Early hints.
+
+STYLE = ("Link", "</style.css>; rel=preload")
+
+
+def hinting(*, when="before"):
+    """Return an application that gives hints; it does not get the callable here by its environ."""
+
+    def application(environ, start_response):
+        if when == "before":
+            environ["hint"]([STYLE])
+        start_response("200 OK", PLAIN)
+        if when == "started":
+            environ["hint"]([STYLE])
+        if when == "written":
+            start_response("200 OK", PLAIN, sys.exc_info())(b"a")
+            environ["hint"]([STYLE])
+        return [b"hello"]
+
+    return application
+
+
+def with_hints(application, **request):
+    client = Client(application, **request)
+    client.exchange._environ["hint"] = client.exchange.send_early_hints
+    return client
+
+
+@pytest.mark.parametrize("when", ["before", "started"])
+def test_hints_go_before_the_response(when):
+    """While its head has not been sent; the response is the same as without."""
+    client = with_hints(hinting(when=when))
+    response = client.run()
+    assert response.startswith(
+        b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\nHTTP/1.1 200 OK\r\n"
+    )
+    assert response.count(b"HTTP/1.1 ") == 2
+    assert response.endswith(b"Content-Length: 5\r\n\r\nhello")
+    assert client.exchange.octets_sent == 5
+
+
+def test_http_1_0_gets_no_hints():
+    """It knows no interim response."""
+    assert b"103" not in with_hints(hinting(), version="1.0").run()
+
+
+def test_hints_that_are_empty_are_none():
+    """Nothing is sent."""
+
+    def application(environ, start_response):
+        environ["hint"]([])
+        return returning([b"hello"])(environ, start_response)
+
+    client = with_hints(application)
+    client.run()
+    assert client.response.startswith(b"HTTP/1.1 200")
+
+
+def test_hints_that_come_too_late_are_the_applications_mistake():
+    """Behind the head they would be content, behind the end part of the next response."""
+    with pytest.raises(ApplicationError, match="after the head"):
+        with_hints(hinting(when="written")).run()
+    client = with_hints(hinting())
+    client.run()
+    before = list(client.sent)
+    with pytest.raises(ApplicationError, match="had ended"):
+        client.exchange.send_early_hints([STYLE])
+    assert client.sent == before

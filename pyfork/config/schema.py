@@ -324,14 +324,44 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 10
     body_timeout: Annotated[
         float,
-        Meta(ge=0.1, le=LONGEST, description="Seconds to wait for the next octets of a request's body; then 408."),
+        Meta(
+            ge=0.1,
+            le=LONGEST,
+            description="Seconds to wait for the next octets of a request's body, and that it may fall behind "
+            "`min_body_rate`; then 408.",
+        ),
         Option(("--body-timeout",), "SECONDS"),
     ] = 30
+    min_body_rate: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=2**30,
+            description="Octets of a request's body that a client must send in a second, or it uses up `body_timeout` "
+            "(docs/slow_clients.md); 0 is any rate.",
+        ),
+        Option(("--min-body-rate",), "OCTETS"),
+    ] = 240
     write_timeout: Annotated[
         float,
-        Meta(ge=0.1, le=LONGEST, description="Seconds to wait for the client to take octets of the response."),
+        Meta(
+            ge=0.1,
+            le=LONGEST,
+            description="Seconds to wait for the client to take octets of the response; a client that does not is "
+            "broken off.",
+        ),
         Option(("--write-timeout",), "SECONDS"),
     ] = 30
+    min_write_rate: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=2**30,
+            description="Octets of a response that a client must take in a second, on average over `write_timeout` "
+            "while the server waits for it; 0 is any rate.",
+        ),
+        Option(("--min-write-rate",), "OCTETS"),
+    ] = 240
     limit_request_line: Annotated[
         int,
         Meta(ge=64, le=LARGEST_LINE, description="Octets of a request line; beyond it 414. 0 is the highest value."),

@@ -5,8 +5,8 @@ to wait, which it does in its own way, until a deadline:
 
 - idle: between two requests, ``keep_alive``; the connection is closed then.
 - header: the whole head must be there in ``header_timeout``; then 408, or silence if not one octet has come.
-- body: each wait for more of it may take ``body_timeout``; then 408.
-- write: a client that takes nothing at all for ``write_timeout`` is broken off; a slow one is waited for.
+- body: it has ``body_timeout`` to go on, and what falls behind ``min_body_rate`` uses that up (`patience`); then 408.
+- write: a client that takes nothing for ``write_timeout``, or less than ``min_write_rate`` asks for, is broken off.
 
 Behind a response the shell waits before it tries: nearly always the next request is not there yet, and a client that
 sends faster than it is served must not keep a loop from its other work. For the same reason it says ``give_way``
@@ -26,6 +26,7 @@ The application's time is stopped by every wait (`sending.wait_writable`, `BodyR
 """
 
 import logging
+import math
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
@@ -36,6 +37,7 @@ from typing import Any
 from pyfork.connection.answer import Answer, log_refusal, refuse
 from pyfork.connection.context import READABLE, ConnectionContext, Line
 from pyfork.connection.ending import has_come, may_close_destroy, reset, shut_down
+from pyfork.connection.host import FIRST_PATIENCE
 from pyfork.connection.receiving import BodyReceiver
 from pyfork.connection.sending import send_all, send_region
 from pyfork.errors import DisconnectedError, ProtocolError, QuitNow
@@ -119,6 +121,7 @@ class BlockingConnection(Line):
     Attributes:
         is_idle: a request is waited for, and not one octet of it has come.
         wait_for_head: waits for octets until a deadline; a worker may put a quicker way here than the context's.
+        head_deadline: until when a head is waited for (monotonic seconds); infinity when none is.
         is_last: the worker wants no further request to be served here, whatever the client was told.
     """
 
@@ -129,6 +132,7 @@ class BlockingConnection(Line):
         "_must_reset",
         "_owed",
         "_parser",
+        "head_deadline",
         "is_idle",
         "is_last",
         "wait_for_head",
@@ -143,6 +147,7 @@ class BlockingConnection(Line):
         self._must_reset = False
         self._owed = 0  # requests that had come when the connection was to end
         self.is_idle = True
+        self.head_deadline = math.inf
         self.is_last = False
         self.wait_for_head: Callable[[float], bool] = partial(context.wait, sock, READABLE)
 
@@ -198,6 +203,7 @@ class BlockingConnection(Line):
         must_wait = self._has_answered
         is_in_time = True
         deadline = monotonic() + (http.keep_alive if must_wait and is_idle else http.header_timeout)
+        self.head_deadline = deadline
         while True:
             if must_wait:
                 is_in_time = self.wait_for_head(deadline)
@@ -213,13 +219,21 @@ class BlockingConnection(Line):
             events = parser.feed(data) if data else parser.feed_eof()
             if events or not data:
                 self.is_idle = False
+                self.head_deadline = math.inf
                 return events
             if is_idle and not parser.is_idle:
                 self.is_idle = is_idle = False
                 if self._has_answered:
-                    deadline = monotonic() + http.header_timeout
+                    self.head_deadline = deadline = monotonic() + http.header_timeout
             elif not is_in_time:
                 return self._give_up_waiting()
+
+    @property
+    def may_yield_at(self) -> float:
+        """From when the wait for a head may end if others wait for a place (monotonic); infinity when there is none."""
+        http = self.context.http
+        is_kept = self._has_answered and self.is_idle
+        return self.head_deadline - (http.keep_alive if is_kept else http.header_timeout - FIRST_PATIENCE)
 
     def _give_up_waiting(self) -> list[Event]:
         """The client's time is up: refuse what has come of a head."""

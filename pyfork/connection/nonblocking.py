@@ -5,12 +5,12 @@ The loop calls `NonblockingConnection.on_event` when the kernel has news, and `N
 more than the rest of its waiting. The phases of a connection:
 
 - READING: a head is awaited: for ``keep_alive`` its first octet, then for ``header_timeout`` the whole of it.
-- BODY: the body is read whole before the application runs (`incoming`): each wait for more may take ``body_timeout``.
+- BODY: the body is read whole before the application runs (`incoming`); how slow it may be, `patience` says.
 - RUNNING: the application has it, in line or on a thread, and nobody else touches the connection. What the kernel
   reports meanwhile (a pipelined request, or the client's end) would be reported over and over: such a connection is
   taken out of the loop until the application is done. The common one is not, and costs no system call.
-- SENDING: the client does not take what is there (`outgoing`): it has ``write_timeout`` to take any of it. The
-  application is not asked for more, and no thread is held.
+- SENDING: the client does not take what is there (`outgoing`), and is looked at each ``write_timeout`` (`patience`).
+  The application is not asked for more, and no thread is held.
 - ENDED: the socket belongs to nobody, or to the sockets that linger.
 
 The application runs in `NonblockingConnection.run`, which the worker calls where it wants it to run, and what follows
@@ -31,9 +31,10 @@ from typing import Any
 from pyfork.connection.answer import Answer, log_refusal, refuse
 from pyfork.connection.context import READABLE, WRITABLE, ConnectionContext, Line
 from pyfork.connection.ending import has_come, may_close_destroy, reset, shut_down
-from pyfork.connection.host import FIRST_PATIENCE, MOST_HELD, MOST_OWED, Host, Phase
+from pyfork.connection.host import MOST_HELD, MOST_OWED, Host, Phase
 from pyfork.connection.incoming import BODY_READ, IncomingBody
 from pyfork.connection.outgoing import Outgoing
+from pyfork.connection.patience import body_deadline, slow_body, slow_reader
 from pyfork.connection.sending import octets_unsent
 from pyfork.connection.spool import temporary_directory
 from pyfork.errors import ApplicationError, DisconnectedError, ProtocolError
@@ -66,6 +67,7 @@ class NonblockingConnection(Line):
         phase: what it is at.
         deadline: when `on_deadline` is to be called (monotonic seconds).
         watched: the events that it is watched for.
+        is_kept: a request has been answered, and of the next not one octet has come.
     """
 
     __slots__ = (
@@ -73,13 +75,13 @@ class NonblockingConnection(Line):
         "_body",
         "_held",
         "_host",
-        "_is_idle",
         "_outgoing",
         "_owed",
         "_parser",
         "_request",
         "_unsent",
         "deadline",
+        "is_kept",
         "phase",
         "watched",
     )
@@ -89,7 +91,7 @@ class NonblockingConnection(Line):
         sock.setblocking(False)
         self._host = host
         self._parser = RequestParser(context.limits)
-        self._is_idle = False  # a request has been answered, and of the next not one octet has come
+        self.is_kept = False
         self._request: Request | None = None  # whose body is awaited
         self._body: IncomingBody | None = None
         self._answer: Answer | None = None
@@ -129,21 +131,15 @@ class NonblockingConnection(Line):
             events = self._parser.feed(b"")
         self._proceed(events)
 
-    def on_deadline(self, now: float) -> None:
-        """Deal with a client that took too long; ``now`` is monotonic."""
-        http = self.context.http
+    def on_deadline(self, _now: float) -> None:
+        """Deal with a client that took too long."""
         if self.phase is _READING or self.phase is _BODY:
             deadline = self.deadline
             self.on_event(READABLE)  # what came in time counts, however long the loop has been busy
             if self.deadline == deadline:
                 self._give_up_reading()
-        elif self.phase is _SENDING:
-            unsent = octets_unsent(self.sock)
-            if unsent < self._unsent:  # it takes little; the kernel calls it writable when much is free
-                self._unsent = unsent
-                self.deadline = now + http.write_timeout
-            else:
-                self._give_up_sending(DisconnectedError(f"the client took nothing for {http.write_timeout:g} s"))
+        elif self.phase is _SENDING and not self._break_off(self.context.http.write_timeout):
+            self._await_client()  # it takes little at a time; the kernel calls it writable when much is free
 
     def resume(self) -> None:
         """Go on, after `Host.soon`, or after the application ran elsewhere and `settle` returned True."""
@@ -160,17 +156,16 @@ class NonblockingConnection(Line):
         """Whether not one octet of a request has come since the last, or since the beginning."""
         return self.phase is _READING and self._parser.is_idle
 
-    @property
-    def may_yield_at(self) -> float:
-        """From when an idle connection may be closed if others wait, or earlier, if its worker ends (monotonic)."""
-        http = self.context.http
-        return self.deadline - (http.keep_alive if self._is_idle else http.header_timeout - FIRST_PATIENCE)
-
-    def close(self) -> bool:
-        """Wait for no further request of an idle connection; return False, and go on, if one has come meanwhile."""
+    def make_way(self, now: float) -> bool:
+        """End, as others wait; return False, and go on, if the client has done its part. See `may_yield_at`."""
+        if self.phase is _SENDING:
+            return self._break_off(now - self.deadline + self.context.http.write_timeout)
         if has_come(self.sock):
             return False
-        self._finish(must_reset=False)
+        if self.is_idle:
+            self._finish(must_reset=False)
+        else:
+            self._refuse(ProtocolError(408, "The request did not come in time for others who wait"))
         return True
 
     def turn_away(self, error: ProtocolError) -> None:
@@ -257,7 +252,7 @@ class NonblockingConnection(Line):
             self._request = None
         if answer.can_persist:
             self.phase = _READING
-            self._is_idle = True
+            self.is_kept = True
             self.deadline = monotonic() + self.context.http.keep_alive
             if self.watched != READABLE:
                 self._host.watch(self, READABLE)
@@ -293,9 +288,9 @@ class NonblockingConnection(Line):
                 return
             events = parser.feed(b"")
         if self.phase is _BODY:  # the frame of a chunk
-            self.deadline = monotonic() + self.context.http.body_timeout
-        elif self._is_idle and not parser.is_idle:
-            self._is_idle = False
+            self.deadline = body_deadline(self.context.http, monotonic(), self.deadline)
+        elif self.is_kept and not parser.is_idle:
+            self.is_kept = False
             self.deadline = monotonic() + self.context.http.header_timeout
 
     def _take(self, events: list[Event]) -> bool:
@@ -304,8 +299,9 @@ class NonblockingConnection(Line):
         if isinstance(first, Request):
             self._request = first
             self._body = IncomingBody(is_chunked=first.is_chunked)
-            self._is_idle = False
+            self.is_kept = False
             self.phase = _BODY
+            self.deadline = math.inf  # `_take_body` sets it
             del events[0]
             if not events and first.expects_continue:
                 with contextlib.suppress(OSError):  # nothing is in its way; a client that has gone is noticed later
@@ -320,13 +316,14 @@ class NonblockingConnection(Line):
         """Keep what has come of a body; start the application when it is whole."""
         body, request = self._body, self._request
         assert body is not None and request is not None  # noqa: S101, PT018 (the phase)
+        before = body.octets
         outcome = body.take(events)
         if isinstance(outcome, ProtocolError):
             self._refuse(outcome)
         elif outcome is not None:
             return self._start(request, outcome)
         else:
-            self.deadline = monotonic() + self.context.http.body_timeout
+            self.deadline = body_deadline(self.context.http, monotonic(), self.deadline, body.octets - before)
         return False
 
     def _start(self, request: Request, body: InputStream) -> bool:
@@ -432,15 +429,17 @@ class NonblockingConnection(Line):
     def _give_up_reading(self) -> None:
         """Wait for no more of a request."""
         if self.phase is _BODY:
-            stop = self.context.http.body_timeout
-            self._refuse(ProtocolError(408, f"The request's body stopped for {stop:g} s"))
+            self._refuse(slow_body(self.context.http))
         elif self._parser.is_idle:
             self._finish(must_reset=False)
         else:
             self._refuse(ProtocolError(408, "The request did not come in time"))
 
-    def _give_up_sending(self, error: DisconnectedError) -> None:
-        """Forget what the client does not take."""
+    def _break_off(self, seconds: float) -> bool:
+        """Break off a client that has taken too little in the last ``seconds``; return whether it has."""
+        error = slow_reader(self.context.http, self._unsent - octets_unsent(self.sock), seconds)
+        if error is None:
+            return False
         if self._outgoing is not None:
             self._outgoing.close()
             self._outgoing = None
@@ -449,6 +448,7 @@ class NonblockingConnection(Line):
         else:
             self._answer.fail(error)
             self._go_on(self._answer)
+        return True
 
     def _refuse(self, error: ProtocolError) -> None:
         """Answer a request that the application does not see, and end the connection."""

@@ -3,6 +3,7 @@
 from time import monotonic
 
 from pyfork.connection.context import READABLE, Line
+from pyfork.connection.patience import body_deadline, slow_body
 from pyfork.connection.sending import send_all
 from pyfork.errors import DisconnectedError, ProtocolError, RequestBodyError
 from pyfork.gateway.trailers import Trailers, offered
@@ -27,6 +28,7 @@ class BodyReceiver:
     """
 
     __slots__ = (
+        "_credit",
         "_encoder",
         "_error",
         "_events",
@@ -51,6 +53,7 @@ class BodyReceiver:
         self._events: list[Event] = []
         self._encoder = encoder
         self._expects_continue = request.expects_continue
+        self._credit = line.context.http.body_timeout  # seconds: falls in waits alone, whatever the application does
         self._error: ProtocolError | None = None
         self.trailers: Trailers | None = [] if request.is_chunked else None
         """``wsgi.trailers``: filled with the end of a chunked body."""
@@ -64,7 +67,7 @@ class BodyReceiver:
         """Return the next octets of the body, b"" at its end; called inside the application.
 
         Raises:
-            RequestBodyError: the client sends what is no body, or too much, or nothing for ``body_timeout``.
+            RequestBodyError: the client sends what is no body, or too much, or too slowly.
             DisconnectedError: the client has gone.
         """
         self.has_been_asked = True
@@ -79,6 +82,7 @@ class BodyReceiver:
             finally:
                 self._line.progress.enter_application()  # anew, though the client may never have made us wait
             self._take(self._parser.feed(data) if data else self._parser.feed_eof())
+            self._credit = body_deadline(self._line.context.http, 0.0, self._credit, _octets(self._events))
         event = self._events.pop(0)
         assert isinstance(event, bytes)  # noqa: S101 (what `_take` leaves)
         return event
@@ -117,9 +121,14 @@ class BodyReceiver:
             self._expects_continue = False
             if not self._encoder.head_sent:
                 send_all(line, _CONTINUE)
-        timeout = line.context.http.body_timeout
         line.progress.leave_application()
-        has_come = line.context.wait(line.sock, READABLE, monotonic() + timeout)
+        began = monotonic()
+        has_come = line.context.wait(line.sock, READABLE, began + self._credit)
         if not has_come:
-            self._error = ProtocolError(408, f"The request's body stopped for {timeout:g} s")
+            self._error = slow_body(line.context.http)
             raise RequestBodyError(self._error)
+        self._credit -= monotonic() - began
+
+
+def _octets(events: list[Event]) -> int:
+    return sum(len(event) for event in events if isinstance(event, bytes))

@@ -14,6 +14,7 @@ import termios
 from time import monotonic
 
 from pyfork.connection.context import WRITABLE, Line
+from pyfork.connection.patience import slow_reader
 from pyfork.errors import ApplicationError, DisconnectedError
 from pyfork.gateway.file_wrapper import FileRegion
 
@@ -85,7 +86,7 @@ def wait_writable(line: Line) -> None:
     needs longer than ``write_timeout`` for those, so what it has taken meanwhile is asked for as well.
 
     Raises:
-        DisconnectedError: the client took none for ``write_timeout`` seconds.
+        DisconnectedError: the client took none for ``write_timeout`` seconds, or too few.
     """
     sock, context = line.sock, line.context
     timeout = context.http.write_timeout
@@ -93,9 +94,10 @@ def wait_writable(line: Line) -> None:
     before = octets_unsent(sock)
     while not context.wait(sock, WRITABLE, monotonic() + timeout):
         now = octets_unsent(sock)
-        if now >= before:
+        error = slow_reader(context.http, before - now, timeout)
+        if error is not None:
             _silence(sock)
-            raise DisconnectedError(f"the client took nothing for {timeout:g} s")
+            raise error
         before = now
     line.progress.enter_application()
 

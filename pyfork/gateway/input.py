@@ -32,7 +32,7 @@ class InputStream:
         """Return ``size`` octets, fewer only at the end of the body; all that are left if it is negative or None.
 
         Raises:
-            RequestBodyError: the client sent what is no body, or too much, or nothing for ``body_timeout``.
+            RequestBodyError: the client sent what is no body, or too much, or too slowly.
             DisconnectedError: the client has gone.
         """
         parts = []

@@ -19,18 +19,19 @@ from time import monotonic
 from typing import ClassVar
 
 from pyfork.connection.context import READABLE, Progress
-from pyfork.connection.host import FIRST_PATIENCE, Phase
+from pyfork.connection.host import Phase
 from pyfork.connection.nonblocking import NonblockingConnection
+from pyfork.connection.patience import may_yield_at
 from pyfork.ipc.heartbeat import Heartbeat
 from pyfork.ipc.messages import Handoff
 from pyfork.process import lifeline, title
-from pyfork.process.queues import known_queued
 from pyfork.workers.accepting import Accepted, Acceptor
 from pyfork.workers.base import Worker
 from pyfork.workers.contexts import make_contexts
 from pyfork.workers.lingering import MOST_OF_MANY, LingeringSockets
 from pyfork.workers.loader import Application
 from pyfork.workers.poller import make_poller
+from pyfork.workers.room import Room
 
 SWEEP_INTERVAL = 0.1
 """Seconds between two sweeps, at least; a deadline may be missed by as much."""
@@ -38,9 +39,6 @@ LOOK_INTERVAL = 0.1
 """Seconds after which the loop looks for signals and beats, however many connections the poller has reported."""
 LONGEST_BATCH = 0.0005
 """Seconds after which what has been done for some of them is finished before the next."""
-
-ROOM_INTERVAL = 0.1
-"""Seconds between two looks whether somebody waits, when a worker has as many connections as it may."""
 
 _UNANSWERED = {Phase.READING, Phase.BODY, Phase.ENDED}
 """What a connection is at that has no response under way."""
@@ -68,7 +66,7 @@ class LoopWorker(Worker):
         http = self.settings.http
         timeouts = http.keep_alive, http.header_timeout, http.body_timeout, http.write_timeout
         self._shortest = min(timeout for timeout in timeouts if timeout)
-        self._make_room_at = 0.0
+        self._room = Room(self.sockets, self.settings.workers.connections)
         self._in_flight = 0  # as the title says
         self._sweep_at = math.inf
         self.batch_until = 0.0
@@ -127,7 +125,7 @@ class LoopWorker(Worker):
         self.retire()
         while self.connections or self._lingering:
             if self.is_orphaned:
-                self._close_idle(self.connections.values(), len(self.connections))
+                self._end_early((each for each in self.connections.values() if each.is_idle), monotonic())
                 self._lingering.close()
             self._turn()
         self._lingering.close()
@@ -177,7 +175,8 @@ class LoopWorker(Worker):
         """Return how long the poller may wait, in seconds."""
         if self._soon or (self.is_orphaned and not self.connections):
             return 0.0
-        wake_at = min(self.heartbeat.next_beat, self._sweep_at, self.acceptor.next_deadline())
+        room_at = self._room.next_deadline(len(self.connections))
+        wake_at = min(self.heartbeat.next_beat, self._sweep_at, self.acceptor.next_deadline(), room_at)
         if self._lingering:
             wake_at = min(wake_at, self._lingering.next_deadline())
         return max(0.0, wake_at - monotonic())
@@ -230,8 +229,9 @@ class LoopWorker(Worker):
             self._look_around()
         if self._lingering:
             self._lingering.sweep(now)
-        if len(self.connections) >= self.settings.workers.connections and now >= self._make_room_at:
-            self._make_room(now)
+        if self._room.is_wanted(len(self.connections), now):
+            old = (each for each in self.connections.values() if may_yield_at(each) <= now)
+            self._end_early(old, now, self._room.most)
         if self._has_changed:
             self._has_changed = False
             self.adjust()
@@ -275,23 +275,15 @@ class LoopWorker(Worker):
                 earliest = connection.deadline
         self._sweep_at = max(earliest, now + SWEEP_INTERVAL) if self.connections else math.inf
 
-    def _make_room(self, now: float) -> None:
-        """Close some of the connections that have been idle for the longest, if others wait to be accepted."""
-        self._make_room_at = now + ROOM_INTERVAL
-        if any(known_queued(listener) for listener, _ in self.sockets):
-            old = [connection for connection in self.connections.values() if connection.may_yield_at <= now]
-            if not self._close_idle(old, 1 + len(self.connections) // 16):
-                self._sweep_at = min(self._sweep_at, now + FIRST_PATIENCE)  # or nothing might wake the loop till then
-
-    def _close_idle(self, candidates: Iterable[NonblockingConnection], most: int) -> int:
-        """Close those of which no octet waits to be read, the longest idle ones first; return how many."""
-        closed = 0
-        idle = [connection for connection in candidates if connection.is_idle]
-        for connection in sorted(idle, key=_may_yield_at):
-            if closed == most:
+    def _end_early(self, candidates: Iterable[NonblockingConnection], now: float, most: float = math.inf) -> None:
+        """Have some end, as many as will: idle ones first, and of them those that have been so for the longest."""
+        for connection in sorted(candidates, key=_expendability):
+            if most <= 0:
                 break
-            closed += connection.close()
-        return closed
+            try:
+                most -= connection.make_way(now)
+            except Exception as error:  # noqa: BLE001 (as for an event)
+                self.abandon(connection, error)
 
     def abandon(self, connection: NonblockingConnection, error: BaseException) -> None:
         """Close a connection over which the server itself has failed, by ``error``."""
@@ -369,5 +361,5 @@ class LoopWorker(Worker):
         self._lingering.add(sock)
 
 
-def _may_yield_at(connection: NonblockingConnection) -> float:
-    return connection.may_yield_at
+def _expendability(connection: NonblockingConnection) -> tuple[bool, float]:
+    return not connection.is_idle, may_yield_at(connection)

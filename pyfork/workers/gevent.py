@@ -30,6 +30,7 @@ from pyfork.workers.contexts import make_contexts
 from pyfork.workers.greenlets import Listener, Place, Places
 from pyfork.workers.lingering import MOST_OF_MANY, LingeringSockets
 from pyfork.workers.loader import Application
+from pyfork.workers.room import Room
 from pyfork.workers.visits import OverdueRequests, Visits
 
 _epoll = select.epoll  # gevent takes it out of the module
@@ -52,6 +53,7 @@ class GeventWorker(Worker):
         self._places = Places(gevent)
         self._own = Place(self._places, self._poller.fileno())
         self._visits = Visits(gevent, self._places, self._on_end)
+        self._room = Room(self.sockets, self.settings.workers.connections)
         self._publisher = gevent.get_hub().loop.prepare()
         gevent.get_hub().loop.install_sigchld()  # gevent does so after its first fork, when the child may have ended
         self._wake_at = math.inf
@@ -103,12 +105,15 @@ class GeventWorker(Worker):
                 self._accept(self._acceptor.accept_from(fd))
         self._lingering.sweep(now := monotonic())
         self._acceptor.tend(now)
+        if self._room.is_wanted(len(self._visits), now):
+            self._visits.make_room(now, self._room.most)
         self._beat(now)
 
     def _due_at(self) -> float:
         """Return when something is due here that no descriptor tells of (monotonic seconds)."""
         parts = (self._acceptor, self._lingering, self._overdue)
-        return min(self.heartbeat.next_beat, *(part.next_deadline() for part in parts))
+        room_at = self._room.next_deadline(len(self._visits))
+        return min(self.heartbeat.next_beat, room_at, *(part.next_deadline() for part in parts))
 
     def _beat(self, now: float) -> None:
         """Beat if it is time, and at once when a request has become overdue, for the arbiter to look."""

@@ -72,6 +72,13 @@ class Visits:
             if visit.shell.is_idle:
                 visit.place.limit(deadline)
 
+    def make_room(self, now: float, most: int) -> None:
+        """End some of the waits for a head, at most so many: idle clients first, and those who have had the longest."""
+        waiting = [visit for visit in self._visits.values() if visit.shell.may_yield_at <= now]
+        waiting.sort(key=lambda visit: (not visit.shell.is_idle, visit.shell.may_yield_at))
+        for visit in waiting[:most]:
+            visit.place.limit(0.0)
+
     def retire(self, kill_at: float) -> None:
         """Wait for idle clients no longer than half the time until ``kill_at`` (monotonic), nor let later ones wait."""
         for visit in self._visits.values():

@@ -150,24 +150,32 @@ def test_a_client_that_leaves_within_its_body_takes_the_file_along(prepare, file
     assert [file.closed for file in files] == [True, True]
 
 
-def test_each_wait_has_its_time(prepare):
-    """``body_timeout`` from the last octets on, though they are only a chunk's frame; behind a kept-alive one as well."""
+@pytest.mark.parametrize(
+    ("min_rate", "expected"),
+    [
+        (0, [8, 8, 8, 8, 8, 8]),  # ``body_timeout`` from the last octets on, though they are only a chunk's frame
+        (1, [8, 1, 1, 3, 4, 1]),  # as many seconds as octets have come of the content: frames bring nothing
+        (0.1, [8, 1, 1, 8, 8, 1]),  # and no more than ``body_timeout``
+    ],
+)
+def test_each_wait_has_its_time(prepare, min_rate, expected):
+    """Behind a kept-alive request as well. Each move comes when one second is left."""
     lengths = []
 
     def note(octets):
         def move(current):
             if current.connection.phase is Phase.BODY:
                 lengths.append(round(current.connection.deadline - monotonic()))
-                current.connection.deadline = 0.0
+                current.connection.deadline = min(current.connection.deadline, monotonic() + 1)
             current.client.sendall(octets)
 
         return move
 
     head = get(headers=CHUNKED, method="POST")
     moves = [get(), head, note(b"5;a"), note(b"=b\r\n"), note(b"ab"), note(b"cde\r\n"), note(b"0\r\n"), note(b"\r\n")]
-    served = prepare(echo, *moves, **OPEN).serve()
+    served = prepare(echo, *moves, min_rate=min_rate, **OPEN).serve()
     assert served.received.endswith(b"abcde")
-    assert lengths == [8] * 6
+    assert lengths == expected
 
 
 @pytest.mark.parametrize("octets", [b"x\r\n", b"5\r\nabcdefg\r\n", b"\r\n"])

@@ -408,8 +408,47 @@ def test_who_has_sent_nothing_is_idle(prepare):
     while not served.access or served.connection.phase is not Phase.READING:
         served.turn()
     assert served.connection.is_idle
-    served.connection.close()
+    assert served.connection.make_way(monotonic())
     assert served.outcome is Outcome.CLOSED
+
+
+def test_whoever_has_sent_something_meanwhile_does_not_make_way(prepare):
+    """Its request must not be dropped."""
+    served = prepare(returning(b"hello"), **OPEN)
+    served.client.sendall(get())
+    assert served.connection.is_idle
+    assert not served.connection.make_way(monotonic())
+    assert served.serve().body == b"hello"
+
+
+@pytest.mark.parametrize("octets", [b"GET / HT", post(length=4), post(length=4) + b"abc"])
+def test_a_slow_request_makes_way_with_a_408(prepare, octets):
+    """Its client is told so."""
+    served = prepare(echo, octets, **OPEN)
+    while served.connection._parser.is_idle:
+        served.turn()
+    assert served.connection.make_way(monotonic())
+    assert served.is_forgotten
+    served.take()
+    assert served.status == 408
+    assert b"others who wait" in served.body
+    assert served.outcome is Outcome.LINGER
+
+
+@pytest.mark.parametrize(("taken", "makes_way"), [(0, True), (100_000, False)])
+def test_a_slow_reader_makes_way(prepare, log, taken, makes_way):
+    """Unless it has taken as much as it should in the meantime; nobody is blamed."""
+    served = prepare(returning(bytes(3_000_000)), get(), **OPEN)
+    while served.connection.phase is not Phase.SENDING:
+        served.turn()
+    if taken:
+        assert len(served.client.recv(taken)) > 20_000
+    since = served.connection.deadline - 9
+    assert served.connection.make_way(since + 5) is makes_way
+    if served.started:
+        served.turn()
+    assert served.is_forgotten is makes_way
+    assert log("ERROR") == []
 
 
 def test_a_request_that_has_begun_is_not_idle(prepare):

@@ -55,7 +55,7 @@ class AccessLog(list):
 class Visit:
     """One connection: the shell on one side, a scripted client on the other."""
 
-    def __init__(self, application, *moves, family=socket.AF_UNIX, limits=None, keep_alive=5, **context):
+    def __init__(self, application, *moves, family=socket.AF_UNIX, limits=None, keep_alive=5, min_rate=240, **context):
         self.server, self.client = self._connect(family)
         self.client.setblocking(False)
         self.moves = list(moves)
@@ -67,7 +67,14 @@ class Visit:
         self.outcome = None
         self.context = ConnectionContext(
             application=application,
-            http=HttpSettings(keep_alive=keep_alive, header_timeout=7, body_timeout=8, write_timeout=9),
+            http=HttpSettings(
+                keep_alive=keep_alive,
+                header_timeout=7,
+                body_timeout=8,
+                min_body_rate=min_rate,
+                write_timeout=9,
+                min_write_rate=min_rate,
+            ),
             limits=limits or Limits(),
             base_environ=base_environ(
                 server_name="127.0.0.1",

@@ -1,7 +1,10 @@
 """Receiving a request's body."""
 
+from dataclasses import replace
+
 import pytest
 
+from pyfork.connection import receiving
 from pyfork.connection.context import Line
 from pyfork.connection.receiving import BodyReceiver
 from pyfork.errors import DisconnectedError, ProtocolError, RequestBodyError
@@ -83,6 +86,33 @@ def test_a_deadline_is_a_408():
         assert isinstance(info.value.error, ProtocolError)
         assert info.value.error.status == 408
     assert sock.calls == ["recv"]
+
+
+def test_waits_use_up_the_time_of_a_body(monkeypatch):
+    """Each octet brings back a 240th of a second; the application's own time costs nothing."""
+    clock = [1000.0]
+    patience = []
+
+    def wait(sock, events, deadline):
+        patience.append(deadline - clock[0])
+        clock[0] += min(patience[-1], 20.0)
+        return patience[-1] >= 20.0
+
+    monkeypatch.setattr(receiving, "monotonic", lambda: clock[0])
+    receiver, _ = make_receiver(head(200_000), None, bytes(4800), bytes(60_000), None, bytes(1200), None, b"late")
+    receiver._line.context = replace(receiver._line.context, wait=wait)
+    sizes = []
+
+    def read():
+        while True:
+            sizes.append(len(receiver.receive()))
+            clock[0] += 3600.0
+
+    with pytest.raises(RequestBodyError) as info:
+        read()
+    assert info.value.error.status == 408
+    assert sizes == [4800, 60_000, 1200]
+    assert patience == [30.0, 30.0, 15.0]
 
 
 def test_a_client_that_has_gone_is_a_disconnect():

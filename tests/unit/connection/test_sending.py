@@ -43,7 +43,7 @@ def test_a_client_that_takes_nothing_is_one_too():
 
 def test_a_client_that_takes_little_is_waited_for(monkeypatch):
     """The kernel reports a socket as writable only when much is free; what it still holds tells who reads."""
-    held = [900, 600, 300]
+    held = [90_000, 82_000, 74_000]
     monkeypatch.setattr(sending, "octets_unsent", lambda sock: held.pop(0))
     line = Line(FakeSocket(sends=[2]), None, make_context(waits=[False, False, True]))
     send_all(line, b"hello")
@@ -51,10 +51,20 @@ def test_a_client_that_takes_little_is_waited_for(monkeypatch):
     assert line.progress.told == ["leave", "enter"]
 
 
-@pytest.mark.parametrize("held", [[900, 900], [900, 600, 600]])
+@pytest.mark.parametrize("held", [[900, 900], [90_000, 82_000, 82_000]])
 def test_it_is_not_waited_for_when_it_stops(monkeypatch, held):
     """Each wait counts for itself."""
     monkeypatch.setattr(sending, "octets_unsent", lambda sock: held.pop(0))
     with pytest.raises(DisconnectedError, match="took nothing for 30 s"):
         send_all(Line(FakeSocket(sends=[2]), None, make_context(waits=[False, False])), b"hello")
     assert held == []
+
+
+def test_it_is_not_waited_for_when_it_takes_too_little(monkeypatch):
+    """240 octets a second, on average over the wait."""
+    held = [90_000, 82_800, 75_601]
+    monkeypatch.setattr(sending, "octets_unsent", lambda sock: held.pop(0))
+    line = Line(FakeSocket(sends=[2]), None, make_context(waits=[False, False]))
+    with pytest.raises(DisconnectedError, match="took only 7199 octets for 30 s"):
+        send_all(line, b"hello")
+    assert line.sock.calls == ["send", "shutdown"]

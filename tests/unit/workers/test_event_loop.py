@@ -8,16 +8,19 @@ import socket
 from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 
 from pyfork.config.schema import HttpSettings, Settings
 from pyfork.connection import nonblocking
-from pyfork.connection.host import Phase
+from pyfork.connection.host import FIRST_PATIENCE, Phase
+from pyfork.connection.patience import SLOW_PATIENCE
 from pyfork.errors import QuitNow
 from pyfork.ipc.heartbeat import Heartbeat
 from pyfork.ipc.messages import Listener
 from pyfork.ipc.scoreboard import Scoreboard
 from pyfork.workers import accepting, base, event_loop, lingering, selector
 from pyfork.workers.event_loop import LONGEST_BATCH, SWEEP_INTERVAL
+from pyfork.workers.room import ROOM_INTERVAL, Room
 from pyfork.workers.selector import FEWEST_HELD, SHORTEST_PAUSE, AsyncWorker
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -111,10 +114,10 @@ class Scene:
             self.worker._turn()
 
     def close(self):
+        self.worker._lingering.close()
         self.worker.poller.close()
         for connection in [*self.worker.connections.values(), *self.clients]:
             (connection if isinstance(connection, socket.socket) else connection.sock).close()
-        self.worker._lingering.close()
         self.worker.close()
         os.close(self.worker.acceptor._spare)
         for fd in self.fds:
@@ -490,6 +493,91 @@ def test_an_orphan_ends_the_idle_at_once(scene, monkeypatch):
     assert receive(idle).startswith(ANSWER)
     assert receive(idle) is None
     assert b"400 Bad Request" in receive(refused)
+
+
+class Full:
+    """A worker that may have three connections, each with its own pace, and one more client who waits."""
+
+    def __init__(self, scene, *requests):
+        self.scene = scene
+        scene.worker._room = Room(scene.worker.sockets, 3)
+        scene.worker._room.most = 1
+        workers = replace(scene.worker.settings.workers, connections=3)
+        scene.worker.settings = replace(scene.worker.settings, workers=workers)
+        self.clients = [scene.connect(octets) for octets in requests]
+        scene.turn(2)
+        self.late = scene.connect(GET)
+
+    def pass_time(self, seconds):
+        """Let it pass in steps, as a loop that is woken by its deadlines does."""
+        for _ in range(round(seconds * 10)):
+            self.scene.clock.now += 0.1
+            self.scene.turn()
+
+    def answers(self):
+        return [receive(client) for client in self.clients]
+
+
+def test_a_full_worker_looks_for_those_who_wait(scene):
+    """Nothing else would wake it: its listeners are out of the loop."""
+    full = Full(scene(), GET, GET, GET)
+    full.scene.turn()
+    assert full.scene.poller.timeouts[-1] <= ROOM_INTERVAL + 1e-6
+
+
+def test_an_idle_client_makes_way_at_once(scene):
+    """The one that has been idle for the longest; and the one who waited is served."""
+    full = Full(scene(), GET, GET, GET)
+    for client in (full.clients[0], full.clients[2]):
+        full.scene.clock.now += 0.01
+        client.sendall(GET)
+        full.scene.turn()
+    full.pass_time(0.3)
+    assert all(answer.startswith(ANSWER) for answer in full.answers())
+    assert full.answers() == [b"", None, b""]
+    assert receive(full.late).startswith(ANSWER)
+
+
+@pytest.mark.parametrize(
+    ("request_", "patience"),
+    [
+        (b"GET / HT", FIRST_PATIENCE),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabcd", SLOW_PATIENCE),
+    ],
+)
+def test_a_slow_request_makes_way_after_a_while(scene, request_, patience):
+    """A head after a second, a body after five; those that have just begun are left alone."""
+    full = Full(scene(), request_, request_, request_)
+    full.pass_time(patience - 0.3)
+    assert full.answers() == [b"", b"", b""]
+    assert receive(full.late) == b""
+    full.pass_time(0.6)
+    assert sorted(answer[:12] for answer in full.answers()) == [b"", b"", b"HTTP/1.1 408"]
+    assert receive(full.late).startswith(ANSWER)
+
+
+def test_an_idle_client_makes_way_before_a_slow_one(scene):
+    """It loses nothing."""
+    full = Full(scene(keep_alive=60), b"GET / HT", GET, b"GET / HT")
+    full.scene.clock.now += 2
+    full.scene.turn(3)
+    assert receive(full.late).startswith(ANSWER)
+    slow, idle, _ = full.clients
+    assert receive(slow) == b""
+    assert receive(idle).startswith(ANSWER)
+    assert receive(idle) is None
+
+
+def test_a_fault_of_ours_ends_who_makes_way(scene, monkeypatch):
+    """And the loop goes on."""
+
+    def fail(*_):
+        raise ZeroDivisionError
+
+    full = Full(scene(), GET, GET, GET)
+    monkeypatch.setattr(nonblocking.NonblockingConnection, "make_way", fail)
+    full.pass_time(0.3)
+    assert receive(full.late).startswith(ANSWER)
 
 
 def test_retiring_does_not_outlast_the_grace_for_idle_clients(scene):

@@ -1,0 +1,137 @@
+"""Clients that are slow on purpose, in every worker type: they are cut off, and do not keep others out."""
+
+import contextlib
+import select
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from tests.conftest import WORKER_TYPES
+from tests.harness import Server, parse_response, read_all
+
+SITE = """
+BIG = [bytes(8_000_000)]
+
+def app(environ, start_response):
+    length = len(environ["wsgi.input"].read())
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return BIG if environ["PATH_INFO"] == "/big" else [str(length).encode()]
+"""
+TIMEOUT = 0.5
+CONNECTIONS = 8
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n%b\r\n"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the application is."""
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "patient.py").write_text(SITE)
+    return folder
+
+
+@pytest.fixture
+def impatient(share: Callable[..., Server], site: Path, worker_type: str) -> Server:
+    """A server of each type that waits for nobody."""
+    http = {
+        "header_timeout": TIMEOUT,
+        "body_timeout": TIMEOUT,
+        "min_body_rate": 10_000,
+        "write_timeout": TIMEOUT,
+        "min_write_rate": 10_000_000,
+        "limit_request_body": 1000,
+    }
+    return share("patient:app", cwd=site, settings={"workers": {"type": worker_type}, "http": http})
+
+
+def drip(client: socket.socket, octet: bytes) -> bytes:
+    """Send one octet after another, until the server answers; return all that it says."""
+    with contextlib.suppress(ConnectionError):  # it has read on for a while, and then no more
+        while not select.select([client], [], [], 0.02)[0]:
+            client.sendall(octet)
+    return read_all(client)
+
+
+@pytest.mark.parametrize(
+    ("begin", "octet"),
+    [
+        (b"GET / HTTP/1.1\r\nX-Slow: ", b"a"),
+        (POST % b"Content-Length: 1000\r\n", b"a"),
+        (POST % b"Transfer-Encoding: chunked\r\n" + b"1;", b"a"),
+    ],
+    ids=["head", "body", "chunk extension"],
+)
+def test_a_request_that_drips_is_refused(impatient: Server, begin: bytes, octet: bytes) -> None:
+    """An octet before each deadline does not make it last: the client reads a 408, not long after its time."""
+    began = monotonic()
+    with impatient.connect() as client:
+        client.sendall(begin)
+        answer = parse_response(drip(client, octet))[0]
+    assert answer.status == 408
+    assert TIMEOUT * 0.9 < monotonic() - began < TIMEOUT + 5
+
+
+def test_a_response_that_is_read_too_slowly_is_broken_off(impatient: Server) -> None:
+    """Whoever takes an octet now and then does not hold a worker, or the memory of a response."""
+    began = monotonic()
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(20)
+        client.connect(("127.0.0.1", impatient.port))
+        client.sendall(GET.replace(b"/ ", b"/big "))
+        poll = select.poll()
+        poll.register(client, 0)  # its reset is reported in any case, and before what is still to be read
+        while not poll.poll(20):
+            client.recv(1)
+            assert monotonic() - began < TIMEOUT + 8, "the server waits for ever"
+    assert impatient.get().body == b"0"
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 20000000\r\n", b"Transfer-Encoding: chunked\r\n"])
+def test_a_client_that_goes_on_sending_can_read_why_it_was_refused(impatient: Server, framing: bytes) -> None:
+    """It sends all of its body first, as many do. Others are served meanwhile."""
+    piece = bytes(1_000_000)
+    with impatient.connect() as client:
+        client.sendall(POST % framing)
+        for number in range(20):
+            client.sendall(b"%x\r\n%b\r\n" % (len(piece), piece) if b"chunked" in framing else piece)
+            if number == 10:
+                assert impatient.get().body == b"0"
+        client.shutdown(socket.SHUT_WR)
+        answer = parse_response(read_all(client))[0]
+    assert answer.status == 413
+
+
+# More clients than there are places.
+
+
+@pytest.fixture(params=[name for name in WORKER_TYPES if name != "sync"])
+def crowded(share: Callable[..., Server], site: Path, request: pytest.FixtureRequest) -> Server:
+    """A patient server of each type that holds many connections, with few places."""
+    settings = {
+        "workers": {"type": request.param, "connections": CONNECTIONS},
+        "http": {"keep_alive": 60, "header_timeout": 60},
+    }
+    return share("patient:app", cwd=site, settings=settings)
+
+
+@pytest.mark.parametrize("octets", [b"", b"GET / HTTP/1.1\r\n", GET], ids=["silent", "slow head", "kept alive"])
+def test_old_clients_make_way_for_fresh_ones(crowded: Server, octets: bytes) -> None:
+    """Those who have been idle or slow for the longest, long before their deadlines."""
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(crowded.connect()) for _ in range(CONNECTIONS)]
+        for client in clients:
+            client.sendall(octets)
+            if octets is GET:
+                assert client.recv(1000).startswith(b"HTTP/1.1 200")
+        began = monotonic()
+        assert crowded.get().body == b"0"
+        assert monotonic() - began < 10
+        gone = [client for client in clients if select.select([client], [], [], 0)[0]]
+        assert 0 < len(gone) < CONNECTIONS
+        if octets.startswith(b"GET") and octets is not GET:
+            assert b" 408 " in gone[0].recv(1000)

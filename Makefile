@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format coverage soak corpus reloads bench bench-quick bench-tools bench-memory bench-respawn bench-arbiter profile docs clean
+.PHONY: help run test check format coverage soak corpus reloads bench bench-quick bench-tools bench-memory bench-respawn bench-arbiter bench-slow profile docs clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -107,10 +107,12 @@ bench bench-quick: bench-tools
 ## make bench-memory  what four warm workers of a Django application take, beside gunicorn's, about ten minutes
 ## make bench-respawn  how long a killed worker is missed, two minutes
 ## make bench-arbiter  what the arbiter takes alone, two minutes
+## make bench-slow  fresh requests while slowhttptest holds 2 000 slow connections, about twelve minutes (needs slowhttptest)
 bench-memory: SCRIPT := memory.py
+bench-slow: SCRIPT := slow.py
 bench-respawn: SCRIPT := respawn.py
 bench-arbiter: SCRIPT := arbiter_memory.py
-bench-memory bench-respawn bench-arbiter:
+bench-memory bench-respawn bench-arbiter bench-slow:
 	$(CHECK_PYTHON)
 	@$(MAKE) --no-print-directory $(BENCH_READY)
 	@$(BENCH_VENV)/bin/python benchmarks/$(SCRIPT) $(ARGS)

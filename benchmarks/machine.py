@@ -61,6 +61,11 @@ def choose_cores() -> Cores:
 def settle(cores: Cores) -> None:
     """Pin this process (and so the clients that it starts) to its core, and let servers open many files."""
     os.sched_setaffinity(0, {cores.client})
+    allow_open_files()
+
+
+def allow_open_files() -> None:
+    """Let this process, and what it starts, open many files."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

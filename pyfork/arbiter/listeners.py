@@ -29,6 +29,14 @@ RETRY_PAUSE = 1.0
 _log = logging.getLogger("pyfork.error")
 
 _SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27  # asm-generic/socket.h; the socket module has no names for them
+MOST_NOT_SENT = 128 * 1024
+"""Octets of a response that the kernel takes beyond what is on its way to the client (TCP_NOTSENT_LOWAT, tcp(7)).
+
+Otherwise it takes megabytes, whatever the client reads: copying them is the better part of serving a large response to
+a slow reader, so that a few hundred of those each second keep a worker from its other clients, and two thousand fill
+the kernel's memory for TCP. A client that reads keeps its rate: what is in flight does not count.
+"""
+_NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 _LONGEST_QUEUE = 65535  # the kernel caps it (somaxconn), as it does systemd's default
 _TCP_INFO_SACKED = slice(28, 32)  # tcpi_sacked of struct tcp_info: for a listening socket, its backlog (linux/tcp.h)
 _RETURN_NOTHING = struct.pack("HBBI", 0x06, 0, 0, 0)  # BPF_RET | BPF_K, k = 0: drop every segment
@@ -226,6 +234,13 @@ def _explain(error: OSError) -> str:
     return hints.get(error.errno or 0, error.strerror or str(error))
 
 
+def _set_options(listener: socket.socket) -> None:
+    """Set what accepted sockets inherit, at no cost for each of them."""
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if _NOTSENT_LOWAT is not None:
+        listener.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, MOST_NOT_SENT)
+
+
 def _open(bind: Bind, settings: ServerSettings) -> BoundListener:
     if bind.kind == "fd":
         return adopt(bind.fd, bind.text)
@@ -235,7 +250,7 @@ def _open(bind: Bind, settings: ServerSettings) -> BoundListener:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
+        _set_options(listener)
         if settings.reuse_port:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6 and _has_ipv4_twin(bind, settings):
@@ -337,7 +352,7 @@ def adopt(fd: int, text: str) -> BoundListener:
         raise ConfigurationError(f"{text}: descriptor {fd} is not a listening stream socket")
     listener.setblocking(False)
     if listener.family in {socket.AF_INET, socket.AF_INET6}:
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _set_options(listener)
     adopted = BoundListener(text, listener, is_inherited=True, inode=None, maker=os.getpid())
     adopted.accept_again()  # a predecessor that was killed while it stopped has left its filter
     return adopted

@@ -25,8 +25,8 @@ from pyfork.errors import DisconnectedError, ProtocolError
 if TYPE_CHECKING:
     from pyfork.connection.nonblocking import NonblockingConnection
 
-SLOW_PATIENCE = 5.0
-"""Seconds that a slow body or response has, when others wait for its place; Kestrel's grace is 5 s as well."""
+SLOW_PATIENCE = 2.0
+"""Seconds that a body may have fallen behind, or a reader, when others wait for its place."""
 
 
 def body_deadline(http: HttpSettings, now: float, deadline: float = math.inf, octets: int = 0) -> float:

@@ -444,7 +444,7 @@ def test_a_slow_reader_makes_way(prepare, log, taken, makes_way):
     if taken:
         assert len(served.client.recv(taken)) > 20_000
     since = served.connection.deadline - 9
-    assert served.connection.make_way(since + 5) is makes_way
+    assert served.connection.make_way(since + 2) is makes_way
     if served.started:
         served.turn()
     assert served.is_forgotten is makes_way

@@ -10,7 +10,7 @@ from time import monotonic
 import pytest
 
 from tests.conftest import WORKER_TYPES
-from tests.harness import Server, parse_response, read_all
+from tests.harness import Server, parse_response, read_all, wait_until
 
 SITE = """
 BIG = [bytes(8_000_000)]
@@ -89,6 +89,32 @@ def test_a_response_that_is_read_too_slowly_is_broken_off(impatient: Server) -> 
             client.recv(1)
             assert monotonic() - began < TIMEOUT + 8, "the server waits for ever"
     assert impatient.get().body == b"0"
+
+
+def test_a_reader_that_reads_nothing_costs_little_of_the_kernel(impatient: Server) -> None:
+    """Not the megabytes that a socket's buffer may grow to."""
+    readings = [0]
+
+    def has_settled() -> bool:
+        readings.append(queued(impatient.port, client.getsockname()[1]))
+        return readings[-1] == readings[-2] > 0
+
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", impatient.port))
+        client.sendall(GET.replace(b"/ ", b"/big "))
+        wait_until(has_settled, "the kernel takes no more")
+    assert max(readings) < 400_000
+
+
+def queued(port: int, clients_port: int) -> int:
+    """Return how many octets the kernel holds of what a server has sent to a client."""
+    ends = [f":{port:04X}", f":{clients_port:04X}"]
+    for line in Path("/proc/net/tcp").read_text().splitlines():
+        _, local, remote, _, queues, *_ = line.split()
+        if [local[8:], remote[8:]] == ends:
+            return int(queues.partition(":")[0], 16)
+    return 0
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 20000000\r\n", b"Transfer-Encoding: chunked\r\n"])

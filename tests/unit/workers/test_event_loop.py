@@ -546,7 +546,7 @@ def test_an_idle_client_makes_way_at_once(scene):
     ],
 )
 def test_a_slow_request_makes_way_after_a_while(scene, request_, patience):
-    """A head after a second, a body after five; those that have just begun are left alone."""
+    """A head after a second, a body after two; those that have just begun are left alone."""
     full = Full(scene(), request_, request_, request_)
     full.pass_time(patience - 0.3)
     assert full.answers() == [b"", b"", b""]

@@ -121,18 +121,18 @@ class BlockingConnection(Line):
     Attributes:
         is_idle: a request is waited for, and not one octet of it has come.
         wait_for_head: waits for octets until a deadline; a worker may put a quicker way here than the context's.
-        head_deadline: until when a head is waited for (monotonic seconds); infinity when none is.
         is_last: the worker wants no further request to be served here, whatever the client was told.
     """
 
     __slots__ = (
         "_events",
         "_has_answered",
+        "_head_deadline",
         "_must_linger",
         "_must_reset",
         "_owed",
         "_parser",
-        "head_deadline",
+        "_receiver",
         "is_idle",
         "is_last",
         "wait_for_head",
@@ -147,7 +147,8 @@ class BlockingConnection(Line):
         self._must_reset = False
         self._owed = 0  # requests that had come when the connection was to end
         self.is_idle = True
-        self.head_deadline = math.inf
+        self._head_deadline = math.inf  # until when a head is waited for
+        self._receiver: BodyReceiver | None = None  # of the body that the application may wait for
         self.is_last = False
         self.wait_for_head: Callable[[float], bool] = partial(context.wait, sock, READABLE)
 
@@ -203,7 +204,7 @@ class BlockingConnection(Line):
         must_wait = self._has_answered
         is_in_time = True
         deadline = monotonic() + (http.keep_alive if must_wait and is_idle else http.header_timeout)
-        self.head_deadline = deadline
+        self._head_deadline = deadline
         while True:
             if must_wait:
                 is_in_time = self.wait_for_head(deadline)
@@ -219,21 +220,23 @@ class BlockingConnection(Line):
             events = parser.feed(data) if data else parser.feed_eof()
             if events or not data:
                 self.is_idle = False
-                self.head_deadline = math.inf
+                self._head_deadline = math.inf
                 return events
             if is_idle and not parser.is_idle:
                 self.is_idle = is_idle = False
                 if self._has_answered:
-                    self.head_deadline = deadline = monotonic() + http.header_timeout
+                    self._head_deadline = deadline = monotonic() + http.header_timeout
             elif not is_in_time:
                 return self._give_up_waiting()
 
     @property
     def may_yield_at(self) -> float:
-        """From when the wait for a head may end if others wait for a place (monotonic); infinity when there is none."""
+        """From when the wait for a request may end if others wait for a place (monotonic); infinity: none is."""
         http = self.context.http
+        if self._receiver is not None:
+            return self._receiver.may_yield_at
         is_kept = self._has_answered and self.is_idle
-        return self.head_deadline - (http.keep_alive if is_kept else http.header_timeout - FIRST_PATIENCE)
+        return self._head_deadline - (http.keep_alive if is_kept else http.header_timeout - FIRST_PATIENCE)
 
     def _give_up_waiting(self) -> list[Event]:
         """The client's time is up: refuse what has come of a head."""
@@ -264,7 +267,7 @@ class BlockingConnection(Line):
         receiver = None
         body = EMPTY_INPUT
         if has_body:
-            receiver = BodyReceiver(self, self._parser, request, self._events, encoder)
+            self._receiver = receiver = BodyReceiver(self, self._parser, request, self._events, encoder)
             if isinstance(encoder, _ReceivingEncoder | _RetiringEncoder):
                 encoder.receiver = receiver
             body = InputStream(receiver.receive, receiver.trailers)
@@ -274,6 +277,7 @@ class BlockingConnection(Line):
         finally:
             answer.close()
             answer.end()
+            self._receiver = None
         self._has_answered = True
         is_read = receiver is None or receiver.has_ended
         if answer.can_persist and is_read and not self.is_last:

@@ -1,9 +1,10 @@
 """Receiving a request's body, as the application asks for it."""
 
+import math
 from time import monotonic
 
 from pyfork.connection.context import READABLE, Line
-from pyfork.connection.patience import body_deadline, slow_body
+from pyfork.connection.patience import SLOW_PATIENCE, body_deadline, slow_body
 from pyfork.connection.sending import send_all
 from pyfork.errors import DisconnectedError, ProtocolError, RequestBodyError
 from pyfork.gateway.trailers import Trailers, offered
@@ -37,6 +38,7 @@ class BodyReceiver:
         "_parser",
         "has_been_asked",
         "has_ended",
+        "may_yield_at",
         "trailers",
     )
 
@@ -55,6 +57,8 @@ class BodyReceiver:
         self._expects_continue = request.expects_continue
         self._credit = line.context.http.body_timeout  # seconds: falls in waits alone, whatever the application does
         self._error: ProtocolError | None = None
+        self.may_yield_at = math.inf
+        """From when the wait that is under way may end, if others wait for a place (monotonic); infinity: none is."""
         self.trailers: Trailers | None = [] if request.is_chunked else None
         """``wsgi.trailers``: filled with the end of a chunked body."""
         self.has_ended = False
@@ -123,7 +127,10 @@ class BodyReceiver:
                 send_all(line, _CONTINUE)
         line.progress.leave_application()
         began = monotonic()
-        has_come = line.context.wait(line.sock, READABLE, began + self._credit)
+        deadline = began + self._credit
+        self.may_yield_at = deadline - line.context.http.body_timeout + SLOW_PATIENCE
+        has_come = line.context.wait(line.sock, READABLE, deadline)
+        self.may_yield_at = math.inf
         if not has_come:
             self._error = slow_body(line.context.http)
             raise RequestBodyError(self._error)

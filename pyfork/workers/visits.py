@@ -73,7 +73,7 @@ class Visits:
                 visit.place.limit(deadline)
 
     def make_room(self, now: float, most: int) -> None:
-        """End some of the waits for a head, at most so many: idle clients first, and those who have had the longest."""
+        """End some of the waits for requests, at most so many: idle clients first, of them the longest idle."""
         waiting = [visit for visit in self._visits.values() if visit.shell.may_yield_at <= now]
         waiting.sort(key=lambda visit: (not visit.shell.is_idle, visit.shell.may_yield_at))
         for visit in waiting[:most]:

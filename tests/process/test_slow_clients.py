@@ -145,7 +145,11 @@ def crowded(share: Callable[..., Server], site: Path, request: pytest.FixtureReq
     return share("patient:app", cwd=site, settings=settings)
 
 
-@pytest.mark.parametrize("octets", [b"", b"GET / HTTP/1.1\r\n", GET], ids=["silent", "slow head", "kept alive"])
+@pytest.mark.parametrize(
+    "octets",
+    [b"", b"GET / HTTP/1.1\r\n", POST % b"Content-Length: 5\r\n" + b"abcd", GET],
+    ids=["silent", "slow head", "slow body", "kept alive"],
+)
 def test_old_clients_make_way_for_fresh_ones(crowded: Server, octets: bytes) -> None:
     """Those who have been idle or slow for the longest, long before their deadlines."""
     with contextlib.ExitStack() as stack:
@@ -159,5 +163,5 @@ def test_old_clients_make_way_for_fresh_ones(crowded: Server, octets: bytes) -> 
         assert monotonic() - began < 10
         gone = [client for client in clients if select.select([client], [], [], 0)[0]]
         assert 0 < len(gone) < CONNECTIONS
-        if octets.startswith(b"GET") and octets is not GET:
+        if octets not in (b"", GET):
             assert b" 408 " in gone[0].recv(1000)

@@ -34,7 +34,7 @@ ERROR: Failed building wheel for bjoern
 NAMES = (
     *("figures", "loads", "wrk", "contestants", "limits", "processes", "machine", "idle", "servers", "rounds"),
     *("tables", "chart", "results", "bench", "install", "stages", "hotpath"),
-    *("traffic", "launched", "memory", "respawn", "arbiter_memory"),
+    *("traffic", "launched", "memory", "respawn", "arbiter_memory", "slow"),
 )
 
 
@@ -284,6 +284,30 @@ def test_a_late_replacement_from_a_mold_is_told(modules):
     assert verdict(none, outcome((3.1,))) == "met"
     assert verdict(none, outcome((3.1,), failures=1)) == "NOT MET"
     assert verdict(mold, outcome(problem="not available")) == "not measured"
+
+
+def test_fresh_requests_among_slow_clients_are_judged_where_there_is_room(modules):
+    """By the slowest of them, and by those that were not answered; a crowded server only has figures."""
+    slow = modules.slow
+    rows = list(slow.rows(["async", "sync"], ["head"], 2000))
+    assert rows == [slow.Row("async", "head", 2000), slow.Row("async", "head", 250), slow.Row("sync", "head", 2000)]
+    roomy, crowded, sync = rows
+
+    def outcome(*seconds, failures=0):
+        return slow.Outcome(slow.Sample([0.001]), slow.Sample(list(seconds), failures))
+
+    assert slow.verdict(roomy, outcome(0.001, 0.1), 2000) == "met"
+    assert slow.verdict(roomy, outcome(0.101, *[0.001] * 999), 2000) == "NOT MET"
+    assert slow.verdict(roomy, outcome(0.001, failures=1), 2000) == "NOT MET"
+    assert slow.verdict(roomy, outcome(), 2000) == "not measured"
+    assert slow.verdict(crowded, outcome(3.0), 2000) == slow.verdict(sync, outcome(3.0), 2000) == "-"
+    cells = slow.cells(roomy, outcome(0.004, 0.003, 0.002, 0.001, failures=2), 2000)
+    assert cells == ["async, head", "2000", "1.0", "1.0", "3.0", "4.0", "4.0", "4", "2", "NOT MET"]
+    assert slow.cells(sync, outcome(0.001), 2000)[1] == "1"
+    assert slow.cells(sync, slow.Outcome(problem="why"), 2000) == ["sync, head", "1", *"-------", "not measured"]
+    text = slow.write_text({roomy: outcome(0.001), sync: slow.Outcome(problem="why")}, 2000, 20)
+    assert "- sync, head: why" in text
+    assert "slowhttptest -H" in text
 
 
 def test_the_arbiter_is_judged_by_its_memory_alone(modules):

@@ -48,6 +48,16 @@ def impatient(share: Callable[..., Server], site: Path, worker_type: str) -> Ser
     return share("patient:app", cwd=site, settings={"workers": {"type": worker_type}, "http": http})
 
 
+@pytest.fixture
+def patient(share: Callable[..., Server], site: Path, worker_type: str) -> Server:
+    """A server of each type that waits for long, with few places."""
+    settings = {
+        "workers": {"type": worker_type, "connections": CONNECTIONS},
+        "http": {"keep_alive": 60, "header_timeout": 60},
+    }
+    return share("patient:app", cwd=site, settings=settings)
+
+
 def drip(client: socket.socket, octet: bytes) -> bytes:
     """Send one octet after another, until the server answers; return all that it says."""
     with contextlib.suppress(ConnectionError):  # it has read on for a while, and then no more
@@ -91,19 +101,20 @@ def test_a_response_that_is_read_too_slowly_is_broken_off(impatient: Server) -> 
     assert impatient.get().body == b"0"
 
 
-def test_a_reader_that_reads_nothing_costs_little_of_the_kernel(impatient: Server) -> None:
+def test_a_reader_that_reads_nothing_costs_little_of_the_kernel(patient: Server) -> None:
     """Not the megabytes that a socket's buffer may grow to."""
+    patient.wait_workers(1)  # the listener has its options before them
     readings = [0]
 
     def has_settled() -> bool:
-        readings.append(queued(impatient.port, client.getsockname()[1]))
+        readings.append(queued(patient.port, client.getsockname()[1]))
         return readings[-1] == readings[-2] > 0
 
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.connect(("127.0.0.1", impatient.port))
+        client.connect(("127.0.0.1", patient.port))
         client.sendall(GET.replace(b"/ ", b"/big "))
-        wait_until(has_settled, "the kernel takes no more")
+        wait_until(has_settled, "the kernel takes no more of it")
     assert max(readings) < 400_000
 
 
@@ -135,31 +146,22 @@ def test_a_client_that_goes_on_sending_can_read_why_it_was_refused(impatient: Se
 # More clients than there are places.
 
 
-@pytest.fixture(params=[name for name in WORKER_TYPES if name != "sync"])
-def crowded(share: Callable[..., Server], site: Path, request: pytest.FixtureRequest) -> Server:
-    """A patient server of each type that holds many connections, with few places."""
-    settings = {
-        "workers": {"type": request.param, "connections": CONNECTIONS},
-        "http": {"keep_alive": 60, "header_timeout": 60},
-    }
-    return share("patient:app", cwd=site, settings=settings)
-
-
 @pytest.mark.parametrize(
     "octets",
     [b"", b"GET / HTTP/1.1\r\n", POST % b"Content-Length: 5\r\n" + b"abcd", GET],
     ids=["silent", "slow head", "slow body", "kept alive"],
 )
-def test_old_clients_make_way_for_fresh_ones(crowded: Server, octets: bytes) -> None:
+@pytest.mark.parametrize("worker_type", [name for name in WORKER_TYPES if name != "sync"], indirect=True)
+def test_old_clients_make_way_for_fresh_ones(patient: Server, octets: bytes) -> None:
     """Those who have been idle or slow for the longest, long before their deadlines."""
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(crowded.connect()) for _ in range(CONNECTIONS)]
+        clients = [stack.enter_context(patient.connect()) for _ in range(CONNECTIONS)]
         for client in clients:
             client.sendall(octets)
             if octets is GET:
                 assert client.recv(1000).startswith(b"HTTP/1.1 200")
         began = monotonic()
-        assert crowded.get().body == b"0"
+        assert patient.get().body == b"0"
         assert monotonic() - began < 10
         gone = [client for client in clients if select.select([client], [], [], 0)[0]]
         assert 0 < len(gone) < CONNECTIONS

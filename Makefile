@@ -13,6 +13,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check format coverage soak corpus reloads bench bench-quick bench-tools bench-memory bench-respawn bench-arbiter bench-slow profile docs clean
+.PHONY: help run test check format coverage soak corpus reloads bench bench-quick bench-tools bench-memory bench-respawn bench-arbiter profile docs clean test-proxies
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -93,6 +94,11 @@ soak: $(READY)
 ## make corpus     every case of tests/corpus/, cut at every boundary, sent to every worker type: some ten minutes
 corpus: $(READY)
 	PYFORK_CORPUS=all $(BIN)/python -m pytest -n 2 tests/contract/test_corpus_served.py $(ARGS)
+## make test-proxies  the HTTP corpus through a real nginx and a real HAProxy, a minute (needs both)
+test-proxies: $(READY)
+	@PATH=$$PATH:/usr/sbin; for each in nginx:nginx-light haproxy:haproxy; do command -v $${each%:*} >/dev/null || { \
+	    echo "make: $${each%:*} is not installed (Debian, Ubuntu: apt-get install $${each#*:})" >&2; exit 1; }; done
+	$(BIN)/python -m pytest tests/proxies/behind_proxies.py $(ARGS)
 
 ## make reloads    a hundred reloads in a row under load, of each worker type, with and without preload: a few minutes
 reloads: $(READY)

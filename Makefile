@@ -14,6 +14,7 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .PHONY: help run test check format coverage soak corpus reloads bench bench-quick bench-tools bench-memory bench-respawn bench-arbiter bench-slow profile docs clean
 .PHONY: help run test check format coverage soak corpus reloads bench bench-quick bench-tools bench-memory bench-respawn bench-arbiter profile docs clean test-proxies
+.PHONY: help run test check format coverage soak corpus reloads bench bench-quick bench-tools bench-memory bench-respawn bench-arbiter profile docs clean test-proxies compare-http
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -122,6 +123,22 @@ bench-memory bench-respawn bench-arbiter bench-slow:
 	$(CHECK_PYTHON)
 	@$(MAKE) --no-print-directory $(BENCH_READY)
 	@$(BENCH_VENV)/bin/python benchmarks/$(SCRIPT) $(ARGS)
+
+# The peers of compare-http have an environment of their own: those of `make bench` need a compiler, these do not.
+HTTP_VENV := benchmarks/.venv/http-$(VERSION)
+HTTP_READY := $(HTTP_VENV)/.ready
+
+$(HTTP_READY): pyproject.toml benchmarks/requirements-http.txt benchmarks/install.py
+	$(PYTHON) -m venv --clear $(HTTP_VENV)
+	$(HTTP_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(HTTP_VENV)/bin/python benchmarks/install.py requirements-http.txt
+	@touch $@
+
+## make compare-http  the HTTP corpus sent to pyfork and six other servers: who fails what, four minutes
+compare-http:
+	$(CHECK_PYTHON)
+	@$(MAKE) --no-print-directory $(HTTP_READY)
+	@$(HTTP_VENV)/bin/python benchmarks/compare_http.py $(ARGS)
 
 ## make profile    where the microseconds of a request go (needs wrk; ARGS='threadpool' for another worker type)
 profile: bench-tools

@@ -1,4 +1,6 @@
-"""Installs requirements.txt one by one into the environment that runs this, and notes what would not install, and why.
+"""Installs requirements.txt, or the file that is named, line by line into the environment that runs this.
+
+It notes what would not install, and why.
 
 Some of the peers are compiled: without a compiler or a library's headers they are left out, and the others measured.
 """
@@ -11,7 +13,7 @@ from pathlib import Path
 
 from contestants import LEFT_OUT
 
-REQUIREMENTS = Path(__file__).resolve().parent / "requirements.txt"
+HERE = Path(__file__).resolve().parent
 NEEDED = ("setuptools", "falcon", "pygal")
 """Without these there is no benchmark."""
 COMPILER = "apt-get install build-essential python3-dev"
@@ -25,7 +27,8 @@ HINTS = {
 def main() -> int:
     """Install; return 1 when something is missing without which nothing can be measured."""
     reasons: dict[str, str] = {}
-    for requirement in read_requirements(REQUIREMENTS.read_text()):
+    file = HERE / (sys.argv[1] if len(sys.argv) > 1 else "requirements.txt")
+    for requirement in read_requirements(file.read_text()):
         error = install(requirement)
         if error:
             name = requirement.partition("==")[0].lower()

@@ -15,6 +15,7 @@ ARGS ?=
 .PHONY: help run test check format coverage soak corpus reloads bench bench-quick bench-tools bench-memory bench-respawn bench-arbiter bench-slow profile docs clean
 .PHONY: help run test check format coverage soak corpus reloads bench bench-quick bench-tools bench-memory bench-respawn bench-arbiter profile docs clean test-proxies
 .PHONY: help run test check format coverage soak corpus reloads bench bench-quick bench-tools bench-memory bench-respawn bench-arbiter profile docs clean test-proxies compare-http
+.PHONY: help run test check format coverage soak corpus reloads bench bench-quick bench-tools bench-memory bench-respawn bench-arbiter profile docs clean test-proxies compare-http fuzz
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -95,6 +96,23 @@ soak: $(READY)
 ## make corpus     every case of tests/corpus/, cut at every boundary, sent to every worker type: some ten minutes
 corpus: $(READY)
 	PYFORK_CORPUS=all $(BIN)/python -m pytest -n 2 tests/contract/test_corpus_served.py $(ARGS)
+FUZZ_SECONDS ?= 60
+FUZZ_VENV := .venv/fuzz-$(VERSION)
+FUZZ_READY := $(FUZZ_VENV)/.ready
+
+# atheris comes as a wheel for Linux on x86-64 only: in an environment of its own, nothing else misses it.
+$(FUZZ_READY): pyproject.toml
+	$(CHECK_PYTHON)
+	$(PYTHON) -m venv --clear $(FUZZ_VENV)
+	$(FUZZ_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(FUZZ_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable . --group fuzz
+	@touch $@
+
+## make fuzz       octets that break a rule of the parser's, guided by coverage; new requests to real servers: a minute each (FUZZ_SECONDS=3600)
+fuzz: $(READY) $(FUZZ_READY)
+	$(FUZZ_VENV)/bin/python tests/fuzz/fuzz_parser.py -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 $(ARGS)
+	PYFORK_FUZZ_EXAMPLES=$$(( $(FUZZ_SECONDS) * 10 )) $(BIN)/python -m pytest tests/contract/test_fuzzed.py
+
 ## make test-proxies  the HTTP corpus through a real nginx and a real HAProxy, a minute (needs both)
 test-proxies: $(READY)
 	@PATH=$$PATH:/usr/sbin; for each in nginx:nginx-light haproxy:haproxy; do command -v $${each%:*} >/dev/null || { \

@@ -2,7 +2,8 @@
 
 It is strict, slow and silent: it reads whole requests from the beginning and stops at the first octet that the grammar
 of RFC 9110 and 9112 has no place for. So whatever the parser takes for a whole request must be one here, with the same
-method, target, fields, content and trailers. It says nothing of what the parser refuses.
+method, target, fields, content and trailers. It says nothing of what the parser refuses, and may take more than that:
+of chunk extensions it knows that they have no line's end, and of targets that they have no space.
 """
 
 import re
@@ -11,10 +12,10 @@ from dataclasses import dataclass
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _LINE = _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*\r\n"
 _HEAD = re.compile(
-    rb"(?:\r\n)*(?P<method>%b) (?P<target>[\x21-\x7e]+) HTTP/(?P<version>1\.[01])\r\n(?P<fields>(?:%b)*)\r\n"
+    rb"(?:\r\n)*(?P<method>%b) (?P<target>[\x21-\x7e]+) HTTP/1\.(?P<minor>[0-9])\r\n(?P<fields>(?:%b)*)\r\n"
     % (_TOKEN, _LINE)
 )
-_SIZE = re.compile(rb"(?P<size>[0-9A-Fa-f]+)(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
+_SIZE = re.compile(rb"(?P<size>[0-9A-Fa-f]+)(?:[\t ]*;[\t\x20-\x7e\x80-\xff]*)?\r\n")
 _TRAILERS = re.compile(rb"(?P<fields>(?:%b)*)\r\n" % _LINE)
 _LENGTH = re.compile(rb"0*[0-9]{1,18}")
 
@@ -39,13 +40,12 @@ def read(octets: bytes) -> list[Message]:
     position = 0
     while head := _HEAD.match(octets, position):
         fields = _read_fields(head["fields"])
-        body = _read_body(octets, head.end(), fields, head["version"])
+        version = "1.0" if head["minor"] == b"0" else "1.1"  # RFC 9110 section 2.5: as the highest that is known
+        body = _read_body(octets, head.end(), fields, version)
         if body is None:
             break
         content, trailers, position = body
-        messages.append(
-            Message(head["method"].decode(), head["target"], head["version"].decode(), fields, content, tuple(trailers))
-        )
+        messages.append(Message(head["method"].decode(), head["target"], version, fields, content, tuple(trailers)))
     return messages
 
 
@@ -54,12 +54,12 @@ def _read_fields(lines: bytes) -> Fields:
     return [(name, value.strip(b" \t")) for name, value in pairs]
 
 
-def _read_body(octets: bytes, position: int, fields: Fields, version: bytes) -> tuple[bytes, Fields, int] | None:
+def _read_body(octets: bytes, position: int, fields: Fields, version: str) -> tuple[bytes, Fields, int] | None:
     """Return content, trailers and where they end; None if they do not, or if the framing is not beyond doubt."""
     lengths = [value for name, value in fields if name.lower() == b"content-length"]
     codings = [value.lower() for name, value in fields if name.lower() == b"transfer-encoding"]
     if codings:
-        is_clear = codings == [b"chunked"] and not lengths and version == b"1.1"
+        is_clear = codings == [b"chunked"] and not lengths and version == "1.1"
         return _read_chunks(octets, position) if is_clear else None
     if not lengths:
         return b"", [], position

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from contestants import LEFT_OUT
 from http_exchange import CANARY, exchange
 from http_peers import PEERS, Peer
-from http_verdicts import CHOICES, GOES_ON, HANGS, KINDS, Fault, find_fault, read_choices
+from http_verdicts import CHOICES, GOES_ON, HANGS, KINDS, Choices, Fault, find_fault
 from launched import Launched, LaunchError, launched
 
 from tests.corpus_files import Case, ExpectedRefusal, load_cases
@@ -52,7 +52,7 @@ class Outcome:
 def main() -> int:
     """Run, print and write the results."""
     arguments = _arguments()
-    choices = read_choices(CHOICES.read_text())
+    choices = Choices(CHOICES.read_text())
     cases, others = split(load_cases())
     cases = [case for case in cases if arguments.cases in f"{case.family}: {case.name}"]
     outcomes = []
@@ -80,7 +80,7 @@ def split(cases: list[Case]) -> tuple[list[Case], list[Case]]:
     return [case for case in cases if not case.limits], [case for case in cases if case.limits]
 
 
-def run(peer: Peer, cases: Sequence[Case], choices: dict[str, str]) -> Outcome:
+def run(peer: Peer, cases: Sequence[Case], choices: Choices) -> Outcome:
     """Start a server, send it the cases, stop it."""
     reasons = json.loads(LEFT_OUT.read_text()) if LEFT_OUT.exists() else {}
     if peer.distribution in reasons:
@@ -91,7 +91,7 @@ def run(peer: Peer, cases: Sequence[Case], choices: dict[str, str]) -> Outcome:
         with launched(command) as server:
             server.wait_until(lambda: _is_serving(server), "it serves")
             for case in cases:
-                fault = ask(server.port, case, choices.get(case.name), answers_once=peer.answers_once)
+                fault = ask(server.port, case, choices.find(case.name), answers_once=peer.answers_once)
                 if fault is not None:
                     outcome.faults[case.name] = fault
                 if server.process.poll() is not None:
@@ -131,10 +131,10 @@ def ask(port: int, case: Case, choice: str | None, *, answers_once: bool) -> Fau
     return None
 
 
-def render(cases: Sequence[Case], outcomes: Sequence[Outcome], choices: dict[str, str], left_out: int) -> str:
+def render(cases: Sequence[Case], outcomes: Sequence[Outcome], choices: Choices, left_out: int) -> str:
     """Return the page: a table by family, one by kind of fault, and the names."""
     by_name = {case.name: case for case in cases}
-    free = sum(case.name in choices for case in cases)
+    free = sum(choices.find(case.name) is not None for case in cases)
     lines = [
         "# Who fails what of the HTTP corpus",
         "",

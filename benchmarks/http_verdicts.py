@@ -11,6 +11,7 @@ The corpus says what pyfork does. Where the RFCs demand less, less is asked:
 - What was left unfinished may be answered with an error, with nothing, or be waited for.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,11 +58,25 @@ class _Served:
     trailers: tuple[tuple[bytes, bytes], ...]
 
 
-def read_choices(text: str) -> dict[str, str]:
-    """Return the names of the cases that leave a choice, with their mark or ""; from # on stand the reasons."""
-    lines = (line.partition("#")[0].strip() for line in text.splitlines())
-    pairs = (line.partition(" | ") for line in lines if line)
-    return {name.strip(): mark.strip() for name, _, mark in pairs}
+class Choices:
+    """The cases in which the RFCs leave a choice.
+
+    Args:
+        text: a line for each name, "*" in it for anything, with its mark behind a bar; from # on stand the reasons.
+
+    Attributes:
+        marks: the mark of each name, "" if it has none.
+    """
+
+    def __init__(self, text: str) -> None:
+        lines = (line.partition("#")[0].strip() for line in text.splitlines())
+        pairs = (line.partition(" | ") for line in lines if line)
+        self.marks = {name.strip(): mark.strip() for name, _, mark in pairs}
+        self._patterns = [(re.compile(re.escape(name).replace(r"\*", ".*")), self.marks[name]) for name in self.marks]
+
+    def find(self, name: str) -> str | None:
+        """Return the mark of a case, None if the RFCs leave no choice in it."""
+        return next((mark for pattern, mark in self._patterns if pattern.fullmatch(name)), None)
 
 
 def find_fault(

@@ -1,5 +1,6 @@
 """The judge of `make compare-http`: unfair to nobody, and blind to nothing."""
 
+import fnmatch
 import importlib
 import json
 import re
@@ -148,9 +149,19 @@ def test_a_response_to_head_has_no_content(judge):
 
 def test_the_choices_are_cases_of_the_corpus(modules):
     """A case that has another name now would be judged by another measure without anybody noticing."""
-    choices = modules.http_verdicts.read_choices(text("benchmarks/http_choices.txt"))
-    assert set(choices) <= {case.name for case in load_cases()}
-    assert set(choices.values()) <= {"", "closing", "waiting", "any"}
+    choices = modules.http_verdicts.Choices(text("benchmarks/http_choices.txt"))
+    names = [case.name for case in load_cases()]
+    assert not [name for name in choices.marks if "*" not in name and name not in names]
+    assert not [name for name in choices.marks if "*" in name and not fnmatch.filter(names, name)]
+    assert set(choices.marks.values()) <= {"", "closing", "waiting", "any"}
+
+
+def test_a_choice_may_be_named_with_others(modules):
+    """By a star; the first that fits counts."""
+    choices = modules.http_verdicts.Choices("# reason\na [b\na * | closing\n* end | waiting  # why\n")
+    assert [choices.find(name) for name in ("a [b", "a c", "an end", "a the end", "other")] == [
+        "", "closing", "waiting", "closing", None,
+    ]  # fmt: skip
 
 
 def test_every_peer_is_required_by_a_version(modules):
@@ -172,7 +183,7 @@ def test_the_page_has_each_fault_by_name(modules):
     """In both tables, and in the list of its server."""
     compare, verdicts = modules.compare_http, modules.http_verdicts
     outcomes = [compare.Outcome("a 1", {"bad": verdicts.Fault(verdicts.SERVED, "200")}), compare.Outcome("b 2")]
-    page = compare.render([GOOD, BAD], outcomes, {"good": ""}, 3)
+    page = compare.render([GOOD, BAD], outcomes, modules.http_verdicts.Choices("good"), 3)
     for line in (
         "| chunked | 1 | 1 | 0 |",
         "| fields | 1 | 0 | 0 |",

@@ -21,7 +21,7 @@ pid {directory}/nginx.pid;
 error_log {directory}/proxy-error.log notice;
 events {{ worker_connections 64; }}
 http {{
-    log_format forwarded '"$request_method" "$request_uri" "$upstream_status" "$request_body"';
+    log_format forwarded '"$upstream_status" "$request_method" "$request_body" "$request_uri"';
     access_log {directory}/forwarded.log forwarded;
     client_body_temp_path {directory}/bodies;
     proxy_temp_path {directory}/responses;
@@ -66,7 +66,7 @@ defaults
 frontend front
     bind {directory}/front.sock
     log stdout len 65535 format raw local0
-    log-format '"%[var(txn.method)]" "%[var(txn.target)]" "%[var(txn.status)]" "%[var(txn.body)]"'
+    log-format '"%[var(txn.status)]" "%[var(txn.method)]" "%[var(txn.body)]" "%[var(txn.target)]"'
     http-request set-var(txn.method) method,hex
     http-request set-var(txn.target) url,hex
     {lax}
@@ -95,7 +95,7 @@ class Forwarded:
     Attributes:
         method: as it came.
         target: as it was sent on.
-        status: what the server answered, "" if it did not.
+        status: what the server answered, "-" if it did not.
         body: None if the proxy does not say.
     """
 
@@ -172,7 +172,9 @@ class Front:
         return lines
 
     def _read_line(self, line: bytes) -> Forwarded:
-        method, target, status, body = (self._read_field(field) for field in re.findall(rb'"([^"]*)"', line))
+        status, *fields = re.findall(rb'"([^"]*)"?', line)
+        assert line.endswith(b'"') or status != b"200", "HAProxy has cut the line of a request that counts"
+        method, body, target = [*map(self._read_field, fields), b"", b""][:3]
         if target.startswith(b"?"):
             target = b"/" + target  # nginx logs an absolute-form without a path so, and sends the slash
         return Forwarded(method, target, status.decode(), body if self._says_bodies else None)
@@ -193,7 +195,5 @@ def _unescape(field: bytes) -> bytes:
 
 
 def _unhex(field: bytes) -> bytes:
-    """HAProxy logs in hexadecimal what a client may choose; the status is a number."""
-    if field == b"-":
-        return b""
-    return field if len(field) == 3 else bytes.fromhex(field.decode())
+    """HAProxy logs in hexadecimal what a client may choose; a line has 65 535 octets at most."""
+    return b"" if field == b"-" else bytes.fromhex(field[: len(field) & -2].decode())

@@ -22,10 +22,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from contestants import LEFT_OUT
 from http_exchange import CANARY, exchange
 from http_peers import PEERS, Peer
-from http_verdicts import CHOICES, GOES_ON, HANGS, KINDS, Choices, Fault, find_fault
+from http_verdicts import CHOICES, GOES_ON, HANGS, KINDS, Choices, Fault, find_fault, is_refused
 from launched import Launched, LaunchError, launched
 
-from tests.corpus_files import Case, ExpectedRefusal, load_cases
+from tests.corpus_files import Case, load_cases
 
 HERE = Path(__file__).resolve().parent
 SECONDS = 1.0
@@ -118,7 +118,7 @@ def ask(port: int, case: Case, choice: str | None, *, answers_once: bool) -> Fau
     canaries = [CANARY]
     if case.state == "waiting":
         canaries = [b""]
-    elif case.state == "closed" and not any(isinstance(each, ExpectedRefusal) for each in case.expected):
+    elif case.state == "closed" and not is_refused(case):
         canaries = [b"", CANARY]
     for canary in canaries:
         for seconds in (SECONDS, AGAIN_SECONDS):

@@ -104,6 +104,11 @@ def find_fault(
     return _find_breach_of_choice(case, served, reading, exchange, choice)
 
 
+def is_refused(case: Case) -> bool:
+    """Return whether the last thing in a case is to be refused."""
+    return any(isinstance(each, ExpectedRefusal) for each in case.expected)
+
+
 def _requests(case: Case) -> Iterator[_Served]:
     request: ExpectedRequest | None = None
     content = b""
@@ -129,7 +134,7 @@ def _find_breach(
     rest = answers[len(served) :]
     if answers_once and served:
         return Fault(GOES_ON) if rest else None
-    if any(isinstance(each, ExpectedRefusal) for each in case.expected):
+    if is_refused(case):
         return _find_breach_of_refusal(case, bool(served) and answers[len(served) - 1].is_last, rest, exchange)
     if case.state == "waiting":
         if rest and rest[0].status == 200:
@@ -164,8 +169,7 @@ def _find_breach_of_choice(
         return Fault(GOES_ON, _statuses(answers))
     if choice == "closing" and any(map(_is_canary, answers)):
         return Fault(GOES_ON, _statuses(answers))
-    is_refusal = any(isinstance(each, ExpectedRefusal) for each in case.expected)
-    most = len(served) + is_refusal + (case.state != "waiting")
+    most = len(served) + is_refused(case) + (case.state != "waiting")
     return Fault(GOES_ON, _statuses(answers)) if len(answers) > most else None
 
 

@@ -151,9 +151,9 @@ def test_a_server_that_ignores_lengths_is_found_out(tmp_path: Path) -> None:
     """The comparison can fail: a server that takes content for the next request is out of step, and it shows."""
     record = tmp_path / "record"
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        threading.Thread(target=_serve_heads, args=(listener, record), daemon=True).start()
-        front = Front("nginx", tmp_path, port)
+        serving = threading.Thread(target=_serve_heads, args=(listener, record))
+        serving.start()
+        front = Front("nginx", tmp_path, listener.getsockname()[1])
         try:
             scene = Scene(front, record)
             smuggled = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -162,21 +162,27 @@ def test_a_server_that_ignores_lengths_is_found_out(tmp_path: Path) -> None:
                 assert not differences(*scene.visit(post + smuggled))
         finally:
             front.stop()
+            listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
+            serving.join()
 
 
 def _serve_heads(listener: socket.socket, record: Path) -> None:
-    """Answer each head as a request without content."""
-    with contextlib.suppress(OSError):  # the listener is closed at the end
+    """Answer each head as a request without content, until the listener is shut down."""
+    with contextlib.suppress(OSError):
         while True:
             client, _ = listener.accept()
-            rest = b""
-            while received := client.recv(65536):
-                *heads, rest = (rest + received).split(b"\r\n\r\n")
-                for head in heads:
-                    method, target, _ = head.split(b"\r\n")[0].decode().split(" ")
-                    seen = {"method": method, "target": target, "body": "", "connection": "1"}
-                    with record.open("a") as file:
-                        file.write(json.dumps(seen) + "\n")
-                    body = json.dumps(seen).encode()
-                    client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-            client.close()
+            with client, contextlib.suppress(ConnectionError):  # nginx has noticed that something is wrong
+                _serve_heads_of(client, record)
+
+
+def _serve_heads_of(client: socket.socket, record: Path) -> None:
+    rest = b""
+    while received := client.recv(65536):
+        *heads, rest = (rest + received).split(b"\r\n\r\n")
+        for head in heads:
+            method, target, _ = head.split(b"\r\n")[0].decode().split(" ")
+            seen = {"method": method, "target": target, "body": "", "connection": "1"}
+            with record.open("a") as file:
+                file.write(json.dumps(seen) + "\n")
+            body = json.dumps(seen).encode()
+            client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))

@@ -96,6 +96,7 @@ soak: $(READY)
 ## make corpus     every case of tests/corpus/, cut at every boundary, sent to every worker type: some ten minutes
 corpus: $(READY)
 	PYFORK_CORPUS=all $(BIN)/python -m pytest -n 2 tests/contract/test_corpus_served.py $(ARGS)
+
 FUZZ_SECONDS ?= 60
 FUZZ_VENV := .venv/fuzz-$(VERSION)
 FUZZ_READY := $(FUZZ_VENV)/.ready
@@ -113,7 +114,7 @@ fuzz: $(READY) $(FUZZ_READY)
 	$(FUZZ_VENV)/bin/python tests/fuzz/fuzz_parser.py -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 $(ARGS)
 	PYFORK_FUZZ_EXAMPLES=$$(( $(FUZZ_SECONDS) * 10 )) $(BIN)/python -m pytest tests/contract/test_fuzzed.py
 
-## make test-proxies  the HTTP corpus through a real nginx and a real HAProxy, a minute (needs both)
+## make test-proxies  the HTTP corpus through a real nginx and a real HAProxy, four minutes (needs both)
 test-proxies: $(READY)
 	@PATH=$$PATH:/usr/sbin; for each in nginx:nginx-light haproxy:haproxy; do command -v $${each%:*} >/dev/null || { \
 	    echo "make: $${each%:*} is not installed (Debian, Ubuntu: apt-get install $${each#*:})" >&2; exit 1; }; done

@@ -12,10 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format coverage soak corpus reloads bench bench-quick bench-tools bench-memory bench-respawn bench-arbiter bench-slow profile docs clean
-.PHONY: help run test check format coverage soak corpus reloads bench bench-quick bench-tools bench-memory bench-respawn bench-arbiter profile docs clean test-proxies
-.PHONY: help run test check format coverage soak corpus reloads bench bench-quick bench-tools bench-memory bench-respawn bench-arbiter profile docs clean test-proxies compare-http
-.PHONY: help run test check format coverage soak corpus reloads bench bench-quick bench-tools bench-memory bench-respawn bench-arbiter profile docs clean test-proxies compare-http fuzz
+.PHONY: help run test check format coverage soak corpus reloads bench bench-quick bench-tools bench-memory bench-respawn bench-arbiter bench-slow profile docs clean test-proxies compare-http fuzz
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)

@@ -9,6 +9,7 @@ import stat
 import sys
 from collections.abc import Callable
 
+from pyfork.cli.encryption import check_tls
 from pyfork.config.binds import parse_bind
 from pyfork.config.load import DEFAULT, Loaded
 from pyfork.config.schema import ServerSettings, Settings, WorkerSettings
@@ -43,6 +44,7 @@ def check(loaded: Loaded, *, needs_application: bool = True) -> list[str]:
     problems += _check_directories(settings.server)
     problems += _check_static(settings.static)
     problems += _check_sockets(settings)
+    problems += check_tls(settings)
     problems += error_log.check(settings.log)
     return problems
 

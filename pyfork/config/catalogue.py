@@ -17,6 +17,7 @@ from pyfork.config.schema import (
 )
 from pyfork.config.schema_hooks import DevelopmentSettings, HookSettings
 from pyfork.config.schema_static import StaticSettings
+from pyfork.config.schema_tls import TlsSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ TABLES: Mapping[str, type[msgspec.Struct]] = {
     "http": HttpSettings,
     "proxy": ProxySettings,
     "static": StaticSettings,
+    "tls": TlsSettings,
     "log": LogSettings,
     "hooks": HookSettings,
     "development": DevelopmentSettings,

@@ -46,6 +46,10 @@ class Form(Enum):
     """Growing counts; ``"..."`` as the last one repeats the one before it."""
     CHOICE = auto()
     """One of a few words."""
+    SNI = auto()
+    """Server names with the files of their certificates, read by `config.server_names`."""
+    VERIFY = auto()
+    """One of a few words, or the number that gunicorn has for it."""
     HOOK = auto()
     """A function of the user's, ``module:function``."""
     MOUNTS = auto()

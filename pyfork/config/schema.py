@@ -21,6 +21,7 @@ from pyfork.config.declarations import (
 )
 from pyfork.config.schema_hooks import DevelopmentSettings, HookSettings
 from pyfork.config.schema_static import StaticSettings
+from pyfork.config.schema_tls import TlsSettings
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,9 +41,9 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             min_length=1,
             description="Where to listen: `HOST:PORT`, `:PORT`, `[IPv6]:PORT`, `unix:PATH`, `unix:@NAME` (abstract) or "
-            "`fd://N`. Sockets passed in by systemd (`LISTEN_FDS`) serve the bind that has their address; when none "
-            "has, or there is no bind, they replace it. Without a bind anywhere, the variable `PORT` means "
-            "`0.0.0.0:$PORT`.",
+            "`fd://N`; the first three may begin with `https://` or `http://`, which says which of them speak TLS. "
+            "Sockets passed in by systemd (`LISTEN_FDS`) serve the bind that has their address; when none has, or "
+            "there is no bind, they replace it. Without a bind anywhere, the variable `PORT` means `0.0.0.0:$PORT`.",
         ),
         Option(("-b", "--bind"), "ADDRESS", Form.BINDS),
     ] = ("127.0.0.1:8000",)
@@ -457,6 +458,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     http: HttpSettings = HttpSettings()
     proxy: ProxySettings = ProxySettings()
     static: StaticSettings = StaticSettings()
+    tls: TlsSettings = TlsSettings()
     log: LogSettings = LogSettings()
     hooks: HookSettings = HookSettings()
     development: DevelopmentSettings = DevelopmentSettings()

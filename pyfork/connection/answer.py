@@ -21,6 +21,7 @@ waits for the client; `Answer.end` ends it for good.
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from time import monotonic
 from typing import NoReturn
 
@@ -86,6 +87,10 @@ class Answer(Exchange):
         self.must_reset = False
         self._started = 0.0 if context.access_log is None else monotonic()
         line.progress.begin_request(request.method, request.path)
+
+    def add_variables(self, variables: Mapping[str, str]) -> None:
+        """Add to the environ what is the connection's; called before `produce`."""
+        self._environ.update(variables)
 
     @property
     def can_persist(self) -> bool:

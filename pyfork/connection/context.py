@@ -21,6 +21,7 @@ from pyfork.log.record import AccessRecord
 
 if TYPE_CHECKING:
     from pyfork.connection.answer import Answer
+    from pyfork.connection.certificates import Certificates
     from pyfork.gateway.input import InputStream
     from pyfork.gateway.wsgi import Write
     from pyfork.http1.request import Request
@@ -140,6 +141,7 @@ class ConnectionContext:
         give_way: called by the blocking shell between the blocks of a body or a response, in case the worker has others
             to serve; may take as long as they do.
         access_log: None when nobody wants to know.
+        certificates: None where the listener does not speak TLS.
         proxies: the peers whose word on the client counts.
         persistence: whether a connection may go on to a next request.
         warned_fields: hop-by-hop names that the application was warned of: once for each worker, so its contexts
@@ -157,6 +159,7 @@ class ConnectionContext:
     wait: Wait = cannot_wait
     give_way: Callable[[], None] = keep_going
     access_log: AccessSink | None = None
+    certificates: "Certificates | None" = None
     proxies: TrustedProxies = NOBODY
     persistence: Persistence = field(default_factory=lambda: Persistence(is_allowed=False))
     warned_fields: set[str] = field(default_factory=set)

@@ -71,6 +71,20 @@ def base_environ(
     return environ  # 22: one more than CPython's dict of 21 has room for, so it has grown to 42, and so do its copies
 
 
+def encrypted_environ(base: Environ) -> Environ:
+    """Return the same for a listener that speaks TLS.
+
+    What is the same for all requests of a connection is added to the environ of each; here is the room for it.
+    """
+    return base | {
+        "wsgi.url_scheme": "https",
+        "HTTPS": "on",
+        "SSL_PROTOCOL": "",
+        "SSL_CIPHER": "",
+        "SSL_SESSION_RESUMED": "",
+    }
+
+
 def build_environ(
     base: Environ,
     request: Request,
@@ -113,7 +127,7 @@ def build_environ(
         or "HTTP_X_FORWARDED_SSL" in environ
         or "HTTP_X_FORWARDED_PROTOCOL" in environ
     ):
-        environ["wsgi.url_scheme"] = proxies.scheme_of(request.headers, peer)
+        environ["wsgi.url_scheme"] = proxies.scheme_of(request.headers, peer, base["wsgi.url_scheme"])
     if not environ["SERVER_NAME"]:
         _set_server(environ)
     return environ

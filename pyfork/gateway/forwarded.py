@@ -33,16 +33,17 @@ class TrustedProxies:
         self._verdicts = _Verdicts(trusted)
         self._has_warned = False
 
-    def scheme_of(self, headers: Sequence[tuple[bytes, bytes]], peer: Any) -> str:
+    def scheme_of(self, headers: Sequence[tuple[bytes, bytes]], peer: Any, own: str = "http") -> str:
         """Return the scheme of a request that has at least one of the fields: "https" or "http".
 
         Args:
             headers: of the request, as sent.
             peer: the client's address as ``accept`` told it: a tuple that begins with the host, anything else for a
                 unix socket.
+            own: the scheme of the listener, which counts where no word does.
         """
         if not self._verdicts[peer[0] if peer.__class__ is tuple else UNIX]:
-            return "http"
+            return own
         says_secure = [value.lower() == _SECURE[lower] for name, value in headers if (lower := name.lower()) in _SECURE]
         if True not in says_secure:
             return "http"
@@ -51,7 +52,7 @@ class TrustedProxies:
         if not self._has_warned:
             self._has_warned = True
             _warn(headers, peer)
-        return "http"
+        return own
 
 
 class _Verdicts(dict[str, bool]):

@@ -80,6 +80,7 @@ class Scene:
             control_fd=None,
             refork_at=0,
             fault=None,
+            certificates=None,
         )
         self.heartbeat = Heartbeat(beat_fd, 30)
         self.heartbeat.next_beat = 1e9

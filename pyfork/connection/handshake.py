@@ -1,0 +1,117 @@
+"""The TLS handshake before the first request, where somebody waits for it (worker types sync and gevent).
+
+`BlockingOpening` shakes hands first, and is then a `BlockingConnection` like any other. The handshake has
+``http.header_timeout`` in all. Who speaks plain HTTP gets a readable 400: the octet by which TLS begins begins no
+request line. What waits in a loop is in `pyfork.connection.opening`, and uses the same words.
+
+A header of the PROXY protocol would be read at the head of `BlockingOpening.serve`, by peeking.
+"""
+
+import logging
+from socket import socket
+from time import monotonic
+from typing import TYPE_CHECKING, Any, cast
+
+from pyfork.connection.blocking import BlockingConnection, Outcome
+from pyfork.connection.context import READABLE, WRITABLE, ConnectionContext
+from pyfork.connection.ending import shut_down
+from pyfork.errors import HandshakeError
+from pyfork.http1.response import error_response
+
+if TYPE_CHECKING:
+    from pyfork.connection.tls import TlsSocket
+
+READ_SIZE = 16 * 1024
+"""Octets for each read during a handshake."""
+HANDSHAKE = 22
+"""The first octet of a connection that speaks TLS: the type of its record (RFC 8446, section 5.1)."""
+
+_log = logging.getLogger("pyfork.error")
+
+
+class BlockingOpening(BlockingConnection):
+    """One client's connection, in a worker that waits for it, of a listener that speaks TLS.
+
+    Args:
+        sock: just accepted; `serve` takes it over.
+        peer: the client's address, as ``accept`` returned it.
+        context: of the listener.
+    """
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, sock: socket, peer: Any, context: ConnectionContext) -> None:
+        assert context.certificates is not None  # noqa: S101 (`begin_blocking` sees to it)
+        self._raw = sock
+        super().__init__(cast("socket", context.certificates.wrap(sock)), peer, context)
+
+    def serve(self) -> Outcome:
+        """Shake hands, then answer the connection's requests; see `BlockingConnection.serve`."""
+        is_done = False
+        try:
+            is_done = self._shake_hands()
+        except HandshakeError as error:
+            tell(self.peer, str(error))
+            if shut_down(self._raw):
+                self.sock = self._raw
+                is_done = True
+                return Outcome.LINGER
+            return Outcome.CLOSED
+        finally:
+            if not is_done:
+                self._raw.close()
+        return super().serve() if is_done else Outcome.CLOSED
+
+    def _shake_hands(self) -> bool:
+        """Shake hands until the deadline; return whether that is done.
+
+        Raises:
+            HandshakeError: it has failed, and the client should be able to read why.
+        """
+        tls = cast("TlsSocket", self.sock)
+        deadline = monotonic() + self.context.http.header_timeout
+        is_over = False
+        while not is_over or tls.has_unsent:
+            events = (0 if is_over else READABLE) | (WRITABLE if tls.has_unsent else 0)
+            if not self.context.wait(self._raw, events, deadline):
+                tell(self.peer, f"the handshake took more than {self.context.http.header_timeout:g} s")
+                return False
+            if is_over:
+                tls.flush()
+                continue
+            try:
+                data = self._raw.recv(READ_SIZE)
+            except BlockingIOError:
+                data = None
+            except OSError:
+                data = b""
+            if data == b"":
+                tell(self.peer, "the client has gone")
+                return False
+            if data:
+                if not tls.has_begun and data[0] != HANDSHAKE:
+                    send_plain_refusal(self._raw, self.context)
+                    raise HandshakeError("it does not speak TLS")
+                tls.feed(data)
+            is_over = tls.shake_hands()
+            self.context.give_way()
+        return True
+
+
+def begin_blocking(sock: socket, peer: Any, context: ConnectionContext) -> BlockingConnection:
+    """Return what serves a connection that a worker without a loop of its own has just accepted."""
+    return (BlockingConnection if context.certificates is None else BlockingOpening)(sock, peer, context)
+
+
+def send_plain_refusal(sock: socket, context: ConnectionContext) -> None:
+    """Send a 400 without TLS; a socket that was just accepted has room for it."""
+    detail = "The plain HTTP request was sent to an HTTPS port"
+    try:
+        sock.send(error_response(400, detail, context.clock.date()))
+    except OSError:  # the client has gone
+        return
+
+
+def tell(peer: Any, reason: str) -> None:
+    """Handshakes fail every minute on the internet: that is worth a line to who looks for it."""
+    _log.debug("%s: no TLS: %s", peer[0] if peer.__class__ is tuple else "a unix socket", reason)

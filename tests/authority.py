@@ -4,6 +4,7 @@ trustme makes them, as nothing in the standard library can; a call of openssl wo
 """
 
 import contextlib
+import socket
 import ssl
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import trustme
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+from tests.harness import Response, Server, parse_response, read_all
 
 PASSPHRASE = b"a secret, with spaces"
 
@@ -131,3 +134,38 @@ class MemoryClient:
         with contextlib.suppress(ssl.SSLWantReadError):
             self.tls.unwrap()
         return self.outgoing.read()
+
+
+def connect(server: Server, context: ssl.SSLContext, name: str = "localhost", session: Any = None) -> ssl.SSLSocket:
+    """Return a connection to a real server, with its handshake done."""
+    return context.wrap_socket(server.connect(), server_hostname=name, session=session)
+
+
+def ask(
+    connection: socket.socket, path: str = "/", *, fields: str = "", method: str = "GET", body: bytes = b""
+) -> None:
+    """Send one request."""
+    length = f"Content-Length: {len(body)}\r\n" if body else ""
+    connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{length}{fields}\r\n".encode() + body)
+
+
+def read_response(connection: socket.socket, read: int = 65536) -> Response:
+    """Return the response that comes next, one that has a Content-Length."""
+    octets = bytearray()
+    wanted = None
+    while wanted is None or len(octets) < wanted:
+        octets += (piece := connection.recv(read))
+        assert piece, f"the connection ended after {bytes(octets[:300])!r}"
+        if wanted is None and b"\r\n\r\n" in octets:
+            head = bytes(octets).partition(b"\r\n\r\n")[0].decode("latin-1").lower()
+            wanted = len(head) + 4 + int(head.partition("content-length:")[2].split()[0])
+    response, rest = parse_response(bytes(octets))
+    assert rest == b""
+    return response
+
+
+def get(server: Server, context: ssl.SSLContext, path: str = "/", **client: Any) -> Response:
+    """Send one request on a connection of its own, and return its response."""
+    with connect(server, context, **client) as connection:
+        ask(connection, path, fields="Connection: close\r\n")
+        return parse_response(read_all(connection))[0]

@@ -152,6 +152,7 @@ class LoopWorker(Worker):
         if self._soon:
             self._resume()
         if self.openings:
+            self._finish(monotonic())  # whoever has been answered does not wait for those who are not yet connected
             self.openings.run(self.abandon)
         self._tend()
 

@@ -139,3 +139,11 @@ def test_the_memory_of_addresses_is_bounded():
         assert proxies.scheme_of(HTTPS, (f"192.0.{number >> 8}.{number & 255}", 1)) == "http"
     assert len(proxies._verdicts) == 1
     assert proxies.scheme_of(HTTPS, PROXY) == "https"
+
+
+def test_a_listener_that_speaks_tls_is_what_it_is_without_a_proxys_word():
+    """A stranger cannot make it plain; a trusted proxy says how the client came to it."""
+    plain = [(b"X-Forwarded-Proto", b"http")]
+    assert TrustedProxies(["10.0.0.1"]).scheme_of(plain, ("10.0.0.2", 1), "https") == "https"
+    assert TrustedProxies(["10.0.0.1"]).scheme_of(plain, ("10.0.0.1", 1), "https") == "http"
+    assert TrustedProxies(["10.0.0.1"]).scheme_of([*plain, *HTTPS], ("10.0.0.1", 1), "https") == "https"

@@ -45,19 +45,16 @@ class OpeningHost(Host, Protocol):
         """Have ``connection`` take the place of ``opening``, and look at once for what has come already."""
 
 
-class Openings:
-    """The handshakes of one loop that have something to do."""
+class Openings(deque["Opening"]):
+    """The handshakes of one loop that have something to do, first come, first served.
+
+    Args:
+        clock: tells monotonic seconds.
+    """
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        super().__init__()
         self._clock = clock
-        self._waiting: deque[Opening] = deque()
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def add(self, opening: "Opening") -> None:
-        """Have ``opening.advance()`` called when its turn has come."""
-        self._waiting.append(opening)
 
     def run(self, fail: Callable[["Opening", Exception], None]) -> None:
         """Do one step at least, and as many as there is time for.
@@ -66,8 +63,8 @@ class Openings:
             fail: called with an opening whose step was a fault of the server's, and that fault.
         """
         ends = self._clock() + LONGEST_SLICE
-        while self._waiting:
-            opening = self._waiting.popleft()
+        while self:
+            opening = self.popleft()
             try:
                 opening.advance()
             except Exception as error:  # noqa: BLE001 (our fault or a log handler's: it ends this connection)
@@ -136,7 +133,7 @@ class Opening:
                 self._tls.feed(data)
         if not self._is_queued:
             self._is_queued = True
-            self._host.openings.add(self)
+            self._host.openings.append(self)
 
     def advance(self) -> None:
         """Do the next step of the handshake; called when its turn has come."""

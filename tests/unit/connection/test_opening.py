@@ -123,7 +123,7 @@ def test_handshakes_have_a_slice_of_each_turn(context):
                 raise ValueError
 
     for takes in (0, LONGEST_SLICE / 2, 1.0, 0, 0):
-        host.openings.add(Step(takes))
+        host.openings.append(Step(takes))
     host.run()
     assert [type(error) for error in host.told] == [ValueError], "a fault ends its own connection"
     assert len(host.openings) == 2

@@ -93,8 +93,8 @@ class BlockingOpening(BlockingConnection):
                     send_plain_refusal(self._raw, self.context)
                     raise HandshakeError("it does not speak TLS")
                 tls.feed(data)
+            self.context.give_way()  # a step takes as long as many requests
             is_over = tls.shake_hands()
-            self.context.give_way()
         return True
 
 

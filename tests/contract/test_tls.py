@@ -220,6 +220,18 @@ def test_plain_http_is_answered_readably(server: Server) -> None:
         assert b"The plain HTTP request was sent to an HTTPS port" in response.body
 
 
+def test_an_answer_before_the_end_of_the_request_can_be_read(server: Server, trust: ssl.SSLContext) -> None:
+    """What the client goes on sending is read and forgotten; the end is said by TLS."""
+    for request, status in (
+        (b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2000000\r\n\r\n" + b"x" * 2_000_000, 200),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 1_000_000, 431),
+    ):
+        with connect(server, trust) as client:
+            client.suppress_ragged_eofs = False
+            client.sendall(request)
+            assert parse_response(read_all(client))[0].status == status
+
+
 def test_a_good_end_says_so_and_a_bad_one_does_not(server: Server, trust: ssl.SSLContext) -> None:
     """An HTTP/1.0 body ends with the connection: only a close_notify tells that it is whole."""
     server.expect_errors("deliberate|GET /broken")

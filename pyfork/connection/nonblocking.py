@@ -21,6 +21,7 @@ path `on_event`, `_proceed`, `run`, `settle`. Nobody reads ahead: one feed is at
 stops behind each message, and after `MOST_IN_A_ROW` of one client's requests the others have their turn.
 """
 
+import contextlib
 import logging
 import math
 from socket import socket
@@ -34,7 +35,7 @@ from pyfork.connection.host import MOST_HELD, MOST_OWED, Host, Phase
 from pyfork.connection.incoming import BODY_READ, IncomingBody
 from pyfork.connection.outgoing import Outgoing
 from pyfork.connection.patience import body_deadline, slow_body, slow_reader
-from pyfork.connection.sending import octets_unsent, send_aside
+from pyfork.connection.sending import octets_unsent
 from pyfork.connection.spool import temporary_directory
 from pyfork.errors import ApplicationError, DisconnectedError, ProtocolError
 from pyfork.gateway.input import EMPTY_INPUT, InputStream
@@ -303,7 +304,8 @@ class NonblockingConnection(Line):
             self.deadline = math.inf  # `_take_body` sets it
             del events[0]
             if not events and first.expects_continue:
-                send_aside(self.sock, _CONTINUE)
+                with contextlib.suppress(OSError):  # nothing is in its way; a client that has gone is noticed later
+                    self.sock.send(_CONTINUE)
         elif self._body is None:
             assert isinstance(first, ProtocolError)  # noqa: S101 (the parser's order of events)
             self._refuse(first)

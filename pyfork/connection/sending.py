@@ -35,23 +35,6 @@ class LayeredSocket:
 
     __slots__ = ()
 
-    def send_aside(self, data: bytes) -> None:
-        """Send octets that nobody sends again when the kernel does not take them.
-
-        Raises:
-            OSError: the client has gone.
-        """
-        raise NotImplementedError
-
-
-def send_aside(sock: socket.socket, data: bytes) -> None:
-    """Send a few octets while nothing is in their way; a client that has gone is noticed later."""
-    with contextlib.suppress(OSError):
-        if isinstance(sock, LayeredSocket):
-            sock.send_aside(data)
-        else:
-            sock.send(data)
-
 
 def send_all(line: Line, data: bytes | memoryview, flags: int = 0) -> None:
     """Send all of ``data``.

@@ -9,8 +9,9 @@ poll(2) or a greenlet, waits in the same way. The rules:
   returns all that can be made of them. That may be more than was asked for, by what had come of one record (16 KiB).
 - *What the kernel has not taken is not sent.* Octets that have been encrypted cannot be encrypted again, so
   `TlsSocket.send` keeps the ciphertext that the kernel has no room for, and reports no more octets as sent than it has
-  passed on of it; the last one only when all has been. Who sends on, and must do so in any case, begins with the very
-  octets that are left; these are passed on then and not encrypted a second time.
+  passed on of it; the last one only when all has been. Who sends on begins with the very octets that are left, as it
+  must in any case; these are passed on then and not encrypted a second time. Who sends something else has given them
+  up (a 100 that a client does not take is not sent again): they go before it nevertheless, as part of their record has.
 - *Only a connection that ends well says so* (`TlsSocket.shutdown`, by a close_notify: RFC 8446, section 6.1). Closing
   says nothing: a client can tell that way that a response was broken off, also one whose end is the connection's. A
   process that the application forks closes its copies of the sockets, and says nothing either.
@@ -36,6 +37,7 @@ MOST_ENCRYPTED = 128 * 1024
 """Octets that are encrypted at once: what the kernel does not take of them is kept."""
 MOST_KEPT = 512 * 1024
 """Octets of ciphertext that a client may leave untaken; it can ask for more than that by KeyUpdate only."""
+_NOTHING = memoryview(b"")
 _RECORD = 16 * 1024
 """Octets of one record at most (RFC 8446, section 5.1): one read of the decrypted returns no more."""
 _LEAST_READ = 2 * 1024
@@ -82,8 +84,8 @@ class TlsSocket(LayeredSocket):
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._read: Callable[[int], bytes] = self._tls.read
         self._write: Callable[[bytes | memoryview], int] = self._tls.write
-        self._unsent = memoryview(b"")  # ciphertext that the kernel has not taken
-        self._owed = 0  # octets given to `send` whose ciphertext is in it, and that are not reported as sent
+        self._unsent = _NOTHING  # ciphertext that the kernel has not taken
+        self._owed = _NOTHING  # octets given to `send` whose ciphertext is in it, and that are not reported as sent
         self._is_partial = False  # the beginning of a record has come
         self._has_ended = False  # the client has said that it sends no more
         self._is_over = False  # so have we: what comes is forgotten, and not worth decrypting
@@ -192,6 +194,8 @@ class TlsSocket(LayeredSocket):
             OSError: the client has gone.
         """
         if self._unsent:
+            if self._owed and memoryview(data)[: len(self._owed)] != self._owed:
+                self._owed = _NOTHING
             reported = self._send_rest(flags)
             if reported:
                 return reported
@@ -211,17 +215,8 @@ class TlsSocket(LayeredSocket):
         if sent == len(octets):
             return count
         self._unsent = memoryview(octets)[sent:]
-        self._owed = count
+        self._owed = memoryview(data)
         return self._report(sent)
-
-    def send_aside(self, data: bytes) -> None:
-        """Send octets that nobody sends again: what the kernel does not take now goes before what is sent next.
-
-        Raises:
-            OSError: the client has gone, or takes nothing.
-        """
-        self._write(data)
-        self._pass_on()
 
     def shutdown(self, how: int) -> None:
         """Say that no more will be sent, unless something should have been that was not; then as of a socket.
@@ -316,16 +311,16 @@ class TlsSocket(LayeredSocket):
         sent = self._raw.send(self._unsent, flags)
         self._unsent = self._unsent[sent:]
         if not self._unsent:
-            owed, self._owed = self._owed, 0
-            return owed
+            owed, self._owed = self._owed, _NOTHING
+            return len(owed)
         return self._report(sent)
 
     def _report(self, passed: int) -> int:
         """Return how many octets count as sent when as many of ciphertext have been passed on, and some are left."""
-        reported = max(0, min(passed, self._owed - 1))
+        reported = max(0, min(passed, len(self._owed) - 1))
         if not reported:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        self._owed -= reported
+        self._owed = self._owed[reported:]
         return reported
 
 

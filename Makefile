@@ -111,6 +111,7 @@ bench bench-quick: bench-tools
 ## make bench-tls  what a request costs over TLS, and what a stream of handshakes does to others, four minutes
 bench-memory: SCRIPT := memory.py
 bench-slow: SCRIPT := slow.py
+bench-tls: SCRIPT := tls.py
 bench-respawn: SCRIPT := respawn.py
 bench-arbiter: SCRIPT := arbiter_memory.py
 bench-memory bench-respawn bench-arbiter bench-slow bench-tls:

@@ -16,6 +16,7 @@ Apache's mod_reqtimeout has the first for requests, Kestrel both; 240 octets a s
 """
 
 import math
+
 from pyfork.config.schema import HttpSettings
 from pyfork.connection.host import FIRST_PATIENCE, Phase, Watched
 from pyfork.errors import DisconnectedError, ProtocolError

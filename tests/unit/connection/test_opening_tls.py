@@ -14,6 +14,7 @@ from pyfork.connection.context import READABLE, WRITABLE
 from pyfork.connection.host import Phase
 from pyfork.connection.nonblocking import NonblockingConnection
 from pyfork.connection.opening import LONGEST_SLICE, Opening, Openings, begin
+from pyfork.connection.patience import may_yield_at
 from tests.authority import Authority, MemoryClient
 from tests.unit.connection.fakes import make_context
 from tests.unit.connection.raw import Raw
@@ -152,10 +153,11 @@ def test_a_failed_handshake_is_told_by_an_alert(scene):
     assert host.told == ["forget", "linger"]
 
 
-@pytest.mark.parametrize("step", [b"", ConnectionResetError(errno.ECONNRESET, "reset")])
-def test_a_client_that_has_gone_is_forgotten(scene, step):
+@pytest.mark.parametrize("has_reset", [False, True])
+def test_a_client_that_has_gone_is_forgotten(scene, has_reset):
     """Before or in the middle of it; what waited for its turn does nothing then."""
     raw, host, opening = scene
+    step = ConnectionResetError(errno.ECONNRESET, "reset") if has_reset else b""
     raw.come = [b"\x16\x03\x01\x02\x00hello", step]
     opening.on_event(READABLE)
     opening.on_event(READABLE)
@@ -196,13 +198,13 @@ def test_a_client_that_is_silent_is_closed_without_a_word(scene):
 def test_an_opening_makes_room_for_others(scene):
     """Not at once, and not when something has come."""
     raw, host, opening = scene
-    assert opening.may_yield_at == 101.0
+    assert may_yield_at(opening) == 101.0
     raw.come = [b"\x16"]
-    assert not opening.close()
+    assert not opening.make_way(101.0)
     opening.on_event(READABLE)
-    assert not opening.close()
+    assert not opening.make_way(101.0)
     host.run()
-    assert opening.close()
+    assert opening.make_way(101.0)
     assert raw.calls == ["close"]
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pyfork.cli.encryption import check_tls
 from pyfork.config.binds import parse_bind
 from pyfork.config.load import DEFAULT, Loaded
+from pyfork.config.proxies import check_fields
 from pyfork.config.schema import ServerSettings, Settings, WorkerSettings
 from pyfork.config.schema_static import StaticSettings
 from pyfork.errors import ConfigurationError
@@ -38,6 +39,7 @@ def check(loaded: Loaded, *, needs_application: bool = True) -> list[str]:
     problems += _check_type(loaded)
     problems += _check_numbers(loaded)
     problems += _check_mold(settings.workers)
+    problems += _check_proxy(loaded)
     problems += _check_development(settings)
     problems += _problems_of(lambda: check_privileges(settings.server.user, settings.server.group))
     problems += _problems_of(lambda: check_no_new_privileges(is_wanted=settings.server.no_new_privileges))
@@ -84,6 +86,11 @@ def _check_mold(workers: WorkerSettings) -> list[str]:
             "and async can"
         )
     return problems
+
+
+def _check_proxy(loaded: Loaded) -> list[str]:
+    problem = check_fields(loaded.settings.proxy.headers)
+    return [f"{loaded.origins['proxy.headers']}: proxy.headers: {problem}"] if problem else []
 
 
 def _check_development(settings: Settings) -> list[str]:

@@ -11,11 +11,11 @@ from pyfork.config.declarations import Option
 from pyfork.config.schema import (
     HttpSettings,
     LogSettings,
-    ProxySettings,
     ServerSettings,
     WorkerSettings,
 )
 from pyfork.config.schema_hooks import DevelopmentSettings, HookSettings
+from pyfork.config.schema_proxy import ProxySettings
 from pyfork.config.schema_static import StaticSettings
 from pyfork.config.schema_tls import TlsSettings
 

@@ -30,6 +30,8 @@ class Form(Enum):
     """Addresses, read by `config.binds`."""
     PROXIES = auto()
     """Peers whose word on the client counts, read by `config.proxies`."""
+    FORWARDING = auto()
+    """Fields by which proxies tell of the client, read by `config.proxies`."""
     ACCOUNT = auto()
     """A user or a group, by name or number."""
     OCTAL = auto()

@@ -172,7 +172,8 @@ LEFT_OUT: tuple[LeftOut, ...] = (
     LeftOut(
         "forwarder_headers",
         ("--forwarder-headers",),
-        "headers never set SCRIPT_NAME or PATH_INFO",
+        "headers of those names are dropped; a path that the proxy has taken off comes by X-Forwarded-Prefix, with "
+        "x-forwarded-prefix in proxy.headers",
         default="SCRIPT_NAME,PATH_INFO",
     ),
     LeftOut(

@@ -20,6 +20,7 @@ from pyfork.config.declarations import (
     Option,
 )
 from pyfork.config.schema_hooks import DevelopmentSettings, HookSettings
+from pyfork.config.schema_proxy import ProxySettings
 from pyfork.config.schema_static import StaticSettings
 from pyfork.config.schema_tls import TlsSettings
 
@@ -385,22 +386,6 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
             ("--limit-request-body",), "OCTETS", Form.ZERO_IS_UNLIMITED, default_text="no limit", example="unlimited"
         ),
     ] = None
-
-
-class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """The proxies in front: whose word on the client counts."""
-
-    trusted: Annotated[
-        tuple[str, ...],
-        Meta(
-            description="Peers that may say that the client came by TLS, with `X-Forwarded-Proto: https`, "
-            "`X-Forwarded-Protocol: ssl` or `X-Forwarded-Ssl: on`: `wsgi.url_scheme` is then `https`. IP addresses, "
-            "networks as in `10.0.0.0/8`, `unix:` (whoever connects by a unix socket) and `*` (everybody). Without any "
-            "value, the variable `FORWARDED_ALLOW_IPS` is read. That and the flag mean what they mean to gunicorn: "
-            "`unix:` is trusted besides.",
-        ),
-        Option(("--forwarded-allow-ips",), "ADDRESS,...", Form.PROXIES),
-    ] = ("127.0.0.1", "::1", "unix:")
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True):

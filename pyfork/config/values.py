@@ -15,7 +15,7 @@ from pyfork.config.binds import parse_bind
 from pyfork.config.catalogue import Setting
 from pyfork.config.declarations import Form
 from pyfork.config.mounts import is_file_name, read_mounts
-from pyfork.config.proxies import parse_proxy
+from pyfork.config.proxies import parse_field, parse_proxy
 from pyfork.config.server_names import read_sni
 from pyfork.config.showing import fault_of, show
 from pyfork.errors import ConfigurationError
@@ -267,6 +267,7 @@ _READERS: Mapping[Form, Callable[[Setting, Any], Any]] = {
 _PARSERS: Mapping[Form, Callable[[str], str]] = {
     Form.BINDS: lambda text: parse_bind(text).written,
     Form.PROXIES: parse_proxy,
+    Form.FORWARDING: parse_field,
 }
 """What reads each text of a list, and returns its canonical form."""
 

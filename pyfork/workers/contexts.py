@@ -55,7 +55,8 @@ def make_contexts(
     )
     access_log = create_access_log(worker.settings.log)
     application = with_faults_shown(application, worker.handoff.fault, worker.handoff.generation)
-    proxies = TrustedProxies(worker.settings.proxy.trusted)
+    proxy = worker.settings.proxy
+    proxies = TrustedProxies(proxy.trusted, proxy.headers, keeps_untrusted=proxy.untrusted_headers == "keep")
     warned: set[str] = set()
     clock = WallClock()
     persistence = Persistence(is_allowed=worker.can_keep_alive and http.keep_alive > 0)

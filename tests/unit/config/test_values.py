@@ -170,6 +170,18 @@ def test_every_wrong_peer_is_a_problem_of_its_own():
     assert caught.value.problems[0].startswith("server.toml: proxy.trusted '10.0.0.1/8': write 10.0.0.0/8 for")
 
 
+def test_fields_of_proxies_are_known():
+    """Each wrong one is a problem; an empty list is right."""
+    assert from_text("proxy.headers", "X-Forwarded-For, x-forwarded-host") == ("x-forwarded-for", "x-forwarded-host")
+    assert from_toml("proxy.headers", []) == ()
+    with pytest.raises(ConfigurationError) as caught:
+        from_toml("proxy.headers", ["x-real-ip", "forwarded", "for"])
+    assert [problem.partition(" it is none of")[0] for problem in caught.value.problems] == [
+        "server.toml: proxy.headers 'x-real-ip':",
+        "server.toml: proxy.headers 'for':",
+    ]
+
+
 def test_values_are_shown_on_one_short_line():
     """A message never carries octets that a terminal would obey, nor a page of them."""
     assert show("\x1b[31m") == '"\\u001b[31m"'

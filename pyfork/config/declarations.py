@@ -71,6 +71,7 @@ class Option:
         on_reload: what HUP does with a changed value, in the words of docs/settings.md.
         default_text: what a default of None means.
         example: a value for server.toml.example where the default is none.
+        bare: what the flag means without a value; "" if it must have one.
     """
 
     flags: tuple[str, ...]
@@ -79,6 +80,7 @@ class Option:
     on_reload: str = "yes"
     default_text: str = ""
     example: Any = None
+    bare: str = ""
 
     @property
     def long_flag(self) -> str:

@@ -39,6 +39,8 @@ COUNTERPARTS: Mapping[str, str] = {
     "limit_request_fields": "http.limit_request_fields",
     "limit_request_field_size": "http.limit_request_field_size",
     "forwarded_allow_ips": "proxy.trusted",
+    "proxy_protocol": "proxy.protocol",
+    "proxy_allow_ips": "proxy.allow_from",
     "certfile": "tls.certfile",
     "keyfile": "tls.keyfile",
     "cert_reqs": "tls.verify",
@@ -80,7 +82,6 @@ class Argument(Enum):
 
     ONE = "one"
     NONE = "none"
-    OPTIONAL = "optional"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,6 @@ class LeftOut:
 
 
 _TLS_VERSION = "the lowest version is tls.minimum_version; gunicorn ignores this as well"
-_PROXY_PROTOCOL = "the PROXY protocol is not in this version; let the proxy speak plain HTTP"
 _ASGI = "ASGI is not in this version; pyfork serves WSGI"
 _HTTP2 = "HTTP/2 is not in this version; a proxy in front can speak it"
 _SYSLOG = "pyfork does not speak syslog; write to standard error (systemd, containers) or use a handler in log.config"
@@ -121,7 +121,7 @@ _PASTE = "PasteDeploy files are not read; name a module whose attribute is the a
 _LENIENT = "requests that break RFC 9112 are always refused"
 _HOOK = "it is called with objects of gunicorn's; pyfork's hooks get values, and are named in [hooks] (docs/hooks.md)"
 _UWSGI = "pyfork speaks HTTP only"
-_NONE, _OPTIONAL = Argument.NONE, Argument.OPTIONAL
+_NONE = Argument.NONE
 
 LEFT_OUT: tuple[LeftOut, ...] = (
     # What changes the meaning of the whole: refused.
@@ -182,8 +182,6 @@ LEFT_OUT: tuple[LeftOut, ...] = (
         "headers whose names contain an underscore are always dropped, as with gunicorn's `drop`",
         default="drop",
     ),
-    LeftOut("proxy_protocol", ("--proxy-protocol",), _PROXY_PROTOCOL, _OPTIONAL, default="off"),
-    LeftOut("proxy_allow_ips", ("--proxy-allow-from",), _PROXY_PROTOCOL, default="127.0.0.1,::1"),
     LeftOut("protocol", ("--protocol",), _UWSGI, default="http"),
     LeftOut("uwsgi_allow_ips", ("--uwsgi-allow-from",), _UWSGI, default="127.0.0.1,::1"),
     # TLS and HTTP/2.

@@ -42,3 +42,21 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
         ),
         Option(("--untrusted-headers",), "WORD", Form.CHOICE),
     ] = "remove"
+    protocol: Annotated[
+        Literal["off", "v1", "v2", "auto"],
+        Meta(
+            description="The PROXY protocol, by which a proxy that passes on octets says whose they are: connections "
+            "from peers in `allow_from` begin with a header of version 1 or 2, or with `auto` of either, or none; a "
+            "connection without the header that must be there gets 400. It sets REMOTE_ADDR and REMOTE_PORT, and "
+            "comes before TLS. From other peers it is a bad request. The flag alone means `auto`.",
+        ),
+        Option(("--proxy-protocol",), "VERSION", Form.CHOICE, bare="auto"),
+    ] = "off"
+    allow_from: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Peers whose connections begin with a header of the PROXY protocol, written as in `trusted`. "
+            "The flag means what it means to gunicorn: `unix:` is among them besides.",
+        ),
+        Option(("--proxy-allow-from",), "ADDRESS,...", Form.PROXIES),
+    ] = ("127.0.0.1", "::1", "unix:")

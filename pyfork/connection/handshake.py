@@ -1,10 +1,10 @@
-"""The TLS handshake before the first request, where somebody waits for it (worker types sync and gevent).
+"""What comes before the first request, where somebody waits for it (worker types sync and gevent): the TLS handshake.
 
 `BlockingOpening` shakes hands first, and is then a `BlockingConnection` like any other. The handshake has
 ``http.header_timeout`` in all. Who speaks plain HTTP gets a readable 400: the octet by which TLS begins begins no
 request line. What waits in a loop is in `pyfork.connection.opening`, and uses the same words.
 
-A header of the PROXY protocol would be read at the head of `BlockingOpening.serve`, by peeking.
+In front of both kinds of connections there may be a header of the PROXY protocol (`pyfork.connection.introduction`).
 """
 
 import logging
@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Any, cast
 from pyfork.connection.blocking import BlockingConnection, Outcome
 from pyfork.connection.context import READABLE, WRITABLE, ConnectionContext
 from pyfork.connection.ending import shut_down
-from pyfork.errors import HandshakeError
+from pyfork.connection.introduction import (
+    Intake,
+    check_early,
+    introduce,
+    needs_introduction,
+    put_back,
+    send_refusal,
+)
+from pyfork.connection.introduction import tell as tell_of_none
+from pyfork.connection.proxy_protocol import Header
+from pyfork.errors import DisconnectedError, HandshakeError, ProxyHeaderError
 from pyfork.http1.response import error_response
 
 if TYPE_CHECKING:
@@ -98,9 +108,78 @@ class BlockingOpening(BlockingConnection):
         return True
 
 
+class IntroducedConnection(BlockingConnection):
+    """The same, of a proxy that speaks the PROXY protocol: its header comes first."""
+
+    __slots__ = ()
+
+    def serve(self) -> Outcome:
+        """See `BlockingConnection.serve`."""
+        return receive_introduction(self, self.sock) or super().serve()
+
+
+class IntroducedOpening(BlockingOpening):
+    """The same, before TLS."""
+
+    __slots__ = ()
+
+    def serve(self) -> Outcome:
+        """See `BlockingOpening.serve`."""
+        outcome = receive_introduction(self, self._raw)
+        if outcome is Outcome.LINGER:
+            self.sock = self._raw
+        return outcome or super().serve()
+
+
+def receive_introduction(connection: BlockingConnection, raw: socket) -> Outcome | None:
+    """Wait for the header of the PROXY protocol, and be the connection of its client from then on.
+
+    Returns:
+        How the connection has ended, None if it goes on.
+    """
+    raw.setblocking(False)
+    outcome: Outcome | None = Outcome.CLOSED
+    try:
+        header, early = _await_header(connection, raw)
+        check_early(early, connection.context)
+        connection.peer, connection.context = introduce(header, connection.peer, connection.context)
+        if early:
+            put_back(connection, early)
+        outcome = None
+    except ProxyHeaderError as error:
+        if send_refusal(raw, connection.peer, connection.context, error):
+            outcome = Outcome.LINGER
+    except DisconnectedError as error:
+        tell_of_none(connection.peer, str(error))
+    finally:
+        if outcome is Outcome.CLOSED:
+            raw.close()
+    return outcome
+
+
+def _await_header(connection: BlockingConnection, raw: socket) -> tuple[Header, bytes]:
+    """Return the header, and what has been taken for one.
+
+    Raises:
+        DisconnectedError: there will be none.
+        ProxyHeaderError: it is none.
+    """
+    context = connection.context
+    intake = Intake(raw, context.proxy_protocol)
+    deadline = monotonic() + context.http.header_timeout
+    while (header := intake.take()) is None:
+        connection.is_idle = not intake.octets
+        if not connection.wait_for_head(deadline):
+            raise DisconnectedError("its PROXY header did not come in time")
+    return header, intake.octets
+
+
 def begin_blocking(sock: socket, peer: Any, context: ConnectionContext) -> BlockingConnection:
     """Return what serves a connection that a worker without a loop of its own has just accepted."""
-    return (BlockingConnection if context.certificates is None else BlockingOpening)(sock, peer, context)
+    is_introduced = needs_introduction(peer, context)
+    if context.certificates is None:
+        return (IntroducedConnection if is_introduced else BlockingConnection)(sock, peer, context)
+    return (IntroducedOpening if is_introduced else BlockingOpening)(sock, peer, context)
 
 
 def send_plain_refusal(sock: socket, context: ConnectionContext) -> None:

@@ -5,10 +5,11 @@ from socket import socket
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:  # the other half of the circle
+    from pyfork.connection.introduction import Introduction
     from pyfork.connection.nonblocking import NonblockingConnection
     from pyfork.connection.opening import Opening
 
-Watched: TypeAlias = "NonblockingConnection | Opening"
+Watched: TypeAlias = "NonblockingConnection | Opening | Introduction"
 """What a worker with a loop has for each descriptor of a connection."""
 
 MOST_OWED = 64

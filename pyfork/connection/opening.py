@@ -9,10 +9,7 @@ A connection of a listener that speaks TLS begins as an `Opening`, which the loo
 - It has ``http.header_timeout`` in all; then the connection is closed without a word.
 - Who speaks plain HTTP to it gets a readable 400 (`handshake.send_plain_refusal`).
 
-A header of the PROXY protocol would come before all of this: a stage of `Opening` that peeks (``MSG_PEEK``), takes
-exactly the header's octets, and then lets `Opening.on_event` go on as it does now. `begin` decides by the context which
-stages a connection has; where there is a header and no TLS, the stage itself ends with `Opening._become_connection`.
-The blocking shell has its place for it in `handshake.BlockingOpening.serve`.
+A header of the PROXY protocol comes before all of this (`pyfork.connection.introduction`).
 """
 
 import math
@@ -25,7 +22,8 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from pyfork.connection.context import READABLE, WRITABLE, ConnectionContext
 from pyfork.connection.ending import has_come, shut_down
 from pyfork.connection.handshake import HANDSHAKE, READ_SIZE, send_plain_refusal, tell
-from pyfork.connection.host import Host, Phase
+from pyfork.connection.host import Phase, Watched
+from pyfork.connection.introduction import Introduction, IntroductionHost, needs_introduction
 from pyfork.connection.nonblocking import NonblockingConnection
 from pyfork.errors import HandshakeError
 
@@ -36,13 +34,10 @@ LONGEST_SLICE = 0.000_2
 """Seconds of handshakes in one turn of the loop, after which no other step begins."""
 
 
-class OpeningHost(Host, Protocol):
+class OpeningHost(IntroductionHost, Protocol):
     """The worker, as an `Opening` sees it."""
 
     openings: "Openings"
-
-    def replace(self, opening: "Opening", connection: NonblockingConnection) -> None:
-        """Have ``connection`` take the place of ``opening``, and look at once for what has come already."""
 
 
 class Openings(deque["Opening"]):
@@ -214,8 +209,14 @@ class Opening:
         self.deadline = math.inf
 
 
-def begin(sock: socket, peer: Any, context: ConnectionContext, host: OpeningHost) -> NonblockingConnection | Opening:
+def begin(sock: socket, peer: Any, context: ConnectionContext, host: OpeningHost) -> Watched:
     """Return what a connection begins as that a worker with a loop has just accepted."""
+    if needs_introduction(peer, context):
+        return Introduction(sock, peer, context, host, _go_on)
+    return _go_on(sock, peer, context, host)
+
+
+def _go_on(sock: socket, peer: Any, context: ConnectionContext, host: OpeningHost) -> Watched:
     if context.certificates is None:
         return NonblockingConnection(sock, peer, context, host)
     return Opening(sock, peer, context, host)

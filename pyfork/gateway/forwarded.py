@@ -98,6 +98,12 @@ class TrustedProxies:
         if self._headers - {FORWARDED}:
             self._others -= _X_FAMILY
 
+    def of_strangers(self) -> "TrustedProxies":
+        """Return what treats the fields as this does, and trusts nobody; it is silent, for that is nobody's mistake."""
+        strangers = TrustedProxies((), self._headers, keeps_untrusted=self._keeps)
+        strangers._has_noted.add(_STRANGER)
+        return strangers
+
     def apply(self, environ: dict[str, Any], peer: Any) -> None:
         """Change the environ of a request that has at least one of the fields.
 

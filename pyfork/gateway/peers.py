@@ -62,6 +62,9 @@ class _Verdicts(dict[str, bool]):
         return any(address in network or plain in network for network in self._networks)
 
 
+NO_PEERS = Peers(())
+
+
 def name_of(peer: Any) -> str:
     """Return how the log calls a peer."""
     return str(peer[0]) if peer.__class__ is tuple else "a unix socket"

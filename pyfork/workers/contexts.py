@@ -23,6 +23,7 @@ from pyfork.gateway.environ import base_environ, encrypted_environ
 from pyfork.gateway.errors import ErrorStream
 from pyfork.gateway.forwarded import TrustedProxies
 from pyfork.gateway.input import InputStream
+from pyfork.gateway.peers import Peers
 from pyfork.gateway.wsgi import Write
 from pyfork.http1.limits import Limits
 from pyfork.http1.request import Request
@@ -57,6 +58,7 @@ def make_contexts(
     application = with_faults_shown(application, worker.handoff.fault, worker.handoff.generation)
     proxy = worker.settings.proxy
     proxies = TrustedProxies(proxy.trusted, proxy.headers, keeps_untrusted=proxy.untrusted_headers == "keep")
+    introducers = Peers(proxy.allow_from)
     warned: set[str] = set()
     clock = WallClock()
     persistence = Persistence(is_allowed=worker.can_keep_alive and http.keep_alive > 0)
@@ -75,6 +77,8 @@ def make_contexts(
             access_log=access_log,
             certificates=certificates if told.is_tls else None,
             proxies=proxies,
+            proxy_protocol=proxy.protocol,
+            introducers=introducers,
             persistence=persistence,
             warned_fields=warned,
             clock=clock,

@@ -21,7 +21,7 @@ from typing import ClassVar
 from pyfork.connection.context import READABLE, Progress
 from pyfork.connection.host import Phase, Watched
 from pyfork.connection.nonblocking import NonblockingConnection
-from pyfork.connection.opening import Opening, Openings, begin
+from pyfork.connection.opening import Openings, begin
 from pyfork.connection.patience import may_yield_at
 from pyfork.ipc.heartbeat import Heartbeat
 from pyfork.ipc.messages import Handoff
@@ -362,14 +362,14 @@ class LoopWorker(Worker):
             self.poller.unregister(fd)
             connection.watched = 0
 
-    def replace(self, opening: Opening, connection: NonblockingConnection) -> None:
-        """Have a connection take the place of its opening, and look for what has come with the end of that."""
-        self.connections[opening.sock.fileno()] = connection
+    def replace(self, old: Watched, new: Watched) -> None:
+        """Have a connection take the place of what came before it, and look for what has come with the end of that."""
+        self.connections[old.sock.fileno()] = new
         self._sweep_at = min(self._sweep_at, monotonic() + self._shortest)
         try:
-            connection.on_event(READABLE)
+            new.on_event(READABLE)
         except Exception as error:  # noqa: BLE001 (our fault or a log handler's: it ends this connection)
-            self.abandon(connection, error)
+            self.abandon(new, error)
 
     def linger(self, sock: socket.socket) -> None:
         """See a client off."""

@@ -355,6 +355,16 @@ def test_the_word_of_others_is_removed(headers, caplog):
         assert len(caplog.records) == 1
 
 
+@pytest.mark.parametrize("keeps", [False, True])
+def test_clients_of_proxies_can_be_strangers(keeps, caplog):
+    """Where the peer is a proxy, and who speaks is not: the log does not tell of that."""
+    caplog.set_level(logging.INFO, logger="pyfork.error")
+    environ = {**SENT, "wsgi.url_scheme": "http"}
+    TrustedProxies(INNER, ALL_X, keeps_untrusted=keeps).of_strangers().apply(environ, PROXY)
+    assert environ == {**(SENT if keeps else {}), "wsgi.url_scheme": "http"}
+    assert not caplog.records
+
+
 def test_kept_means_kept_whole():
     """Also what stands left of what was believed, and what was not."""
     fields = {"for": "8.8.8.8, 192.0.2.1", "proto": "http,https", "host": "evil, a", "prefix": "x"}

@@ -3,7 +3,7 @@
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyfork.connection.proxy_protocol import LONGEST_V1, LONGEST_V2, NONE, SIGNATURE, Header, crc32c, read_header
@@ -146,6 +146,7 @@ def test_the_checksum_is_castagnolis():
 
 
 @given(st.one_of(st.binary(max_size=80), st.binary(max_size=80).map(lambda end: LINE[:9] + end + b"\r\n")))
+@settings(max_examples=40)
 def test_octets_are_a_header_or_none_or_refused(octets):
     """Nothing else is raised, and what is told does not depend on how it comes."""
     for start in (b"", SIGNATURE, SIGNATURE + b"\x21\x11\0", b"PROXY TCP4 "):
@@ -168,6 +169,7 @@ def outcome_of(octets, protocol):
     st.integers(0, 65535),
     st.lists(st.tuples(st.sampled_from([1, 2, 4, 5, 0x20]), st.binary(max_size=9))),
 )
+@settings(max_examples=40)
 def test_every_address_is_told_alike_by_both_versions(address, port, vectors):
     """With any vectors behind it."""
     number = 4 if address.version == 4 else 6

@@ -83,7 +83,7 @@ class TrustedProxies:
         keeps_untrusted: what ``proxy.untrusted_headers`` says.
     """
 
-    __slots__ = ("_has_noted", "_headers", "_keeps", "_others", "_peers")
+    __slots__ = ("_has_more", "_has_noted", "_headers", "_keeps", "_others", "_peers")
 
     def __init__(
         self, trusted: Iterable[str], headers: Iterable[str] = (X_FORWARDED_PROTO,), *, keeps_untrusted: bool = False
@@ -92,6 +92,7 @@ class TrustedProxies:
         self._headers = frozenset(headers)
         self._keeps = keeps_untrusted
         self._has_noted: set[str] = set()
+        self._has_more = not self._headers.isdisjoint({"x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix"})
         self._others = set(_ALL)
         if FORWARDED in self._headers:
             self._others.discard(_FORWARDED)
@@ -127,6 +128,8 @@ class TrustedProxies:
             self._apply_for(environ)
         if X_FORWARDED_PROTO in self._headers:
             self._apply_proto(environ, peer)
+        if not self._has_more:
+            return
         host = self._take_last("x-forwarded-host", environ, peer, read_host)
         port = self._take_last("x-forwarded-port", environ, peer, read_port)
         _set_authority(environ, host, port)
@@ -148,6 +151,15 @@ class TrustedProxies:
         self._cut(environ, _FOR, begin)
 
     def _apply_proto(self, environ: dict[str, Any], peer: Any) -> None:
+        word = environ.get("HTTP_X_FORWARDED_PROTO", "")
+        if (
+            word
+            and "," not in word
+            and "HTTP_X_FORWARDED_SSL" not in environ
+            and "HTTP_X_FORWARDED_PROTOCOL" not in environ
+        ):
+            environ["wsgi.url_scheme"] = "https" if word.lower() == "https" else "http"  # nearly always
+            return
         said = [
             (variable, element.text.lower() == secure)
             for variable, secure in _SECURE.items()

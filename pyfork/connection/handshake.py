@@ -79,7 +79,7 @@ class BlockingOpening(BlockingConnection):
             HandshakeError: it has failed, and the client should be able to read why.
         """
         tls = cast("TlsSocket", self.sock)
-        deadline = monotonic() + self.context.http.header_timeout
+        self._head_deadline = deadline = monotonic() + self.context.http.header_timeout
         is_over = False
         while not is_over or tls.has_unsent:
             events = (0 if is_over else READABLE) | (WRITABLE if tls.has_unsent else 0)

@@ -37,6 +37,8 @@ MOST_ENCRYPTED = 128 * 1024
 """Octets that are encrypted at once: what the kernel does not take of them is kept."""
 MOST_KEPT = 512 * 1024
 """Octets of ciphertext that a client may leave untaken; it can ask for more than that by KeyUpdate only."""
+_NO_LIMIT = 2**31 - 1
+_NOTSENT_LOWAT: int = getattr(socket, "TCP_NOTSENT_LOWAT", 25)  # linux/tcp.h
 _NOTHING = memoryview(b"")
 _RECORD = 16 * 1024
 """Octets of one record at most (RFC 8446, section 5.1): one read of the decrypted returns no more."""
@@ -227,8 +229,7 @@ class TlsSocket(LayeredSocket):
             if not self._unsent:
                 with contextlib.suppress(ssl.SSLError):  # it wants the client's, or the connection is broken
                     self._tls.unwrap()
-                with contextlib.suppress(BlockingIOError):
-                    self._raw.send(self._outgoing.read())
+                self._send_last(self._outgoing.read())
             self._has_ended = self._is_over = True
             del self._tls  # with tens of KiB of buffers: the socket may linger
             self._read, self._write = _refuse_reading, _refuse_writing
@@ -301,6 +302,15 @@ class TlsSocket(LayeredSocket):
         except BlockingIOError:
             sent = 0
         self._unsent = memoryview(octets)[sent:]
+
+    def _send_last(self, octets: bytes) -> None:
+        """Send a close_notify also where the kernel is to take no more (TCP_NOTSENT_LOWAT): it has room for that."""
+        try:
+            self._raw.send(octets)
+        except BlockingIOError:
+            with contextlib.suppress(OSError):  # there is none; the end then looks like one that was not meant
+                self._raw.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, _NO_LIMIT)
+                self._raw.send(octets)
 
     def _send_rest(self, flags: int) -> int:
         """Give the kernel what it has not taken; return how many octets are sent by that, 0 if none was owed.

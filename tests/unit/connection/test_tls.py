@@ -24,6 +24,7 @@ class Kernel:
     def __init__(self):
         self.come = b""
         self.room = 1 << 30
+        self.reserve = 0  # what there is room for beyond TCP_NOTSENT_LOWAT
         self.gone = b""
         self.calls = []
         self.is_at_end = False
@@ -60,6 +61,7 @@ class Kernel:
 
     def setsockopt(self, *option):
         self.calls.append(option)
+        self.room += self.reserve
 
     def close(self):
         self.calls.append("close")
@@ -267,6 +269,20 @@ def test_a_connection_that_ends_well_says_so(line):
         server.send(b"more")
     server.shutdown(socket.SHUT_RDWR)  # once more says nothing more
     assert kernel.gone == b""
+
+
+@pytest.mark.parametrize("reserve", [1000, 0])
+def test_the_end_is_said_though_the_kernel_is_to_take_no_more(line, reserve):
+    """It keeps little of what is not on its way; where there is no room at all, nobody waits for it."""
+    server, kernel, client = line
+    kernel.room, kernel.reserve = 0, reserve
+    server.shutdown(socket.SHUT_WR)
+    octets = kernel.taken()
+    assert bool(octets) is bool(reserve)
+    assert ("shutdown", socket.SHUT_WR) in kernel.calls
+    if reserve:
+        assert client.decrypt(octets) == b""
+        assert client.tls.read(1) == b"", "not ragged"
 
 
 def test_what_is_broken_off_does_not_look_whole(line):

@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format coverage soak corpus reloads bench bench-quick bench-tools bench-memory bench-respawn bench-arbiter bench-slow profile docs clean test-proxies compare-http fuzz
+.PHONY: help run test check format coverage soak corpus reloads bench bench-quick bench-tools bench-memory bench-respawn bench-arbiter bench-slow bench-tls profile docs clean test-proxies compare-http fuzz
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -58,7 +58,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-PURE := pyfork/http1/*,pyfork/gateway/trailers.py,pyfork/ipc/messages.py,pyfork/ipc/orders.py,pyfork/workers/balance.py,pyfork/config/schema.py,pyfork/config/schema_hooks.py,pyfork/config/schema_static.py,pyfork/config/mounts.py,pyfork/config/showing.py,pyfork/config/declarations.py,pyfork/config/catalogue.py,pyfork/config/binds.py,pyfork/config/proxies.py
+PURE := pyfork/http1/*,pyfork/gateway/trailers.py,pyfork/ipc/messages.py,pyfork/ipc/orders.py,pyfork/workers/balance.py,pyfork/config/schema.py,pyfork/config/schema_hooks.py,pyfork/config/schema_proxy.py,pyfork/config/schema_static.py,pyfork/config/schema_tls.py,pyfork/config/server_names.py,pyfork/gateway/client_certificate.py,pyfork/config/mounts.py,pyfork/config/showing.py,pyfork/config/declarations.py,pyfork/config/catalogue.py,pyfork/config/binds.py,pyfork/config/proxies.py
 PURE := $(PURE),$(shell echo $(foreach m,codings conditions media_types paths planning ranges,pyfork/static/$(m).py) | tr ' ' ',')
 PURE := $(PURE),$(shell echo $(foreach m,announcer core crashes events actions desk failures figures handles headcount lifecycle load_events mold_events molds notices pacing placement policy reports rollout roster scaling staffing stopping succession legacy upgrade_events,pyfork/arbiter/$(m).py) | tr ' ' ',')
 
@@ -131,11 +131,13 @@ bench bench-quick: bench-tools
 ## make bench-respawn  how long a killed worker is missed, two minutes
 ## make bench-arbiter  what the arbiter takes alone, two minutes
 ## make bench-slow  fresh requests while slowhttptest holds 2 000 slow connections, about twelve minutes (needs slowhttptest)
+## make bench-tls  what a request costs over TLS, and what a stream of handshakes does to others, four minutes
 bench-memory: SCRIPT := memory.py
 bench-slow: SCRIPT := slow.py
+bench-tls: SCRIPT := tls.py
 bench-respawn: SCRIPT := respawn.py
 bench-arbiter: SCRIPT := arbiter_memory.py
-bench-memory bench-respawn bench-arbiter bench-slow:
+bench-memory bench-respawn bench-arbiter bench-slow bench-tls:
 	$(CHECK_PYTHON)
 	@$(MAKE) --no-print-directory $(BENCH_READY)
 	@$(BENCH_VENV)/bin/python benchmarks/$(SCRIPT) $(ARGS)

@@ -9,6 +9,8 @@
     ├── HookError               a hook raised; stops what the table in docs/hooks.md says
     ├── ProtocolError           the client's fault: carries the status that answers it
     ├── RequestBodyError        the same, as wsgi.input tells the application: an OSError
+    ├── HandshakeError          a connection does not come to speak TLS; told at debug level
+    ├── ProxyHeaderError        a trusted proxy's header of the PROXY protocol is refused: answered with a 400
     ├── DisconnectedError       the client has gone; nobody is left to answer: an OSError (ConnectionError)
     └── ApplicationError        the application broke PEP 3333: answered with a 500, the culprit is named
     QuitNow (BaseException)     an order to end at once: unwinds whatever runs, no ``except Exception`` stops it
@@ -93,6 +95,14 @@ class RequestBodyError(PyforkError, OSError):
     def __init__(self, error: ProtocolError) -> None:
         super().__init__(error.detail)
         self.error = error
+
+
+class HandshakeError(PyforkError):
+    """A TLS handshake has failed; the message says why, in OpenSSL's words."""
+
+
+class ProxyHeaderError(PyforkError):
+    """What a trusted proxy sends is no header of the PROXY protocol, but should be; a short sentence says why."""
 
 
 class DisconnectedError(PyforkError, ConnectionError):

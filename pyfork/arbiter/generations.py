@@ -7,11 +7,16 @@ bind it anew, so it is kept for a reload that wants it back. It takes no new con
 import logging
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pyfork.arbiter.events import Plan
 from pyfork.arbiter.listeners import BoundListener
+from pyfork.config.binds import choose_tls
 from pyfork.config.load import Loaded
-from pyfork.ipc.messages import beat_interval
+from pyfork.ipc.messages import Listener, beat_interval
+
+if TYPE_CHECKING:
+    from pyfork.connection.certificates import Certificates  # the arbiter only hands them on
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +28,20 @@ class Generation:
         listeners: the sockets.
         worker_class: "module:Class".
         can_refork: whether a worker of that class can be forked while it serves.
+        certificates: what its workers speak TLS with; None when they do not.
     """
 
     loaded: Loaded
     listeners: tuple[BoundListener, ...]
     worker_class: str
     can_refork: bool = False
+    certificates: "Certificates | None" = None
+
+    def describe_listeners(self) -> tuple[Listener, ...]:
+        """Return what its workers have to know of the sockets."""
+        settings = self.loaded.settings
+        is_tls = choose_tls(settings.server.bind, has_certificate=self.certificates is not None)
+        return tuple(listener.describe(is_tls=is_tls(listener.bind)) for listener in self.listeners)
 
     def plan(self) -> Plan:
         """Return what the core needs of the settings."""

@@ -80,15 +80,16 @@ class BoundListener:
         """Leave it to process ``pid``."""
         self.maker = pid
 
-    def describe(self) -> Listener:
+    def describe(self, *, is_tls: bool = False) -> Listener:
         """Return what a worker has to know of it."""
         if self.socket.family == socket.AF_UNIX:
             name = self.socket.getsockname()
             path = "@" + name[1:].decode() if isinstance(name, bytes) else name
-            return Listener(self.socket.fileno(), "unix", path, 0, f"unix:{path}")
+            return Listener(self.socket.fileno(), "unix", path, 0, f"unix:{path}" + " (TLS)" * is_tls, is_tls)
         host, port = self.socket.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
-        return Listener(self.socket.fileno(), "tcp", host, port, f"http://{shown}:{port}")
+        scheme = "https" if is_tls else "http"
+        return Listener(self.socket.fileno(), "tcp", host, port, f"{scheme}://{shown}:{port}", is_tls)
 
     def unlink(self) -> None:
         """Remove the unix socket's file if this process made it and it is still ours."""

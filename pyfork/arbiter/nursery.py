@@ -172,12 +172,13 @@ def _worker_handoff(
         generation=action.generation,
         slot=slot,
         scoreboard=scoreboard,
-        listeners=tuple(listener.describe() for listener in generation.listeners),
+        listeners=generation.describe_listeners(),
         heartbeat_fd=ends.heartbeat,
         lifeline_fd=ends.lifeline,
         settings=generation.loaded.settings,
         worker_class=generation.worker_class,
         fault=fault,
+        certificates=generation.certificates,
     )
 
 
@@ -190,11 +191,12 @@ def _mold_handoff(
         generation=action.generation,
         serial=action.serial,
         scoreboard=scoreboard,
-        listeners=tuple(listener.describe() for listener in generation.listeners),
+        listeners=generation.describe_listeners(),
         heartbeat_fd=ends.heartbeat,
         lifeline_fd=ends.lifeline,
         control_fd=ends.control,
         settings=generation.loaded.settings,
         worker_class=generation.worker_class,
         fault=fault,
+        certificates=generation.certificates,
     )

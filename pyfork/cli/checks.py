@@ -9,8 +9,10 @@ import stat
 import sys
 from collections.abc import Callable
 
+from pyfork.cli.encryption import check_tls
 from pyfork.config.binds import parse_bind
 from pyfork.config.load import DEFAULT, Loaded
+from pyfork.config.proxies import check_fields
 from pyfork.config.schema import ServerSettings, Settings, WorkerSettings
 from pyfork.config.schema_static import StaticSettings
 from pyfork.errors import ConfigurationError
@@ -37,12 +39,14 @@ def check(loaded: Loaded, *, needs_application: bool = True) -> list[str]:
     problems += _check_type(loaded)
     problems += _check_numbers(loaded)
     problems += _check_mold(settings.workers)
+    problems += _check_proxy(loaded)
     problems += _check_development(settings)
     problems += _problems_of(lambda: check_privileges(settings.server.user, settings.server.group))
     problems += _problems_of(lambda: check_no_new_privileges(is_wanted=settings.server.no_new_privileges))
     problems += _check_directories(settings.server)
     problems += _check_static(settings.static)
     problems += _check_sockets(settings)
+    problems += check_tls(settings)
     problems += error_log.check(settings.log)
     return problems
 
@@ -82,6 +86,11 @@ def _check_mold(workers: WorkerSettings) -> list[str]:
             "and async can"
         )
     return problems
+
+
+def _check_proxy(loaded: Loaded) -> list[str]:
+    problem = check_fields(loaded.settings.proxy.headers)
+    return [f"{loaded.origins['proxy.headers']}: proxy.headers: {problem}"] if problem else []
 
 
 def _check_development(settings: Settings) -> list[str]:

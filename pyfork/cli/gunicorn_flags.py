@@ -22,8 +22,6 @@ def _option(left_out: LeftOut) -> click.Option:
     declaration = [_PREFIX + left_out.name, *left_out.flags]
     if left_out.argument is Argument.NONE:
         return click.Option(declaration, is_flag=True, hidden=True)
-    if left_out.argument is Argument.OPTIONAL:
-        return click.Option(declaration, is_flag=False, flag_value="auto", hidden=True)
     return click.Option(declaration, multiple=True, hidden=True)
 
 

@@ -154,6 +154,7 @@ def _setting_option(setting: Setting) -> click.Option:
         metavar=setting.option.metavar,
         multiple=setting.is_list or setting.is_mapping,
         help=about,
+        **({"is_flag": False, "flag_value": setting.option.bare} if setting.option.bare else {}),
     )
 
 

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from pyfork import __version__
 from pyfork.arbiter.core import Core
@@ -24,6 +25,7 @@ from pyfork.arbiter.succession import PreviousCount, Succession
 from pyfork.arbiter.systemd import Notifier
 from pyfork.arbiter.upgrade import Customs, Upgrades
 from pyfork.arbiter.verbs import VERBS
+from pyfork.cli.encryption import load_certificates, warn_of_tls
 from pyfork.config.load import DEFAULT, Loaded
 from pyfork.config.schema import Settings
 from pyfork.development.watcher import watch_main
@@ -48,6 +50,9 @@ from pyfork.workers.hook_process import hook_main
 from pyfork.workers.lingering import MOST_OF_MANY, MOST_SOCKETS
 from pyfork.workers.mold import mold_main
 from pyfork.workers.registry import can_refork, find_class, is_ours, modules_before_fork, resolve_type
+
+if TYPE_CHECKING:
+    from pyfork.connection.certificates import Certificates
 
 DESCRIPTORS_OF_A_CONNECTION = 3
 """At most, but for odd applications: the socket, a file that the application sends, and our own descriptor of it; or
@@ -88,7 +93,7 @@ def serve(
     try:
         unblock_all()  # an upgrade leaves all blocked until there are handlers
         _configure_logs(settings)
-        for warning in loaded.warnings:
+        for warning in (*loaded.warnings, *warn_of_tls(settings)):
             _log.warning("%s", warning)
         worker_class = _provide_class(settings)
         block_all()  # an order that came between two lines would leave behind what the first of them made
@@ -194,6 +199,7 @@ def _open(
 
     All signals are blocked; they are accepted only while an address is waited for.
     """
+    certificates = load_certificates(loaded.settings)
     path = loaded.settings.server.pidfile
     pidfile = predecessor.take_pidfile(path) if predecessor is not None else None
     if pidfile is None and path is not None:
@@ -205,7 +211,13 @@ def _open(
         raise
     for variable in LISTEN_VARIABLES:
         os.environ.pop(variable, None)
-    return Generation(loaded, listeners, worker_class, can_refork(loaded.settings.workers.type)), pidfile
+    return _make_generation(loaded, listeners, worker_class, certificates), pidfile
+
+
+def _make_generation(
+    loaded: Loaded, listeners: tuple[BoundListener, ...], worker_class: str, certificates: "Certificates | None"
+) -> Generation:
+    return Generation(loaded, listeners, worker_class, can_refork(loaded.settings.workers.type), certificates)
 
 
 def _release(listeners: Iterable[BoundListener], pidfile: Pidfile | None) -> None:
@@ -266,6 +278,7 @@ def _load_generation(
     loaded = reload_configuration()
     settings = loaded.settings
     worker_class = _provide_class(settings)
+    certificates = load_certificates(settings)
     _configure_logs(settings)
     listeners: tuple[BoundListener, ...] = ()
     try:
@@ -274,7 +287,7 @@ def _load_generation(
             listeners = current.listeners
         else:
             listeners = (*open_listeners(settings.server, opened), *foreign)
-        for warning in loaded.warnings:
+        for warning in (*loaded.warnings, *warn_of_tls(settings)):
             _log.warning("%s", warning)
         _warn_of_restarts(current.loaded.settings, settings)
         _provide_descriptors(settings)
@@ -284,7 +297,7 @@ def _load_generation(
         _release((listener for listener in listeners if listener not in opened), None)
         _restore_logs(current)
         raise
-    return Generation(loaded, listeners, worker_class, can_refork(settings.workers.type))
+    return _make_generation(loaded, listeners, worker_class, certificates)
 
 
 def _configure_logs(settings: Settings) -> None:
@@ -322,8 +335,8 @@ def _announce(generation: Generation, predecessor: Predecessor | None) -> None:
     settings = generation.loaded.settings
     role = "" if predecessor is None else f", to replace pid {predecessor.pid}"
     _log.info("pyfork %s starts (pid %d)%s", __version__, os.getpid(), role)
-    for listener in generation.listeners:
-        _log.info("listening at %s", listener.describe().text)
+    for listener in generation.describe_listeners():
+        _log.info("listening at %s", listener.text)
     _log.info("%d worker(s) of %s", settings.workers.count, _describe(settings))
     _provide_descriptors(settings)
 

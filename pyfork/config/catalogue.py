@@ -11,12 +11,13 @@ from pyfork.config.declarations import Option
 from pyfork.config.schema import (
     HttpSettings,
     LogSettings,
-    ProxySettings,
     ServerSettings,
     WorkerSettings,
 )
 from pyfork.config.schema_hooks import DevelopmentSettings, HookSettings
+from pyfork.config.schema_proxy import ProxySettings
 from pyfork.config.schema_static import StaticSettings
+from pyfork.config.schema_tls import TlsSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ TABLES: Mapping[str, type[msgspec.Struct]] = {
     "http": HttpSettings,
     "proxy": ProxySettings,
     "static": StaticSettings,
+    "tls": TlsSettings,
     "log": LogSettings,
     "hooks": HookSettings,
     "development": DevelopmentSettings,

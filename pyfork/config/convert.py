@@ -94,6 +94,8 @@ def _raw(setting: Setting, value: Any, origin: str) -> Raw:
     """Return a value of gunicorn's as ours are given: it takes text for numbers, and one address for a list."""
     if setting.is_list and isinstance(value, str):
         value = (value,)
+    if setting.option.bare and isinstance(value, bool):  # before gunicorn 24 it was a switch
+        value = setting.option.bare if value else setting.default
     is_text = isinstance(value, str)
     if (setting.is_list or setting.is_mapping) and isinstance(value, list | tuple):
         value = tuple(map(str, value))

@@ -30,6 +30,8 @@ class Form(Enum):
     """Addresses, read by `config.binds`."""
     PROXIES = auto()
     """Peers whose word on the client counts, read by `config.proxies`."""
+    FORWARDING = auto()
+    """Fields by which proxies tell of the client, read by `config.proxies`."""
     ACCOUNT = auto()
     """A user or a group, by name or number."""
     OCTAL = auto()
@@ -46,6 +48,10 @@ class Form(Enum):
     """Growing counts; ``"..."`` as the last one repeats the one before it."""
     CHOICE = auto()
     """One of a few words."""
+    SNI = auto()
+    """Server names with the files of their certificates, read by `config.server_names`."""
+    VERIFY = auto()
+    """One of a few words, or the number that gunicorn has for it."""
     HOOK = auto()
     """A function of the user's, ``module:function``."""
     MOUNTS = auto()
@@ -65,6 +71,7 @@ class Option:
         on_reload: what HUP does with a changed value, in the words of docs/settings.md.
         default_text: what a default of None means.
         example: a value for server.toml.example where the default is none.
+        bare: what the flag means without a value; "" if it must have one.
     """
 
     flags: tuple[str, ...]
@@ -73,6 +80,7 @@ class Option:
     on_reload: str = "yes"
     default_text: str = ""
     example: Any = None
+    bare: str = ""
 
     @property
     def long_flag(self) -> str:

@@ -1,8 +1,8 @@
 """What becomes of each of gunicorn's settings: which of ours it is, or why it has no counterpart.
 
 The names, flags and defaults are gunicorn 27's. Those that have a counterpart take their flags from the schema; the
-others are listed here with the reason that the warning gives. A few are errors: going on without them would serve
-something else than was asked for (plain text on a port meant for TLS), or not do what the flag is for (``--daemon``).
+others are listed here with the reason that the warning gives. One is an error: going on without it would not do what
+the flag is for (``--daemon``).
 """
 
 from collections.abc import Mapping
@@ -39,6 +39,13 @@ COUNTERPARTS: Mapping[str, str] = {
     "limit_request_fields": "http.limit_request_fields",
     "limit_request_field_size": "http.limit_request_field_size",
     "forwarded_allow_ips": "proxy.trusted",
+    "proxy_protocol": "proxy.protocol",
+    "proxy_allow_ips": "proxy.allow_from",
+    "certfile": "tls.certfile",
+    "keyfile": "tls.keyfile",
+    "cert_reqs": "tls.verify",
+    "ca_certs": "tls.ca_certs",
+    "ciphers": "tls.ciphers",
     "loglevel": "log.level",
     "errorlog": "log.error",
     "accesslog": "log.access",
@@ -75,7 +82,6 @@ class Argument(Enum):
 
     ONE = "one"
     NONE = "none"
-    OPTIONAL = "optional"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +110,7 @@ class LeftOut:
         return next((flag for flag in self.flags if flag.startswith("--")), "")
 
 
-_TLS = "TLS is not in this version; let a proxy in front speak it"
-_PROXY_PROTOCOL = "the PROXY protocol is not in this version; let the proxy speak plain HTTP"
+_TLS_VERSION = "the lowest version is tls.minimum_version; gunicorn ignores this as well"
 _ASGI = "ASGI is not in this version; pyfork serves WSGI"
 _HTTP2 = "HTTP/2 is not in this version; a proxy in front can speak it"
 _SYSLOG = "pyfork does not speak syslog; write to standard error (systemd, containers) or use a handler in log.config"
@@ -116,7 +121,7 @@ _PASTE = "PasteDeploy files are not read; name a module whose attribute is the a
 _LENIENT = "requests that break RFC 9112 are always refused"
 _HOOK = "it is called with objects of gunicorn's; pyfork's hooks get values, and are named in [hooks] (docs/hooks.md)"
 _UWSGI = "pyfork speaks HTTP only"
-_NONE, _OPTIONAL = Argument.NONE, Argument.OPTIONAL
+_NONE = Argument.NONE
 
 LEFT_OUT: tuple[LeftOut, ...] = (
     # What changes the meaning of the whole: refused.
@@ -128,8 +133,6 @@ LEFT_OUT: tuple[LeftOut, ...] = (
         _NONE,
         is_error=True,
     ),
-    LeftOut("certfile", ("--certfile",), _TLS, is_error=True),
-    LeftOut("keyfile", ("--keyfile",), _TLS, is_error=True),
     # Debugging.
     LeftOut("reload_engine", ("--reload-engine",), "watchfiles is the one there is", default="auto"),
     LeftOut("spew", ("--spew",), "use a debugger or `python -m trace`", _NONE),
@@ -169,7 +172,8 @@ LEFT_OUT: tuple[LeftOut, ...] = (
     LeftOut(
         "forwarder_headers",
         ("--forwarder-headers",),
-        "headers never set SCRIPT_NAME or PATH_INFO",
+        "headers of those names are dropped; a path that the proxy has taken off comes by X-Forwarded-Prefix, with "
+        "x-forwarded-prefix in proxy.headers",
         default="SCRIPT_NAME,PATH_INFO",
     ),
     LeftOut(
@@ -178,17 +182,23 @@ LEFT_OUT: tuple[LeftOut, ...] = (
         "headers whose names contain an underscore are always dropped, as with gunicorn's `drop`",
         default="drop",
     ),
-    LeftOut("proxy_protocol", ("--proxy-protocol",), _PROXY_PROTOCOL, _OPTIONAL, default="off"),
-    LeftOut("proxy_allow_ips", ("--proxy-allow-from",), _PROXY_PROTOCOL, default="127.0.0.1,::1"),
     LeftOut("protocol", ("--protocol",), _UWSGI, default="http"),
     LeftOut("uwsgi_allow_ips", ("--uwsgi-allow-from",), _UWSGI, default="127.0.0.1,::1"),
-    # TLS and HTTP/2: without a certificate the former say nothing.
-    LeftOut("ssl_version", ("--ssl-version",), _TLS, default=2),
-    LeftOut("cert_reqs", ("--cert-reqs",), _TLS),
-    LeftOut("ca_certs", ("--ca-certs",), _TLS),
-    LeftOut("ciphers", ("--ciphers",), _TLS),
-    LeftOut("suppress_ragged_eofs", ("--suppress-ragged-eofs",), _TLS, _NONE, default=True),
-    LeftOut("do_handshake_on_connect", ("--do-handshake-on-connect",), _TLS, _NONE),
+    # TLS and HTTP/2.
+    LeftOut("ssl_version", ("--ssl-version",), _TLS_VERSION, default=2),
+    LeftOut(
+        "suppress_ragged_eofs",
+        ("--suppress-ragged-eofs",),
+        "a connection that ends without a close_notify is taken for one that has broken off",
+        _NONE,
+        default=True,
+    ),
+    LeftOut(
+        "do_handshake_on_connect",
+        ("--do-handshake-on-connect",),
+        "handshakes never hold up other connections, and have http.header_timeout",
+        _NONE,
+    ),
     LeftOut("http_protocols", ("--http-protocols",), _HTTP2, default="h1"),
     LeftOut("http2_cleartext", ("--http2-cleartext",), _HTTP2, default="off"),
     LeftOut("http2_max_concurrent_streams", ("--http2-max-concurrent-streams",), _HTTP2, default=100),
@@ -259,7 +269,7 @@ LEFT_OUT: tuple[LeftOut, ...] = (
             "dirty_worker_exit",
         )
     ),
-    LeftOut("ssl_context", (), _TLS),
+    LeftOut("ssl_context", (), "the settings of [tls] stand for what it is used for (docs/tls.md)"),
 )
 
 OWN: frozenset[str] = frozenset({"config", "check_config", "print_config"})

@@ -207,6 +207,8 @@ def _absolute_value(value: Any, form: Form, base: str) -> Any:
         return tuple(absolute(path, base) for path in value) if isinstance(value, tuple) else absolute(value, base)
     if form is Form.MOUNTS:
         return {prefix: msgspec.structs.replace(each, dir=absolute(each.dir, base)) for prefix, each in value.items()}
+    if form is Form.SNI:
+        return {name: ":".join(absolute(path, base) for path in files.split(":")) for name, files in value.items()}
     if form is Form.PATH_OR_DASH:
         return value if value == "-" else absolute(value, base)
     return value

@@ -20,7 +20,9 @@ from pyfork.config.declarations import (
     Option,
 )
 from pyfork.config.schema_hooks import DevelopmentSettings, HookSettings
+from pyfork.config.schema_proxy import ProxySettings
 from pyfork.config.schema_static import StaticSettings
+from pyfork.config.schema_tls import TlsSettings
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,9 +42,9 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             min_length=1,
             description="Where to listen: `HOST:PORT`, `:PORT`, `[IPv6]:PORT`, `unix:PATH`, `unix:@NAME` (abstract) or "
-            "`fd://N`. Sockets passed in by systemd (`LISTEN_FDS`) serve the bind that has their address; when none "
-            "has, or there is no bind, they replace it. Without a bind anywhere, the variable `PORT` means "
-            "`0.0.0.0:$PORT`.",
+            "`fd://N`; the first three may begin with `https://` or `http://`, which says which of them speak TLS. "
+            "Sockets passed in by systemd (`LISTEN_FDS`) serve the bind that has their address; when none has, or "
+            "there is no bind, they replace it. Without a bind anywhere, the variable `PORT` means `0.0.0.0:$PORT`.",
         ),
         Option(("-b", "--bind"), "ADDRESS", Form.BINDS),
     ] = ("127.0.0.1:8000",)
@@ -386,22 +388,6 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
 
 
-class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """The proxies in front: whose word on the client counts."""
-
-    trusted: Annotated[
-        tuple[str, ...],
-        Meta(
-            description="Peers that may say that the client came by TLS, with `X-Forwarded-Proto: https`, "
-            "`X-Forwarded-Protocol: ssl` or `X-Forwarded-Ssl: on`: `wsgi.url_scheme` is then `https`. IP addresses, "
-            "networks as in `10.0.0.0/8`, `unix:` (whoever connects by a unix socket) and `*` (everybody). Without any "
-            "value, the variable `FORWARDED_ALLOW_IPS` is read. That and the flag mean what they mean to gunicorn: "
-            "`unix:` is trusted besides.",
-        ),
-        Option(("--forwarded-allow-ips",), "ADDRESS,...", Form.PROXIES),
-    ] = ("127.0.0.1", "::1", "unix:")
-
-
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The error log and the access log."""
 
@@ -457,6 +443,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     http: HttpSettings = HttpSettings()
     proxy: ProxySettings = ProxySettings()
     static: StaticSettings = StaticSettings()
+    tls: TlsSettings = TlsSettings()
     log: LogSettings = LogSettings()
     hooks: HookSettings = HookSettings()
     development: DevelopmentSettings = DevelopmentSettings()

@@ -15,7 +15,8 @@ from pyfork.config.binds import parse_bind
 from pyfork.config.catalogue import Setting
 from pyfork.config.declarations import Form
 from pyfork.config.mounts import is_file_name, read_mounts
-from pyfork.config.proxies import parse_proxy
+from pyfork.config.proxies import parse_field, parse_proxy
+from pyfork.config.server_names import read_sni
 from pyfork.config.showing import fault_of, show
 from pyfork.errors import ConfigurationError
 
@@ -55,6 +56,7 @@ def read_value(setting: Setting, raw: Raw) -> Any:
         if setting.option.form is Form.MOUNTS:
             return read_mounts(value, raw.origin)
         value = _read_steps(setting, value, is_text=raw.is_text) if setting.option.form is Form.STEPS else value
+        value = _read_table(value) if setting.option.form is Form.SNI else value
         value = _read_form(setting, value)
         is_strict = not (raw.is_text and (setting.is_switch or setting.number))
         value = msgspec.convert(value, setting.checked_type, strict=is_strict)
@@ -72,7 +74,7 @@ def expectation(setting: Setting, *, is_text: bool = False) -> str:
     """Return what ``setting`` takes, to follow "must be"."""
     if setting.option.form in _EXPECTATIONS:
         return _EXPECTATIONS[setting.option.form]
-    if setting.option.form is Form.CHOICE:
+    if setting.option.form in {Form.CHOICE, Form.VERIFY}:
         return f"one of {', '.join(get_args(setting.type))}"
     if setting.is_list:
         return "one or more values, separated by commas" if is_text else "an array of strings"
@@ -95,6 +97,7 @@ _EXPECTATIONS = {
     Form.ZERO_IS_UNLIMITED: f'a number of octets, or "{UNLIMITED}"',
     Form.SIZE: f'a number of octets from 1M on, with a unit as in "512M" or without, or "{UNLIMITED}"',
     Form.STEPS: f'whole numbers from 1 on, the last of which "{REPEATED}" may follow',
+    Form.SNI: "a table of server names, each with CERTFILE or CERTFILE:KEYFILE",
     Form.HOOK: 'a function, as in "myproject.hooks:on_starting"',
     Form.MOUNTS: "PREFIX=DIR, as in /assets=static/assets",
     Form.FILE_NAME: "the name of a file, as in index.html",
@@ -206,6 +209,21 @@ def _read_steps(setting: Setting, value: Any, *, is_text: bool) -> Any:
     return [*counts, *value[len(counts) :]]
 
 
+def _read_table(value: Any) -> Any:
+    """Check server names with their files; what is no table is left to msgspec."""
+    try:
+        return read_sni(value) if isinstance(value, Mapping) else value
+    except ValueError as error:
+        raise _UnfitError(str(error)) from None
+
+
+def _read_verify(setting: Setting, value: str | int) -> str:
+    """Read gunicorn's numbers, those of the standard library's ``ssl.VerifyMode``, too."""
+    words: tuple[str, ...] = get_args(setting.type)
+    text = str(int(value)) if isinstance(value, int) else value
+    return words[int(text)] if text in {"0", "1", "2"} else text
+
+
 def _read_size(_: Setting, value: str | int) -> int | None:
     if value in {0, "0", UNLIMITED}:
         return None
@@ -240,14 +258,16 @@ _READERS: Mapping[Form, Callable[[Setting, Any], Any]] = {
     Form.ZERO_IS_HIGHEST: _read_zero_as_highest,
     Form.ZERO_IS_UNLIMITED: _read_zero_as_unlimited,
     Form.SIZE: _read_size,
+    Form.VERIFY: _read_verify,
     Form.HOOK: _read_hook,
     Form.FILE_NAME: _read_file_name,
 }
 
 
 _PARSERS: Mapping[Form, Callable[[str], str]] = {
-    Form.BINDS: lambda text: parse_bind(text).text,
+    Form.BINDS: lambda text: parse_bind(text).written,
     Form.PROXIES: parse_proxy,
+    Form.FORWARDING: parse_field,
 }
 """What reads each text of a list, and returns its canonical form."""
 

@@ -21,6 +21,7 @@ waits for the client; `Answer.end` ends it for good.
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from time import monotonic
 from typing import NoReturn
 
@@ -87,10 +88,20 @@ class Answer(Exchange):
         self._started = 0.0 if context.access_log is None else monotonic()
         line.progress.begin_request(request.method, request.path)
 
+    def add_variables(self, variables: Mapping[str, str]) -> None:
+        """Add to the environ what is the connection's; called before `produce`."""
+        self._environ.update(variables)
+
     @property
     def can_persist(self) -> bool:
         """Whether the connection may go on to a next request, as far as the response is concerned."""
         return self._encoder.keep_alive and not self.must_reset
+
+    @property
+    def remote(self) -> str:
+        """The client's address as REMOTE_ADDR has it: a proxy may have told it, and a middleware may know better."""
+        remote = self._environ.get("REMOTE_ADDR")
+        return remote if isinstance(remote, str) else self._line.remote
 
     def produce(self) -> Sendable:
         """Have the application go on; return the next octets to send (none yet: b"").
@@ -125,7 +136,7 @@ class Answer(Exchange):
         except QuitNow:
             raise
         except BaseException as error:  # noqa: BLE001 (the response has been sent; nothing else can be done)
-            log_failure(self._request, self._line.remote, error, where=" in close()")
+            log_failure(self._request, self.remote, error, where=" in close()")
 
     def end(self) -> None:
         """Tell the logs and the scoreboard; called when the last octet is on its way, or the client has gone."""
@@ -161,7 +172,7 @@ class Answer(Exchange):
         fault = clients_fault(error)
         self._has_failed = fault is None
         if not is_clients_fault_alone(error):
-            log_failure(request, self._line.remote, error)
+            log_failure(request, self.remote, error)
         if isinstance(fault, DisconnectedError):
             _log.debug("%s: %s", line_of(request), fault)
             self.must_reset = True  # the kernel need not go on trying to deliver what it has
@@ -190,8 +201,8 @@ class Answer(Exchange):
         if status and context.access_log is not None:
             duration = monotonic() - self._started
             started = context.clock.seconds() - duration
-            remote, environ = self._line.remote, self._environ
-            record = AccessRecord(self._request, environ, remote, status, headers, octets, started, duration)
+            environ = self._environ
+            record = AccessRecord(self._request, environ, self.remote, status, headers, octets, started, duration)
             context.access_log.log(record)
 
 

@@ -36,7 +36,7 @@ from typing import Any
 
 from pyfork.connection.answer import Answer, log_refusal, refuse
 from pyfork.connection.context import READABLE, ConnectionContext, Line
-from pyfork.connection.ending import has_come, may_close_destroy, reset, shut_down
+from pyfork.connection.ending import close_well, has_come, may_close_destroy, reset, shut_down
 from pyfork.connection.host import FIRST_PATIENCE
 from pyfork.connection.receiving import BodyReceiver
 from pyfork.connection.sending import send_all, send_region
@@ -161,17 +161,21 @@ class BlockingConnection(Line):
         sock = self.sock
         sock.setblocking(False)
         outcome = Outcome.CLOSED
+        is_over = False
         try:
             request = self._receive_head()
             while request is not None and self._respond(request):
                 request = self._receive_head()
             if self._must_linger and shut_down(sock):
                 outcome = Outcome.LINGER
+            is_over = outcome is Outcome.CLOSED
         except DisconnectedError as error:
             _log.debug("%s: %s", self.remote or "a unix socket", error)
         finally:
             if self._must_reset:
                 reset(sock)
+            elif is_over:
+                close_well(sock)
             elif outcome is Outcome.CLOSED:
                 sock.close()
         return outcome

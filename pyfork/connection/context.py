@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from pyfork.config.schema import HttpSettings
 from pyfork.gateway.environ import Environ
 from pyfork.gateway.forwarded import NOBODY, TrustedProxies
+from pyfork.gateway.peers import NO_PEERS, Peers
 from pyfork.gateway.wsgi import WsgiApplication
 from pyfork.http1.limits import Limits
 from pyfork.http1.response import http_date
@@ -21,6 +22,7 @@ from pyfork.log.record import AccessRecord
 
 if TYPE_CHECKING:
     from pyfork.connection.answer import Answer
+    from pyfork.connection.certificates import Certificates
     from pyfork.gateway.input import InputStream
     from pyfork.gateway.wsgi import Write
     from pyfork.http1.request import Request
@@ -140,7 +142,10 @@ class ConnectionContext:
         give_way: called by the blocking shell between the blocks of a body or a response, in case the worker has others
             to serve; may take as long as they do.
         access_log: None when nobody wants to know.
+        certificates: None where the listener does not speak TLS.
         proxies: the peers whose word on the client counts.
+        proxy_protocol: "off", or the versions of the PROXY protocol by which connections begin.
+        introducers: the peers that may send its header.
         persistence: whether a connection may go on to a next request.
         warned_fields: hop-by-hop names that the application was warned of: once for each worker, so its contexts
             share one set.
@@ -157,7 +162,10 @@ class ConnectionContext:
     wait: Wait = cannot_wait
     give_way: Callable[[], None] = keep_going
     access_log: AccessSink | None = None
+    certificates: "Certificates | None" = None
     proxies: TrustedProxies = NOBODY
+    proxy_protocol: str = "off"
+    introducers: Peers = NO_PEERS
     persistence: Persistence = field(default_factory=lambda: Persistence(is_allowed=False))
     warned_fields: set[str] = field(default_factory=set)
     clock: WallClock = field(default_factory=WallClock)

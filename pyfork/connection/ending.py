@@ -5,10 +5,11 @@ not delivered of the answer (RFC 9112, section 9.6). So the writing side is shut
 forgets what comes (`pyfork.workers.lingering`). A unix socket delivers what was sent in any case.
 """
 
+import contextlib
 import socket
 import struct
 
-from pyfork.connection.sending import octets_unsent
+from pyfork.connection.sending import LayeredSocket, octets_unsent
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 s: close(2) resets
 
@@ -38,6 +39,14 @@ def shut_down(sock: socket.socket) -> bool:
     except OSError:  # the client has reset the connection
         return False
     return True
+
+
+def close_well(sock: socket.socket) -> None:
+    """Close a connection whose client has been sent all: TLS has a word for that (RFC 8446, section 6.1)."""
+    if isinstance(sock, LayeredSocket):
+        with contextlib.suppress(OSError):  # the client has gone
+            sock.shutdown(socket.SHUT_WR)
+    sock.close()
 
 
 def reset(sock: socket.socket) -> None:

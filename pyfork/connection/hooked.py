@@ -84,7 +84,7 @@ class HookedAnswer(Answer):
         try:
             self.hooks.post_request.call(self._environ, status, octets, monotonic() - self.began)
         except HookError as error:
-            log_failure(self._request, self._line.remote, error)
+            log_failure(self._request, self.remote, error)
 
     @property
     def _is_copy(self) -> bool:

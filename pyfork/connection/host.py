@@ -2,10 +2,15 @@
 
 from enum import Enum
 from socket import socket
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:  # the other half of the circle
+    from pyfork.connection.introduction import Introduction
     from pyfork.connection.nonblocking import NonblockingConnection
+    from pyfork.connection.opening import Opening
+
+Watched: TypeAlias = "NonblockingConnection | Opening | Introduction"
+"""What a worker with a loop has for each descriptor of a connection."""
 
 MOST_OWED = 64
 """Pipelined requests of one client that a worker still answers when it is to end."""
@@ -34,7 +39,7 @@ class Host(Protocol):
 
     batch_until: float
 
-    def watch(self, connection: "NonblockingConnection", events: int) -> None:
+    def watch(self, connection: Watched, events: int) -> None:
         """Report these events of the connection from now on, none at all when 0; set its ``watched``."""
 
     def start(self, connection: "NonblockingConnection") -> bool:
@@ -43,7 +48,7 @@ class Host(Protocol):
     def soon(self, connection: "NonblockingConnection") -> None:
         """Call ``connection.resume()`` in the loop's next turn."""
 
-    def forget(self, connection: "NonblockingConnection") -> None:
+    def forget(self, connection: Watched) -> None:
         """The connection has ended; its socket is still open."""
 
     def linger(self, sock: socket) -> None:

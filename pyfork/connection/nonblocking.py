@@ -30,7 +30,7 @@ from typing import Any
 
 from pyfork.connection.answer import Answer, log_refusal, refuse
 from pyfork.connection.context import READABLE, WRITABLE, ConnectionContext, Line
-from pyfork.connection.ending import has_come, may_close_destroy, reset, shut_down
+from pyfork.connection.ending import close_well, has_come, may_close_destroy, reset, shut_down
 from pyfork.connection.host import MOST_HELD, MOST_OWED, Host, Phase
 from pyfork.connection.incoming import BODY_READ, IncomingBody
 from pyfork.connection.outgoing import Outgoing
@@ -482,7 +482,7 @@ class NonblockingConnection(Line):
         elif (self._parser.leftover or may_close_destroy(self.sock)) and shut_down(self.sock):
             self._host.linger(self.sock)
         else:
-            self.sock.close()
+            close_well(self.sock)
 
     def _leave(self) -> None:
         """Be nobody's connection any more."""

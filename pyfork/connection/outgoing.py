@@ -10,7 +10,7 @@ import socket
 from collections import deque
 from typing import IO
 
-from pyfork.connection.sending import CANNOT_SENDFILE, FILE_TROUBLE, MSG_MORE, READ_SIZE
+from pyfork.connection.sending import CANNOT_SENDFILE, FILE_TROUBLE, MSG_MORE, READ_SIZE, LayeredSocket
 from pyfork.connection.spool import temporary_file
 from pyfork.errors import ApplicationError, DisconnectedError
 from pyfork.gateway.file_wrapper import FileRegion
@@ -150,6 +150,8 @@ class Outgoing:
         return sent
 
     def _send_region(self, sock: socket.socket, region: _OpenRegion) -> int:
+        if isinstance(sock, LayeredSocket):
+            return self._read_region(region)
         count = min(region.count, MOST_AT_ONCE)
         try:
             sent = os.sendfile(sock.fileno(), region.fd, region.offset, count)

@@ -16,14 +16,10 @@ Apache's mod_reqtimeout has the first for requests, Kestrel both; 240 octets a s
 """
 
 import math
-from typing import TYPE_CHECKING
 
 from pyfork.config.schema import HttpSettings
-from pyfork.connection.host import FIRST_PATIENCE, Phase
+from pyfork.connection.host import FIRST_PATIENCE, Phase, Watched
 from pyfork.errors import DisconnectedError, ProtocolError
-
-if TYPE_CHECKING:
-    from pyfork.connection.nonblocking import NonblockingConnection
 
 SLOW_PATIENCE = 2.0
 """Seconds that a body may have fallen behind, or a reader, when others wait for its place."""
@@ -57,7 +53,7 @@ def slow_reader(http: HttpSettings, taken: int, seconds: float) -> DisconnectedE
     return DisconnectedError(f"the client took {f'only {taken} octets' if taken > 0 else 'nothing'} for {seconds:g} s")
 
 
-def may_yield_at(connection: "NonblockingConnection") -> float:
+def may_yield_at(connection: Watched) -> float:
     """Return from when a connection may make way for others that wait (monotonic); infinity if its client is served."""
     http, deadline = connection.context.http, connection.deadline
     if connection.phase is Phase.READING:

@@ -30,6 +30,12 @@ MSG_MORE = getattr(socket, "MSG_MORE", 0)  # Linux
 _INT = bytes(4)  # for ioctl(2) to write into
 
 
+class LayeredSocket:
+    """What stands for a socket, and makes other octets of those that it is given: the kernel can send it no file."""
+
+    __slots__ = ()
+
+
 def send_all(line: Line, data: bytes | memoryview, flags: int = 0) -> None:
     """Send all of ``data``.
 
@@ -114,15 +120,16 @@ def octets_unsent(sock: socket.socket) -> int:
 
 
 def _send_some(line: Line, fd: int, offset: int, count: int) -> int:
-    try:
-        return os.sendfile(line.sock.fileno(), fd, offset, min(count, MOST_SENT))
-    except BlockingIOError:
-        raise
-    except OSError as error:
-        if error.errno in FILE_TROUBLE:
+    if not isinstance(line.sock, LayeredSocket):
+        try:
+            return os.sendfile(line.sock.fileno(), fd, offset, min(count, MOST_SENT))
+        except BlockingIOError:
             raise
-        if error.errno not in CANNOT_SENDFILE:
-            raise DisconnectedError(f"the client has gone: {error.strerror}") from error
+        except OSError as error:
+            if error.errno in FILE_TROUBLE:
+                raise
+            if error.errno not in CANNOT_SENDFILE:
+                raise DisconnectedError(f"the client has gone: {error.strerror}") from error
     data = os.pread(fd, min(count, READ_SIZE), offset)
     send_all(line, data)
     return len(data)

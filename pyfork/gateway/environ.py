@@ -12,14 +12,15 @@ from pyfork import __version__
 from pyfork.errors import ProtocolError
 from pyfork.gateway.errors import ErrorStream
 from pyfork.gateway.file_wrapper import FileWrapper
-from pyfork.gateway.forwarded import NOBODY, TrustedProxies
+from pyfork.gateway.forwarded import NOBODY, USUAL_PORTS, TrustedProxies, tells_of_client
 from pyfork.gateway.input import EMPTY_INPUT, InputStream
+from pyfork.http1.hops import split_port
 from pyfork.http1.request import Request
 
 Environ: TypeAlias = dict[str, Any]
 
 SERVER_SOFTWARE = f"pyfork/{__version__}"
-_ONCE: tuple[None, Environ] = (None, {})
+_ONCE: tuple[None, Environ, bool] = (None, {}, False)
 """Marks a request that has come once: most do not come again."""
 
 
@@ -71,6 +72,20 @@ def base_environ(
     return environ  # 22: one more than CPython's dict of 21 has room for, so it has grown to 42, and so do its copies
 
 
+def encrypted_environ(base: Environ) -> Environ:
+    """Return the same for a listener that speaks TLS.
+
+    What is the same for all requests of a connection is added to the environ of each; here is the room for it.
+    """
+    return base | {
+        "wsgi.url_scheme": "https",
+        "HTTPS": "on",
+        "SSL_PROTOCOL": "",
+        "SSL_CIPHER": "",
+        "SSL_SESSION_RESUMED": "",
+    }
+
+
 def build_environ(
     base: Environ,
     request: Request,
@@ -97,8 +112,10 @@ def build_environ(
     prepared = request.prepared
     if prepared is not None and prepared[0] is base:
         environ: Environ = prepared[1].copy()
+        is_forwarded = prepared[2]
     else:
         environ = _prepare(base, request)
+        is_forwarded = tells_of_client(request.variables)
         if request.target[:1] != b"/" and not is_refused:
             _require_scheme(environ, request, peer, proxies)
     if body is not EMPTY_INPUT:
@@ -108,12 +125,8 @@ def build_environ(
     if peer.__class__ is tuple:
         environ["REMOTE_ADDR"] = peer[0]
         environ["REMOTE_PORT"] = str(peer[1])
-    if (
-        "HTTP_X_FORWARDED_PROTO" in environ
-        or "HTTP_X_FORWARDED_SSL" in environ
-        or "HTTP_X_FORWARDED_PROTOCOL" in environ
-    ):
-        environ["wsgi.url_scheme"] = proxies.scheme_of(request.headers, peer)
+    if is_forwarded:
+        proxies.apply(environ, peer)
     if not environ["SERVER_NAME"]:
         _set_server(environ)
     return environ
@@ -134,7 +147,10 @@ def _prepare(base: Environ, request: Request) -> Environ:
         _set_authority(environ, request)
     if environ["SCRIPT_NAME"]:
         _mount(environ)
-    request.prepared = _ONCE if request.prepared is None else (base, environ.copy())
+    if request.prepared is None:
+        request.prepared = _ONCE
+    else:
+        request.prepared = (base, environ.copy(), tells_of_client(request.variables))
     return environ
 
 
@@ -150,7 +166,10 @@ def _require_scheme(environ: Environ, request: Request, peer: Any, proxies: Trus
     """RFC 9110, section 7.4: what is asked for by https must have come by TLS, here or to a proxy that is trusted."""
     if request.target[:6].lower() != b"https:" or environ["wsgi.url_scheme"] == "https":
         return
-    if proxies.scheme_of(request.headers, peer) != "https":
+    told = environ.copy()
+    if tells_of_client(request.variables):
+        proxies.apply(told, peer)
+    if told["wsgi.url_scheme"] != "https":
         raise ProtocolError(421, "The target is an https URL, and the connection is not secured")
 
 
@@ -166,8 +185,6 @@ def _mount(environ: Environ) -> None:
 
 def _set_server(environ: Environ) -> None:
     """Name the server by the request's Host: a unix socket has neither name nor port."""
-    name, colon, port = environ.get("HTTP_HOST", "").rpartition(":")
-    if not colon or port.endswith("]"):  # "[::1]": the colon is the address's
-        name, port = environ.get("HTTP_HOST", ""), ""
+    name, port = split_port(environ.get("HTTP_HOST", ""))
     environ["SERVER_NAME"] = name or "localhost"
-    environ["SERVER_PORT"] = port or ("443" if environ["wsgi.url_scheme"] == "https" else "80")
+    environ["SERVER_PORT"] = environ["SERVER_PORT"] or port or USUAL_PORTS[environ["wsgi.url_scheme"]]

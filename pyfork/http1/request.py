@@ -59,7 +59,7 @@ class Request:
         self.http_version = http_version
         self.fields: Headers | bytes = headers
         self.variables = variables_of(headers)
-        self.prepared: tuple[object, Any] | None = None
+        self.prepared: tuple[object, Any, bool] | None = None
         self.logged: tuple[object, Any] | None = None
         self.path = target
         self.query = b""

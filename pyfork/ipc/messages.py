@@ -18,6 +18,7 @@ from pyfork.config.schema import Settings
 from pyfork.errors import PyforkError
 
 if TYPE_CHECKING:
+    from pyfork.connection.certificates import Certificates  # named only: `ssl` is not for everybody
     from pyfork.ipc.fault import ReloadFault
     from pyfork.ipc.scoreboard import Scoreboard
 
@@ -109,6 +110,7 @@ class Listener:
         host: the local address of a TCP socket, the path of a unix socket.
         port: 0 for unix sockets.
         text: how the log and messages call it, as in ``http://127.0.0.1:8000``.
+        is_tls: whether its connections begin with a handshake.
     """
 
     fd: int
@@ -116,6 +118,7 @@ class Listener:
     host: str
     port: int
     text: str
+    is_tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,8 @@ class Handoff:
         settings: of its generation.
         worker_class: "module:Class", resolved from ``workers.type``.
         fault: where the arbiter says why newer versions fail; with ``development.reload`` only.
+        certificates: for the listeners that speak TLS; None when none does. They were loaded before the fork, so that
+            all workers of a generation share the keys of session tickets, and need not be able to read the files.
         control_fd: where the arbiter's order to fork a mold comes from (`ipc.orders`); None for who never gets one.
         refork_at: after how many requests the worker says that it is ripe; 0 is never.
     """
@@ -149,6 +154,7 @@ class Handoff:
     control_fd: int | None = None
     refork_at: int = 0
     fault: "ReloadFault | None" = None
+    certificates: "Certificates | None" = None
 
     @property
     def name(self) -> str:
@@ -193,6 +199,7 @@ class MoldHandoff:
     settings: Settings
     worker_class: str
     fault: "ReloadFault | None" = None
+    certificates: "Certificates | None" = None
 
     @property
     def name(self) -> str:

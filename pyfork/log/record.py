@@ -32,7 +32,8 @@ class AccessRecord(msgspec.Struct):
     Attributes:
         request: as parsed, or None when what came could not be parsed (the answer was an error of our own).
         environ: the WSGI environ after the application has run, or None when it was not asked.
-        remote: the client's address, "" for a unix socket.
+        remote: the client's address as REMOTE_ADDR has it, "" for a unix socket; who has connected, if the request did
+            not get so far.
         status: of the response, as in "200 OK".
         response_headers: as the application gave them.
         octets: of the response's body, sent to the client.

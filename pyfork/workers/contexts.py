@@ -8,6 +8,7 @@ from typing import Any
 from pyfork.connection.answer import Answer
 from pyfork.connection.context import (
     ConnectionContext,
+    Line,
     MakeAnswer,
     Persistence,
     Progress,
@@ -18,10 +19,15 @@ from pyfork.connection.context import (
 )
 from pyfork.connection.hooked import RequestHooks
 from pyfork.development.banner import with_faults_shown
-from pyfork.gateway.environ import base_environ
+from pyfork.gateway.environ import base_environ, encrypted_environ
 from pyfork.gateway.errors import ErrorStream
 from pyfork.gateway.forwarded import TrustedProxies
+from pyfork.gateway.input import InputStream
+from pyfork.gateway.peers import Peers
+from pyfork.gateway.wsgi import Write
 from pyfork.http1.limits import Limits
+from pyfork.http1.request import Request
+from pyfork.http1.response import ResponseEncoder
 from pyfork.ipc.messages import Listener
 from pyfork.log.access import create_access_log
 from pyfork.workers.base import Worker
@@ -50,15 +56,18 @@ def make_contexts(
     )
     access_log = create_access_log(worker.settings.log)
     application = with_faults_shown(application, worker.handoff.fault, worker.handoff.generation)
-    proxies = TrustedProxies(worker.settings.proxy.trusted)
+    proxy = worker.settings.proxy
+    proxies = TrustedProxies(proxy.trusted, proxy.headers, keeps_untrusted=proxy.untrusted_headers == "keep")
+    introducers = Peers(proxy.allow_from)
     warned: set[str] = set()
     clock = WallClock()
     persistence = Persistence(is_allowed=worker.can_keep_alive and http.keep_alive > 0)
     make_answer = _answer_of(worker, clock)
+    certificates = worker.handoff.certificates
     return {
         listener.fileno(): ConnectionContext(
             application=application,
-            make_answer=make_answer,
+            make_answer=of_encrypted(make_answer) if told.is_tls else make_answer,
             http=http,
             limits=limits,
             base_environ=_environ_of(worker, told),
@@ -66,7 +75,10 @@ def make_contexts(
             wait=wait,
             give_way=give_way,
             access_log=access_log,
+            certificates=certificates if told.is_tls else None,
             proxies=proxies,
+            proxy_protocol=proxy.protocol,
+            introducers=introducers,
             persistence=persistence,
             warned_fields=warned,
             clock=clock,
@@ -87,9 +99,22 @@ def _answer_of(worker: Worker, clock: WallClock) -> MakeAnswer:
     return routed
 
 
+def of_encrypted(make_answer: MakeAnswer) -> MakeAnswer:
+    """Return what answers a request of a listener that speaks TLS: its environ tells of the connection's."""
+
+    def make_encrypted(
+        line: Line, request: Request, body: InputStream, encoder: ResponseEncoder, write: Write
+    ) -> Answer:
+        answer = make_answer(line, request, body, encoder, write)
+        answer.add_variables(line.sock.variables)  # type: ignore[attr-defined]  # a TlsSocket
+        return answer
+
+    return make_encrypted
+
+
 def _environ_of(worker: Worker, told: Listener) -> dict[str, object]:
     is_tcp = told.family == "tcp"
-    return base_environ(
+    environ = base_environ(
         server_name=told.host if is_tcp else "",
         server_port=str(told.port) if is_tcp else "",
         errors=ErrorStream(),
@@ -97,3 +122,4 @@ def _environ_of(worker: Worker, told: Listener) -> dict[str, object]:
         is_multiprocess=True,  # even one worker has a second beside it during a reload
         script_name=os.environ.get("SCRIPT_NAME", ""),
     )
+    return encrypted_environ(environ) if told.is_tls else environ

@@ -19,8 +19,9 @@ from time import monotonic
 from typing import ClassVar
 
 from pyfork.connection.context import READABLE, Progress
-from pyfork.connection.host import Phase
+from pyfork.connection.host import Phase, Watched
 from pyfork.connection.nonblocking import NonblockingConnection
+from pyfork.connection.opening import Openings, begin
 from pyfork.connection.patience import may_yield_at
 from pyfork.ipc.heartbeat import Heartbeat
 from pyfork.ipc.messages import Handoff
@@ -51,6 +52,7 @@ class LoopWorker(Worker):
 
     Attributes:
         connections: those that are open, by their descriptors.
+        openings: those that have something to do before their first request.
         batch_until: when to call `finish_batch`, even between two connections (monotonic seconds).
     """
 
@@ -58,7 +60,8 @@ class LoopWorker(Worker):
 
     def __init__(self, handoff: Handoff, heartbeat: Heartbeat) -> None:
         super().__init__(handoff, heartbeat)
-        self.connections: dict[int, NonblockingConnection] = {}
+        self.connections: dict[int, Watched] = {}
+        self.openings = Openings()
         self.poller = make_poller()
         self.acceptor = Acceptor(self, self.poller, is_balanced=True)
         self._lingering = LingeringSockets(self.poller, MOST_OF_MANY)
@@ -148,6 +151,9 @@ class LoopWorker(Worker):
                     self._end_batch()
         if self._soon:
             self._resume()
+        if self.openings:
+            self._finish(monotonic())  # whoever has been answered does not wait for those who are not yet connected
+            self.openings.run(self.abandon)
         self._tend()
 
     def _end_batch(self) -> None:
@@ -173,7 +179,7 @@ class LoopWorker(Worker):
 
     def patience(self) -> float:
         """Return how long the poller may wait, in seconds."""
-        if self._soon or (self.is_orphaned and not self.connections):
+        if self._soon or self.openings or (self.is_orphaned and not self.connections):
             return 0.0
         room_at = self._room.next_deadline(len(self.connections))
         wake_at = min(self.heartbeat.next_beat, self._sweep_at, self.acceptor.next_deadline(), room_at)
@@ -202,7 +208,7 @@ class LoopWorker(Worker):
     def take_over(self, accepted: Iterator[Accepted]) -> None:
         """Take connections over."""
         for sock, peer, listener_fd in accepted:
-            connection = NonblockingConnection(sock, peer, self._contexts[listener_fd], self)
+            connection = begin(sock, peer, self._contexts[listener_fd], self)
             self.connections[sock.fileno()] = connection
             self.poller.register(sock.fileno(), READABLE)
             self._sweep_at = min(self._sweep_at, monotonic() + self._shortest)
@@ -275,7 +281,7 @@ class LoopWorker(Worker):
                 earliest = connection.deadline
         self._sweep_at = max(earliest, now + SWEEP_INTERVAL) if self.connections else math.inf
 
-    def _end_early(self, candidates: Iterable[NonblockingConnection], now: float, most: float = math.inf) -> None:
+    def _end_early(self, candidates: Iterable[Watched], now: float, most: float = math.inf) -> None:
         """Have some end, as many as will: idle ones first, and of them those that have been so for the longest."""
         for connection in sorted(candidates, key=_expendability):
             if most <= 0:
@@ -285,7 +291,7 @@ class LoopWorker(Worker):
             except Exception as error:  # noqa: BLE001 (as for an event)
                 self.abandon(connection, error)
 
-    def abandon(self, connection: NonblockingConnection, error: BaseException) -> None:
+    def abandon(self, connection: Watched, error: BaseException) -> None:
         """Close a connection over which the server itself has failed, by ``error``."""
         with contextlib.suppress(Exception):  # the handler may raise again; our own has written the line by then
             _log.error("a connection ended by a fault of the server", exc_info=error)
@@ -332,7 +338,7 @@ class LoopWorker(Worker):
 
     # What connections ask for: `pyfork.connection.nonblocking.Host`.
 
-    def watch(self, connection: NonblockingConnection, events: int) -> None:
+    def watch(self, connection: Watched, events: int) -> None:
         """Report these events of the connection from now on."""
         fd = connection.sock.fileno()
         if not events:
@@ -347,7 +353,7 @@ class LoopWorker(Worker):
         """Resume the connection in the next turn."""
         self._soon.append(connection)
 
-    def forget(self, connection: NonblockingConnection) -> None:
+    def forget(self, connection: Watched) -> None:
         """Let go of a connection that ends."""
         fd = connection.sock.fileno()
         del self.connections[fd]
@@ -356,10 +362,19 @@ class LoopWorker(Worker):
             self.poller.unregister(fd)
             connection.watched = 0
 
+    def replace(self, old: Watched, new: Watched) -> None:
+        """Have a connection take the place of what came before it, and look for what has come with the end of that."""
+        self.connections[old.sock.fileno()] = new
+        self._sweep_at = min(self._sweep_at, monotonic() + self._shortest)
+        try:
+            new.on_event(READABLE)
+        except Exception as error:  # noqa: BLE001 (our fault or a log handler's: it ends this connection)
+            self.abandon(new, error)
+
     def linger(self, sock: socket.socket) -> None:
         """See a client off."""
         self._lingering.add(sock)
 
 
-def _expendability(connection: NonblockingConnection) -> tuple[bool, float]:
+def _expendability(connection: Watched) -> tuple[bool, float]:
     return not connection.is_idle, may_yield_at(connection)

@@ -19,6 +19,7 @@ import gevent.monkey
 
 from pyfork.connection.blocking import BlockingConnection, Outcome
 from pyfork.connection.context import READABLE
+from pyfork.connection.handshake import begin_blocking
 from pyfork.errors import QuitNow
 from pyfork.ipc.heartbeat import Heartbeat
 from pyfork.ipc.messages import Handoff
@@ -125,7 +126,7 @@ class GeventWorker(Worker):
 
     def _accept(self, accepted: Iterator[Accepted]) -> None:
         for sock, peer, listener_fd in accepted:
-            self._visits.begin(BlockingConnection(sock, peer, self._contexts[listener_fd]))
+            self._visits.begin(begin_blocking(sock, peer, self._contexts[listener_fd]))
             self._adjust()
 
     def _adjust(self) -> None:

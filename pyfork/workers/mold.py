@@ -218,6 +218,7 @@ class Mold:
             control_fd=control[0] if control else None,
             refork_at=order.refork_at,
             fault=own.fault,
+            certificates=own.certificates,
         )
 
     def _private(self) -> list[int]:

@@ -101,6 +101,7 @@ class Promotion:
                     settings=own.settings,
                     worker_class=own.worker_class,
                     fault=own.fault,
+                    certificates=own.certificates,
                 )
             )
         if on_copied is not None:

@@ -36,6 +36,7 @@ FORK_SAFE = frozenset({"sync", "async"})
 
 SHARED = {
     "gevent": (
+        "pyfork.connection.handshake",
         "pyfork.workers.accepting",
         "pyfork.workers.contexts",
         "pyfork.workers.lingering",

@@ -12,8 +12,9 @@ import select
 import socket
 from time import monotonic
 
-from pyfork.connection.blocking import BlockingConnection, Outcome
+from pyfork.connection.blocking import Outcome
 from pyfork.connection.context import READABLE
+from pyfork.connection.handshake import begin_blocking
 from pyfork.ipc.heartbeat import Heartbeat
 from pyfork.ipc.messages import Handoff
 from pyfork.ipc.scoreboard import Slot
@@ -116,7 +117,7 @@ class SyncWorker(Worker):
     def _serve(self, accepted: Accepted) -> None:
         """Serve one connection to its end."""
         self._serving, peer, listener_fd = accepted
-        shell = BlockingConnection(self._serving, peer, self._contexts[listener_fd])
+        shell = begin_blocking(self._serving, peer, self._contexts[listener_fd])
         try:
             if shell.serve() is Outcome.LINGER:
                 self._lingering.add(shell.sock)

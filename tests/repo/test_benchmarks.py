@@ -34,7 +34,7 @@ ERROR: Failed building wheel for bjoern
 NAMES = (
     *("figures", "loads", "wrk", "contestants", "limits", "processes", "machine", "idle", "servers", "rounds"),
     *("tables", "chart", "results", "bench", "install", "stages", "hotpath"),
-    *("traffic", "launched", "memory", "respawn", "arbiter_memory", "slow"),
+    *("traffic", "launched", "memory", "respawn", "arbiter_memory", "slow", "tls"),
 )
 
 
@@ -316,3 +316,21 @@ def test_the_arbiter_is_judged_by_its_memory_alone(modules):
     assert verdict(reading(among_children=8_000_000, alone=19_900_000)) == "met"
     assert verdict(reading(among_children=8_000_000, alone=20_000_000)) == "NOT MET"
     assert verdict(reading(problem="there is no mold")) == "not measured"
+
+
+def test_the_verdicts_on_tls_follow_from_the_rounds(modules):
+    """Costs by the interval's upper end; latencies by the median of the ratios of neighbouring stretches."""
+    tls = modules.tls
+    verdicts = []
+    costs = {"async": {0: 10.0, 1: 12.0}, "threadpool": {0: 10.0, 1: 60.0}, "gunicorn-gthread": {0: 100.0, 1: 100.0}}
+    lines = tls.cost_table(costs, verdicts)
+    assert verdicts == ["met", "NOT MET", ""]
+    assert "0.110 (0.100 to 0.120)" in lines[2]
+    calm, loud = tls.Stretch([float(number) for number in range(1, 101)]), tls.Stretch([150.0] * 10, 350.0)
+    assert (calm.percentile(0.5), calm.percentile(0.99), loud.percentile(1.0)) == (51.0, 100.0, 150.0)
+    verdicts.clear()
+    lines = tls.storm_table(
+        {"async": (400.0, [(calm, loud)] * 3), "gevent": (10.0, [(loud, calm), (calm, calm)])}, verdicts
+    )
+    assert verdicts == ["met", "not measured: too few handshakes"]
+    assert "1.50 (1.50 to 1.50)" in lines[2]

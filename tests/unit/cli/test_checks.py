@@ -108,6 +108,10 @@ def test_known_worker_types_pass(tmp_path, name):
         ({"workers__count": "1", "workers__min": "2", "workers__max": "8"}, "workers.count: 1 is where"),
         ({"workers__refork_after": ("5",)}, "only with workers.preload = true"),
         (
+            {"proxy__headers": ("x-forwarded-for,forwarded",)},
+            "command line: proxy.headers: forwarded and x-forwarded-for tell the same",
+        ),
+        (
             {"workers__refork_after": ("5",), "workers__preload": True, "workers__type": "gevent"},
             "a worker of type gevent cannot be forked while it serves",
         ),

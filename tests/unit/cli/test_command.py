@@ -74,7 +74,7 @@ def test_everything_that_is_wrong_is_reported_at_once(served, tmp_path, capsys):
     assert all(line.startswith("pyfork: error: ") for line in lines)
     for part in (
         "--daemon: ",
-        "--certfile: TLS",
+        "tls.certfile: ",
         "table servr",
         "workers.count",
         "--timeout",

@@ -141,12 +141,16 @@ def test_the_flags_that_answer_at_once(flag, capsys):
     assert "pyfork" in capsys.readouterr().out
 
 
-def test_an_optional_value_may_be_left_out():
-    """``--proxy-protocol`` alone, or with its mode."""
-    for arguments in (["--proxy-protocol"], ["--proxy-protocol", "v1"], ["--proxy-protocol=v1"]):
-        given = parse(arguments)
-        assert isinstance(given, CommandLine)
-        assert [left_out.name for left_out in given.left_out] == ["proxy_protocol"]
+@pytest.mark.parametrize(
+    ("arguments", "protocol"),
+    [(["--proxy-protocol"], "auto"), (["--proxy-protocol", "v1"], "v1"), (["--proxy-protocol=v2"], "v2")],
+)
+def test_an_optional_value_may_be_left_out(arguments, protocol):
+    """``--proxy-protocol`` alone, or with its mode; what follows behind another flag is the application."""
+    given = parse([*arguments, "--preload", "shop:app"])
+    assert isinstance(given, CommandLine)
+    assert given.overrides["proxy.protocol"] == (protocol, "command line --proxy-protocol")
+    assert given.overrides["server.app"][0] == "shop:app"
 
 
 def test_what_has_no_flag_is_no_option():

@@ -5,6 +5,7 @@ import pytest
 
 from pyfork.cli.options import CommandLine, parse
 from pyfork.config.catalogue import SETTINGS
+from pyfork.config.declarations import Form
 
 
 def given(*arguments) -> CommandLine:
@@ -39,7 +40,7 @@ def test_every_setting_has_its_flags(setting):
     for flag in setting.option.flags:
         arguments = [flag] if setting.is_switch else [flag, "x"]
         value = True if setting.is_switch else ("x",) if setting.is_list or setting.is_mapping else "x"
-        if setting.name == "proxy.trusted":  # gunicorn's flag trusts unix sockets besides
+        if setting.option.form is Form.PROXIES:  # gunicorn's flags trust unix sockets besides
             value = ("x", "unix:")
         assert given(*arguments).overrides == {setting.name: (value, f"command line {setting.option.long_flag}")}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pyfork.config.binds import MAXIMUM_PATH, Bind, parse_bind
+from pyfork.config.binds import MAXIMUM_PATH, Bind, choose_tls, parse_bind
 from pyfork.errors import ConfigurationError
 
 
@@ -53,8 +53,11 @@ def test_every_form_is_read_and_made_canonical(text, bind):
         ("*:80", "neither an address nor a host name; write :8000 for every address"),
         ("a b:80", "'a b' is neither an address nor a host name"),
         ("-a:80", "neither an address"),
-        ("https://127.0.0.1:443", "TLS is not in this version"),
-        ("http://127.0.0.1:80", "there is no 'http://' here; write HOST:PORT"),
+        ("ftp://127.0.0.1:80", "there is no 'ftp://' here; write HOST:PORT"),
+        ("https://unix:/a", "https:// is followed by HOST:PORT; a bind of another form speaks TLS when"),
+        ("http://fd://3", "http:// is followed by HOST:PORT"),
+        ("https://", "https:// is followed by HOST:PORT"),
+        ("https://443", "a port without a host"),
         ("fd://", "a descriptor is a number"),
         ("fd://x", "a descriptor is a number"),
         ("fd://-1", "a descriptor is a number"),
@@ -78,3 +81,35 @@ def test_unix_paths_end_where_the_kernel_ends_them():
         parse_bind("unix:/" + "a" * MAXIMUM_PATH)
     with pytest.raises(ConfigurationError, match="at most 107 octets"):
         parse_bind("unix:/" + "é" * (MAXIMUM_PATH // 2 + 1))
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "written"),
+    [
+        ("https://:8443", "0.0.0.0:8443", "https://0.0.0.0:8443"),
+        ("http://Localhost", "localhost:80", "http://localhost:80"),
+        ("https://[::1]", "[::1]:443", "https://[::1]:443"),
+        ("tcp://:1", "0.0.0.0:1", "0.0.0.0:1"),
+    ],
+)
+def test_a_scheme_is_no_part_of_the_address(text, address, written):
+    """So a reload that changes the scheme keeps the socket; a missing port is the scheme's."""
+    bind = parse_bind(text)
+    assert (bind.text, bind.written) == (address, written)
+    assert parse_bind(written) == bind
+
+
+def test_a_certificate_without_any_scheme_is_for_all():
+    """As in gunicorn: unix sockets and what was passed in, too."""
+    is_tls = choose_tls([":1", "unix:/a"], has_certificate=True)
+    assert [is_tls(text) for text in ("0.0.0.0:1", "unix:/a", "LISTEN_FDS:3")] == [True, True, True]
+    assert not choose_tls([":1"], has_certificate=False)("0.0.0.0:1")
+
+
+def test_where_there_are_schemes_they_choose():
+    """A bind without one is plain then; a socket that no bind stands for is plain only if some bind says http."""
+    is_tls = choose_tls(["https://:1", "http://:2", ":3"], has_certificate=True)
+    assert [is_tls(f"0.0.0.0:{port}") for port in (1, 2, 3)] == [True, False, False]
+    assert not is_tls("LISTEN_FDS:3")
+    assert choose_tls(["https://:1", ":3"], has_certificate=True)("LISTEN_FDS:3")
+    assert not choose_tls(["https://:1"], has_certificate=False)("0.0.0.0:1")

@@ -80,7 +80,7 @@ cores = 4
 spew = True
 daemon = False
 max_requests_jitter = 0
-proxy_protocol = "off"
+http_protocols = "h1"
 config = "x"
 timeout = -3
 bind = ["8000"]
@@ -96,6 +96,14 @@ def helper(): pass
     assert "left out: gunicorn.conf.py: timeout: workers.timeout must be a number of seconds" in text
     assert "left out: gunicorn.conf.py: bind: server.bind '8000'" in text
     assert tomllib.loads(converted.text) == {"workers": {"max_requests_jitter": 0}}
+
+
+@pytest.mark.parametrize(("value", "protocol"), [("True", "auto"), ("False", "off"), ("'v2'", "v2")])
+def test_the_proxy_protocol_was_a_switch(tmp_path, value, protocol):
+    """Older files have it as one."""
+    converted = run(tmp_path, f"proxy_protocol = {value}\nproxy_allow_ips = '10.0.0.1'")
+    assert converted.values == {"proxy.protocol": protocol, "proxy.allow_from": ("10.0.0.1", "unix:")}
+    assert converted.warnings == ()
 
 
 def test_a_class_becomes_its_dotted_path(tmp_path):

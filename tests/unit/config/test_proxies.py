@@ -2,7 +2,7 @@
 
 import pytest
 
-from pyfork.config.proxies import as_gunicorn_means, parse_proxy
+from pyfork.config.proxies import FORWARDING_FIELDS, as_gunicorn_means, check_fields, parse_field, parse_proxy
 from pyfork.errors import ConfigurationError
 
 
@@ -52,3 +52,28 @@ def test_what_is_no_peer_is_refused_with_its_reason(text, reason):
 def test_gunicorns_lists_trust_unix_sockets_besides():
     """Its documentation: "Connections not associated with an IP address are treated as allowed, unconditionally"."""
     assert as_gunicorn_means(("10.0.0.1",)) == ("10.0.0.1", "unix:")
+
+
+def test_fields_are_known_by_their_names():
+    """In any case; what is none is an error that lists them."""
+    assert [parse_field(name.title()) for name in FORWARDING_FIELDS] == list(FORWARDING_FIELDS)
+    with pytest.raises(ConfigurationError, match=r"^headers 'x-real-ip': it is none of x-forwarded-for, x"):
+        parse_field("x-real-ip")
+
+
+@pytest.mark.parametrize(
+    ("names", "is_right"),
+    [
+        ((), True),
+        (("forwarded",), True),
+        (("forwarded", "forwarded"), True),
+        (("x-forwarded-for", "x-forwarded-host", "x-forwarded-for"), True),
+        (("forwarded", "x-forwarded-host", "x-forwarded-for"), False),
+        (("x-forwarded-host", "forwarded"), False),
+    ],
+)
+def test_only_one_family_can_be_believed(names, is_right):
+    """A client sends the other one, and the proxy that sets the first passes it on."""
+    problem = check_fields(names)
+    assert is_right is (problem == "")
+    assert is_right or problem.startswith("forwarded and x-forwarded-host tell the same")

@@ -38,6 +38,7 @@ def test_defaults_are_those_that_users_were_promised():
     assert (http.limit_request_line, http.limit_request_fields, http.limit_request_field_size) == (8190, 100, 8190)
     assert http.limit_request_body is None
     assert settings.proxy.trusted == ("127.0.0.1", "::1", "unix:")
+    assert (settings.proxy.headers, settings.proxy.untrusted_headers) == (("x-forwarded-proto",), "remove")
 
 
 def test_ranges_are_found_inside_optional_types_too():

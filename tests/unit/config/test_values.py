@@ -170,6 +170,18 @@ def test_every_wrong_peer_is_a_problem_of_its_own():
     assert caught.value.problems[0].startswith("server.toml: proxy.trusted '10.0.0.1/8': write 10.0.0.0/8 for")
 
 
+def test_fields_of_proxies_are_known():
+    """Each wrong one is a problem; an empty list is right."""
+    assert from_text("proxy.headers", "X-Forwarded-For, x-forwarded-host") == ("x-forwarded-for", "x-forwarded-host")
+    assert from_toml("proxy.headers", []) == ()
+    with pytest.raises(ConfigurationError) as caught:
+        from_toml("proxy.headers", ["x-real-ip", "forwarded", "for"])
+    assert [problem.partition(" it is none of")[0] for problem in caught.value.problems] == [
+        "server.toml: proxy.headers 'x-real-ip':",
+        "server.toml: proxy.headers 'for':",
+    ]
+
+
 def test_values_are_shown_on_one_short_line():
     """A message never carries octets that a terminal would obey, nor a page of them."""
     assert show("\x1b[31m") == '"\\u001b[31m"'
@@ -217,3 +229,25 @@ def test_counts_are_read_from_text():
     assert from_text("workers.refork_after", "500,2000,...") == (500, 2000, "...")
     assert from_text("workers.refork_after", ("500,2000",)) == (500, 2000)
     assert "whole numbers" in refusal(from_text, "workers.refork_after", "500,often")
+
+
+@pytest.mark.parametrize(("given", "word"), [("required", "required"), (0, "none"), ("1", "optional"), (2, "required")])
+def test_gunicorns_numbers_for_certificates_of_clients_are_words_here(given, word):
+    """They are those of ssl.VerifyMode."""
+    assert from_toml("tls.verify", given) == word
+    assert from_text("tls.verify", str(given)) == word
+
+
+@pytest.mark.parametrize("given", ["sometimes", 3, "3", True, -1])
+def test_other_words_for_them_are_refused(given):
+    """The message lists the words."""
+    assert "one of none, optional, required" in refusal(from_toml, "tls.verify", given)
+
+
+def test_server_names_are_read_from_every_source():
+    """As text NAME=FILES, in TOML as a table too."""
+    assert from_text("tls.sni", ("A.example=a.pem", "*.b=b.crt:b.key")) == {"a.example": "a.pem", "*.b": "b.crt:b.key"}
+    assert from_toml("tls.sni", {"a": {"certfile": "c", "keyfile": "k"}}) == {"a": "c:k"}
+    assert "is no server's name" in refusal(from_toml, "tls.sni", {"a b": "c"})
+    assert "a table of server names" in refusal(from_toml, "tls.sni", "a.pem")
+    assert "a is 1" in refusal(from_toml, "tls.sni", {"a": 1})

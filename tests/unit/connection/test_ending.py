@@ -5,7 +5,8 @@ import socket
 import pytest
 
 from pyfork.connection import ending
-from pyfork.connection.ending import may_close_destroy, reset, shut_down
+from pyfork.connection.ending import close_well, may_close_destroy, reset, shut_down
+from pyfork.connection.sending import LayeredSocket
 from tests.unit.connection.fakes import FakeSocket
 
 
@@ -44,3 +45,20 @@ def test_a_reset_closes():
     sock = FakeSocket()
     reset(sock)
     assert sock.calls == ["setsockopt", "close"]
+
+
+def test_a_good_end_is_said_where_there_is_a_word_for_it():
+    """TLS has one; a client that has gone does not hear it. A plain socket is just closed."""
+
+    class Layered(LayeredSocket, FakeSocket):
+        pass
+
+    class Gone(Layered):
+        def shutdown(self, how):
+            self.calls.append("shutdown")
+            raise OSError(107, "Transport endpoint is not connected")
+
+    for kind, calls in ((FakeSocket, ["close"]), (Layered, ["shutdown", "close"]), (Gone, ["shutdown", "close"])):
+        sock = kind()
+        close_well(sock)
+        assert sock.calls == calls

@@ -6,6 +6,7 @@ import os
 import pytest
 
 from pyfork.connection.outgoing import MOST_AT_ONCE, MOST_KEPT, Outgoing
+from pyfork.connection.sending import LayeredSocket
 from pyfork.errors import ApplicationError, DisconnectedError
 from pyfork.gateway.file_wrapper import FileRegion
 from tests.unit.connection.fakes import FakeSocket
@@ -160,3 +161,19 @@ def test_a_file_system_without_sendfile_is_read(outgoing, path, monkeypatch):
         queue.put(FileRegion(b"", file.fileno(), 2 << 20, 1))
     with pytest.raises(ApplicationError, match="1 octets shorter"):
         queue.send_to(sock)
+
+
+def test_a_file_is_read_where_the_kernel_cannot_send_it(path, monkeypatch):
+    """sendfile(2) would send it without the encryption; what is not taken stays, in its order."""
+
+    class Layered(LayeredSocket, FakeSocket):
+        pass
+
+    monkeypatch.setattr(os, "sendfile", lambda *_: pytest.fail("it was sent plain"))
+    queue, sock = Outgoing(), Layered(sends=[3, None, 70_000])
+    with path.open("rb") as file:
+        queue.put(FileRegion(b"head", file.fileno(), 1, 500_000))
+    while queue:
+        queue.send_to(sock)
+    assert sock.sent == b"head" + path.read_bytes()[1:500_001]
+    queue.close()

@@ -4,8 +4,9 @@ import pytest
 
 from pyfork.connection import sending
 from pyfork.connection.context import Line
-from pyfork.connection.sending import send_all
+from pyfork.connection.sending import LayeredSocket, send_all, send_region
 from pyfork.errors import DisconnectedError
+from pyfork.gateway.file_wrapper import FileRegion
 from tests.unit.connection.fakes import FakeSocket, make_context
 
 
@@ -68,3 +69,18 @@ def test_it_is_not_waited_for_when_it_takes_too_little(monkeypatch):
     with pytest.raises(DisconnectedError, match="took only 7199 octets for 30 s"):
         send_all(line, b"hello")
     assert line.sock.calls == ["send", "shutdown"]
+
+
+def test_a_file_is_read_where_the_kernel_cannot_send_it(monkeypatch, tmp_path):
+    """sendfile(2) would send it without the encryption."""
+
+    class Layered(LayeredSocket, FakeSocket):
+        pass
+
+    monkeypatch.setattr("os.sendfile", lambda *_: pytest.fail("it was sent plain"))
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789" * 20_000)
+    line = Line(Layered(), None, make_context())
+    with path.open("rb") as file:
+        send_region(line, FileRegion(b"head ", file.fileno(), 5, 150_000))
+    assert line.sock.sent == b"head " + path.read_bytes()[5:150_005]

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from pyfork.config.schema import HttpSettings, Settings
 from pyfork.connection import nonblocking
 from pyfork.connection.host import FIRST_PATIENCE, Phase
+from pyfork.connection.opening import LONGEST_SLICE
 from pyfork.connection.patience import SLOW_PATIENCE
 from pyfork.errors import QuitNow
 from pyfork.ipc.heartbeat import Heartbeat
@@ -80,6 +81,7 @@ class Scene:
             control_fd=None,
             refork_at=0,
             fault=None,
+            certificates=None,
         )
         self.heartbeat = Heartbeat(beat_fd, 30)
         self.heartbeat.next_beat = 1e9
@@ -663,3 +665,48 @@ def test_the_access_log_is_written_once_a_turn(scene):
     with pytest.raises(ZeroDivisionError):
         scene.turn()
     assert calls == ["gather", "flush"] * 2
+
+
+# Handshakes.
+
+
+class Step:
+    """An opening whose step takes the clock on, and looks what clients have got by then."""
+
+    def __init__(self, scene, done, seconds, clients=()):
+        self.scene, self.done, self.seconds, self.clients = scene, done, seconds, clients
+
+    def advance(self):
+        self.done.append([receive(client).startswith(ANSWER) for client in self.clients])
+        self.scene.clock.now += self.seconds
+
+
+def test_who_is_connected_waits_for_one_step_of_a_handshake_at_most(scene):
+    """However many handshakes wait: all that has come is answered first, also what is held to be sent with others."""
+    scene = scene()
+    clients = [scene.connect() for _ in range(4)]
+    scene.turn(2)
+    done = []
+    scene.worker.openings._clock = scene.clock
+    for _ in range(20):
+        scene.worker.openings.append(Step(scene, done, 0.001, clients))
+    for turn in range(1, 6):
+        for client in clients:
+            client.sendall(GET)
+        scene.turn()
+        assert done == [[True] * 4] * turn
+        assert scene.poller.timeouts[-1] == 0
+
+
+def test_several_quick_steps_fit_into_a_turn(scene):
+    """The loop does not go round for each."""
+    scene = scene()
+    done = []
+    scene.worker.openings._clock = scene.clock
+    for _ in range(20):
+        scene.worker.openings.append(Step(scene, done, LONGEST_SLICE / 4))
+    scene.turn()
+    assert len(done) == 4
+    scene.turn(4)
+    assert len(done) == 20
+    assert not scene.worker.openings

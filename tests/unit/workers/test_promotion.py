@@ -21,7 +21,7 @@ class Worker:
         self.arbiter, control = passing.control_pair()
         handoff = SimpleNamespace(
             control_fd=control, refork_at=0, generation=2, scoreboard=None, listeners=(), settings=None,
-            worker_class="sync", fault=None,
+            worker_class="sync", fault=None, certificates=None,
         )  # fmt: skip
         self.control = control
         self.promotion = Promotion(handoff, lambda: None)  # type: ignore[arg-type]

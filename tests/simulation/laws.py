@@ -177,7 +177,9 @@ class Laws(Model):
         held = {one.number for one in ready_workers(after)}
         if generation == self.target and number in held:
             coming = [one for one in active_workers(after, generation) if one.state is not WorkerState.READY]
-            under_way = [one for one in coming if one.number in held and not is_outrun(one)]
+            # A place beyond the count is not in replacement: its worker goes, and what is being forked for it goes then.
+            held_on_to = {number for number in held if number < self.wanted}
+            under_way = [one for one in coming if one.number in held_on_to and not is_outrun(one)]
             assert len(under_way) <= surge(self.wanted), "too many ready workers are in replacement at once"
 
     def _check_adoption(self, generation: int, after: Statistics) -> None:

@@ -41,6 +41,14 @@ def test_replacements_under_way_count_against_the_surge() -> None:
     assert find_vacancies([*old, worker(0, 2, READY)], aim) == [Vacancy(1, 2, is_empty=False)]
 
 
+def test_a_place_that_is_given_up_takes_nobodys_turn() -> None:
+    """What is being forked for it when the count falls cannot be called back, and goes as soon as it is there."""
+    old, coming = [worker(number) for number in range(3)], worker(2, 2, SPAWNING)
+    assert find_vacancies([*old, coming], Aim(places=3, target=2)) == []
+    assert find_vacancies([*old, coming], Aim(places=2, target=2)) == [Vacancy(0, 2, is_empty=False)]
+    assert coming not in find_surplus([*old, coming], Aim(places=2, target=2))
+
+
 def test_trial_is_one_worker_beside_the_others() -> None:
     """It is missing once, and never surplus."""
     aim = Aim(places=1, target=1, trial=2)

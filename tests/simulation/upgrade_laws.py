@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from pyfork.arbiter import actions as act
@@ -77,17 +78,19 @@ class UpgradeLaws:
                 self._told = {order: moment + seconds for order, moment in self._told.items()}
 
     @property
-    def _is_overdue(self) -> bool:
+    def _overdue_at(self) -> float:
+        """When its time to get ready is over; infinity: never."""
         limit = self._configuration.boot_timeout
-        return limit > 0 and self._model.world.now >= self._started + limit - EPSILON
+        return self._started + limit if limit else math.inf
 
     @property
-    def _is_to_be_killed(self) -> bool:
-        if Order.TERM not in self._told and Order.QUIT not in self._told:
-            return False
+    def _kill_at(self) -> float:
+        """When its time to end is over; infinity while it has not been told to."""
         last = Order.QUIT if Order.QUIT in self._told else Order.TERM
+        if last not in self._told:
+            return math.inf
         grace = self._configuration.graceful_timeout if last is Order.TERM else 0.0
-        return self._model.world.now >= self._told[last] + max(grace, QUIT_GRACE) + QUIT_GRACE - EPSILON
+        return self._told[last] + max(grace, QUIT_GRACE) + QUIT_GRACE
 
     # The laws.
 
@@ -131,10 +134,11 @@ class UpgradeLaws:
         assert order not in self._told, "a new arbiter is told something twice"
         assert Order.KILL not in self._told, "a killed arbiter is told something"
         if order is Order.KILL:
-            assert self._is_to_be_killed, "a new arbiter is killed before its time"
+            assert self._model.world.now >= self._kill_at - EPSILON, "a new arbiter is killed before its time"
         elif order is Order.TERM:
             assert not self._told, "a new arbiter that hurries is told to take its time"
-            is_due = self._model.is_stopping or self._is_overdue or self._is_refused
+            is_overdue = self._model.world.now >= self._overdue_at - EPSILON
+            is_due = self._model.is_stopping or is_overdue or self._is_refused
             assert is_due, "a new arbiter is ended before its time"
         else:
             assert order is Order.QUIT, f"a new arbiter is told {order}"
@@ -161,9 +165,10 @@ class UpgradeLaws:
             if self._is_hurried:
                 assert self._told.keys() & {Order.QUIT, Order.KILL}, "a new arbiter is not hurried"
         if isinstance(event, ev.TimePassed) and self.is_under_way:
-            assert self._told or not self._is_overdue, "a new arbiter that is overdue is overlooked"
+            now = self._model.world.now
+            assert self._told or now < self._overdue_at + EPSILON, "a new arbiter that is overdue is overlooked"
             is_killed = Order.KILL in self._told
-            assert is_killed or not self._is_to_be_killed, "a new arbiter that does not end is overlooked"
+            assert is_killed or now < self._kill_at + EPSILON, "a new arbiter that does not end is overlooked"
         if self.is_asked and not self._model.is_stopping and not self.owes_report:
             assert after.state is not ArbiterState.RUNNING, "an upgrade was asked for and forgotten"
         if self.owes_report and not self._model.is_stopping:

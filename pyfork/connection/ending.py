@@ -32,6 +32,11 @@ def has_come(sock: socket.socket) -> bool:
         return False
 
 
+def has_news(sock: socket.socket) -> bool:
+    """Return whether octets have come that nobody has looked at."""
+    return sock.has_news() if isinstance(sock, LayeredSocket) else has_come(sock)
+
+
 def shut_down(sock: socket.socket) -> bool:
     """Say that no more will be sent; return whether there is somebody to linger for."""
     try:

@@ -166,11 +166,12 @@ def _await_header(connection: BlockingConnection, raw: socket) -> tuple[Header, 
     """
     context = connection.context
     intake = Intake(raw, context.proxy_protocol)
-    deadline = monotonic() + context.http.header_timeout
+    connection._head_deadline = deadline = monotonic() + context.http.header_timeout  # noqa: SLF001 (the callers' own)
     while (header := intake.take()) is None:
         connection.is_idle = not intake.octets
         if not connection.wait_for_head(deadline):
             raise DisconnectedError("its PROXY header did not come in time")
+    connection.is_idle = not intake.octets
     return header, intake.octets
 
 

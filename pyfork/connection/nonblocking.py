@@ -30,7 +30,7 @@ from typing import Any
 
 from pyfork.connection.answer import Answer, log_refusal, refuse
 from pyfork.connection.context import READABLE, WRITABLE, ConnectionContext, Line
-from pyfork.connection.ending import close_well, has_come, may_close_destroy, reset, shut_down
+from pyfork.connection.ending import close_well, has_come, has_news, may_close_destroy, reset, shut_down
 from pyfork.connection.host import MOST_HELD, MOST_OWED, Host, Phase
 from pyfork.connection.incoming import BODY_READ, IncomingBody
 from pyfork.connection.outgoing import Outgoing
@@ -160,7 +160,7 @@ class NonblockingConnection(Line):
         """End, as others wait; return False, and go on, if the client has done its part. See `may_yield_at`."""
         if self.phase is _SENDING:
             return self._break_off(now - self.deadline + self.context.http.write_timeout)
-        if has_come(self.sock):
+        if has_news(self.sock):
             return False
         if self.is_idle:
             self._finish(must_reset=False)

@@ -107,7 +107,9 @@ class Opening:
         self.deadline = monotonic() + context.http.header_timeout
 
     def on_event(self, events: int) -> None:
-        """Take what has come; the work waits for its turn."""
+        """Take what has come; the work waits for its turn, and what comes until then waits in the kernel."""
+        if self._is_queued:
+            return
         assert self._tls is not None  # noqa: S101 (the phase)
         is_first = not self._tls.has_begun
         if not self._is_over and events & ~WRITABLE:
@@ -126,9 +128,8 @@ class Opening:
                     self._refuse_plain()
                     return
                 self._tls.feed(data)
-        if not self._is_queued:
-            self._is_queued = True
-            self._host.openings.append(self)
+        self._is_queued = True
+        self._host.openings.append(self)
 
     def advance(self) -> None:
         """Do the next step of the handshake; called when its turn has come."""

@@ -35,6 +35,14 @@ class LayeredSocket:
 
     __slots__ = ()
 
+    def has_news(self) -> bool:
+        """Return whether anything has come that nobody has looked at: the beginning of a record is old."""
+        raise NotImplementedError
+
+    def break_off(self) -> None:
+        """Send and receive no more, without a word that could pass for a good end."""
+        raise NotImplementedError
+
 
 def send_all(line: Line, data: bytes | memoryview, flags: int = 0) -> None:
     """Send all of ``data``.
@@ -138,4 +146,7 @@ def _send_some(line: Line, fd: int, offset: int, count: int) -> int:
 def _silence(sock: socket.socket) -> None:
     """Let every later attempt to send fail at once: the application may catch the error, and go on."""
     with contextlib.suppress(OSError):  # the client has reset the connection by now: sending fails already
-        sock.shutdown(socket.SHUT_RDWR)
+        if isinstance(sock, LayeredSocket):
+            sock.break_off()
+        else:
+            sock.shutdown(socket.SHUT_RDWR)

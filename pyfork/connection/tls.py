@@ -195,7 +195,7 @@ class TlsSocket(LayeredSocket):
             BlockingIOError: the kernel has taken nothing; a later call must begin with the same octets.
             OSError: the client has gone.
         """
-        if self._unsent:
+        if self._unsent or self._owed:
             if self._owed and memoryview(data)[: len(self._owed)] != self._owed:
                 self._owed = _NOTHING
             reported = self._send_rest(flags)
@@ -234,6 +234,19 @@ class TlsSocket(LayeredSocket):
             del self._tls  # with tens of KiB of buffers: the socket may linger
             self._read, self._write = _refuse_reading, _refuse_writing
         self._raw.shutdown(how)
+
+    def has_news(self) -> bool:
+        """See `LayeredSocket.has_news`."""
+        try:
+            return self.has_pending or bool(self._raw.recv(1, socket.MSG_PEEK))
+        except OSError:  # BlockingIOError: nothing; another: nobody
+            return False
+
+    def break_off(self) -> None:
+        """See `LayeredSocket.break_off`: there is no close_notify, so the client can tell."""
+        self._has_ended = self._is_over = True
+        self._read, self._write = _refuse_reading, _refuse_writing
+        self._raw.shutdown(socket.SHUT_RDWR)
 
     def setblocking(self, flag: bool) -> None:
         """Do nothing: it never blocks."""
@@ -318,7 +331,7 @@ class TlsSocket(LayeredSocket):
         Raises:
             BlockingIOError: it has not taken all, and not one octet more counts as sent.
         """
-        sent = self._raw.send(self._unsent, flags)
+        sent = self._raw.send(self._unsent, flags) if self._unsent else 0  # `recv` may have passed all of it on
         self._unsent = self._unsent[sent:]
         if not self._unsent:
             owed, self._owed = self._owed, _NOTHING

@@ -72,6 +72,7 @@ class LoopWorker(Worker):
         self._room = Room(self.sockets, self.settings.workers.connections)
         self._in_flight = 0  # as the title says
         self._sweep_at = math.inf
+        self._latest = math.inf  # until when those wait that have yet to begin
         self.batch_until = 0.0
         self._look_at = 0.0
         self._has_changed = False  # connections came or went
@@ -324,7 +325,7 @@ class LoopWorker(Worker):
         self._forbid_persistence()
         self.take_over(self.acceptor.owed())
         now = monotonic()
-        latest = now + self.settings.workers.graceful_timeout / 2  # or the arbiter would kill a worker for idle clients
+        self._latest = latest = now + self.settings.workers.graceful_timeout / 2  # or idle clients would have it killed
         for connection in self.connections.values():
             if connection.is_idle:
                 connection.deadline = min(connection.deadline, latest)
@@ -364,6 +365,7 @@ class LoopWorker(Worker):
 
     def replace(self, old: Watched, new: Watched) -> None:
         """Have a connection take the place of what came before it, and look for what has come with the end of that."""
+        new.deadline = min(new.deadline, self._latest)
         self.connections[old.sock.fileno()] = new
         self._sweep_at = min(self._sweep_at, monotonic() + self._shortest)
         try:

@@ -295,6 +295,7 @@ def test_who_waits_for_it_serves_its_client(pair):
 
     def wait(deadline):
         idle.append(shell.is_idle)
+        assert shell.may_yield_at < deadline, "it makes way for others"
         client.sendall(pieces.pop(0))
         return True
 

@@ -95,15 +95,19 @@ def test_a_connection_takes_its_place(scene, authority):
 
 
 def test_an_event_only_takes_what_has_come(scene, authority):
-    """The work is done when its turn has come, once for all that has come by then."""
+    """The work is done when its turn has come, and nothing more is taken before."""
     raw, host, opening = scene
     hello = MemoryClient(authority.trust()).shake_hands()
     raw.come = [hello[:100], hello[100:]]
     opening.on_event(READABLE)
     opening.on_event(READABLE)
-    opening.on_event(READABLE)  # for nothing
+    assert raw.come == [hello[100:]], "it waits in the kernel, which knows bounds"
     assert len(host.openings) == 1
+    host.run()
+    assert len(host.openings) == 0
     assert raw.gone == b""
+    opening.on_event(READABLE)
+    opening.on_event(READABLE)  # for nothing
     host.run()
     assert len(host.openings) == 0
     assert raw.gone[:1] == b"\x16"
@@ -155,13 +159,13 @@ def test_a_failed_handshake_is_told_by_an_alert(scene):
 
 @pytest.mark.parametrize("has_reset", [False, True])
 def test_a_client_that_has_gone_is_forgotten(scene, has_reset):
-    """Before or in the middle of it; what waited for its turn does nothing then."""
+    """Before or in the middle of it."""
     raw, host, opening = scene
     step = ConnectionResetError(errno.ECONNRESET, "reset") if has_reset else b""
     raw.come = [b"\x16\x03\x01\x02\x00hello", step]
     opening.on_event(READABLE)
-    opening.on_event(READABLE)
     host.run()
+    opening.on_event(READABLE)
     assert host.told == ["forget"]
     assert raw.calls == ["close"]
 
@@ -186,6 +190,16 @@ def test_a_client_that_takes_nothing_is_waited_for(scene, authority):
     opening.on_event(WRITABLE)
     host.run()
     assert host.told[3:] == [("watch", READABLE), "replace"]
+
+
+def test_what_waited_for_its_turn_does_nothing_after_the_end(scene):
+    """Its time was over first."""
+    raw, host, opening = scene
+    raw.come = [b"\x16\x03\x01\x02\x00hello"]
+    opening.on_event(READABLE)
+    opening.on_deadline(107.0)
+    host.run()
+    assert (raw.gone, host.told) == (b"", ["forget"])
 
 
 def test_a_client_that_is_silent_is_closed_without_a_word(scene):

@@ -71,6 +71,19 @@ def test_it_is_not_waited_for_when_it_takes_too_little(monkeypatch):
     assert line.sock.calls == ["send", "shutdown"]
 
 
+def test_a_layer_is_broken_off_without_a_good_end():
+    """TLS would say a close_notify with an ordinary end, as if the response were whole."""
+
+    class Layered(LayeredSocket, FakeSocket):
+        def break_off(self):
+            self.calls.append("break off")
+
+    line = Line(Layered(sends=[2]), None, make_context(waits=[False, False]))
+    with pytest.raises(DisconnectedError):
+        send_all(line, b"hello")
+    assert line.sock.calls == ["send", "break off"]
+
+
 def test_a_file_is_read_where_the_kernel_cannot_send_it(monkeypatch, tmp_path):
     """sendfile(2) would send it without the encryption."""
 

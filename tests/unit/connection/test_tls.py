@@ -213,6 +213,38 @@ def test_a_whole_response_is_sent_only_when_its_last_octet_is(line):
     assert client.decrypt(kernel.taken()) == b"a" * 100
 
 
+def test_what_reading_has_passed_on_is_not_sent_twice(line):
+    """An application may read its body in one greenlet while its response waits in another."""
+    server, kernel, client = line
+    kernel.room = 50
+    rest = b"a" * 100
+    rest = rest[server.send(rest) :]
+    kernel.room = 1000
+    kernel.come = client.encrypt(b"body")[:7]
+    with pytest.raises(BlockingIOError):
+        server.recv(100)
+    assert not server.has_unsent
+    while rest:
+        rest = rest[server.send(rest) :]
+    server.send(b"b")
+    assert client.decrypt(kernel.taken()) == b"a" * 100 + b"b"
+
+
+def test_the_beginning_of_a_record_is_no_news(line):
+    """A client that has sent one octet of a record, and no more, makes way for others; reading still waits for it."""
+    server, kernel, client = line
+    record = client.encrypt(b"body")
+    kernel.come = record[:1]
+    assert server.has_news()
+    with pytest.raises(BlockingIOError):
+        server.recv(100)
+    assert not server.has_news()
+    assert server.recv(1, socket.MSG_PEEK), "a request has begun"
+    kernel.come = record[1:]
+    assert server.has_news()
+    assert server.recv(100) == b"body"
+
+
 @pytest.mark.parametrize("room", [0, 3, 10, 25])
 @pytest.mark.parametrize("more", [0, 5, 1000])
 def test_octets_that_are_given_up_are_no_part_of_what_follows(line, room, more):
@@ -295,6 +327,20 @@ def test_what_is_broken_off_does_not_look_whole(line):
     server.close()
     assert len(kernel.taken()) == 50
     assert kernel.calls[-1] == "close"
+
+
+def test_what_is_broken_off_between_two_records_does_not_look_whole(line):
+    """The kernel has taken all that it was given, but the response has not ended."""
+    server, kernel, client = line
+    server.send(b"a" * 100)
+    server.break_off()
+    server.close()
+    assert client.decrypt(kernel.taken()) == b"a" * 100
+    with pytest.raises(ssl.SSLWantReadError):
+        client.tls.read(1)
+    assert kernel.calls[-2:] == [("shutdown", socket.SHUT_RDWR), "close"]
+    with pytest.raises(OSError):
+        server.send(b"a")
 
 
 def test_closing_says_nothing(line):

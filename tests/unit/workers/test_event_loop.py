@@ -594,6 +594,19 @@ def test_retiring_does_not_outlast_the_grace_for_idle_clients(scene):
     assert connection.deadline <= scene.clock.now + scene.worker.settings.workers.graceful_timeout / 2
 
 
+def test_who_begins_while_the_worker_retires_has_no_more_time(scene):
+    """A handshake, or a PROXY header, that ends then would begin a full header_timeout."""
+    scene = scene(header_timeout=75)
+    scene.connect(b"GET ")
+    scene.turn()
+    scene.worker.is_draining = True
+    scene.worker.retire()
+    (old,) = scene.worker.connections.values()
+    new = nonblocking.NonblockingConnection(old.sock, old.peer, old.context, scene.worker)
+    scene.worker.replace(old, new)
+    assert new.deadline <= scene.clock.now + scene.worker.settings.workers.graceful_timeout / 2
+
+
 def test_the_title_follows_what_is_in_flight(scene, monkeypatch):
     """At most ten times a second."""
     scene = scene()

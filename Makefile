@@ -44,7 +44,7 @@ run: $(SERVES)
 
 ## make test       set up, and run the tests (PYTHON=python3.13 for another Python, ARGS='-k name' for pytest)
 test: $(READY)
-	$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 ## make check      formatting, lint, types, import rules
 check: $(READY)

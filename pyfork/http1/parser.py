@@ -234,6 +234,7 @@ class RequestParser:
                 raise ProtocolError(400, "There are too many empty lines before the request")
             return False
         if not line.endswith(b"\r\n"):
+            self._request_line = line[:-1]  # whose method is known
             raise ProtocolError(400, "The request line does not end with CRLF")
         self._request_line = line[:-2]
         _, target, _ = read_request_line(self._request_line)

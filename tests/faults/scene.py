@@ -25,7 +25,7 @@ MOST_GROWTH = 3_000_000
 MOST_CPU = 0.6
 """Part of a core that the arbiter may use in a round; beside a second for the forks."""
 _SERVES = re.compile(r"pyfork: (worker|mold) \d+ gen (\d+) ")
-_REFORKED = "refork: the workers of generation"
+_REFORKED = "refork: the workers of generation {} are replaced in turn"
 _IDLE_MARGIN = 0.5
 _TRIED = re.compile(r"reload: generation (\d+) is tried with one worker")
 _ENDED = re.compile(r"reload: generation (\d+) has replaced the others|reload \w+: generation (\d+) is ended")
@@ -260,15 +260,18 @@ class Scene:
             roles[match[1]] += 1
             generations.add(match[2])
         is_complete = roles == Counter(worker=COUNT, mold=1 if self.is_preloading else 0)
-        return is_complete and len(generations) == 1 and self._is_told(found)
+        return is_complete and len(generations) == 1 and self._is_told(found, *generations)
 
-    def _is_told(self, family: Iterable[int]) -> bool:
-        """Whether the arbiter, too, has it that all are ready (a title says it earlier) and nothing is under way."""
+    def _is_told(self, family: Iterable[int], generation: str) -> bool:
+        """Whether the arbiter, too, has it that all are ready (a title says it earlier) and nothing is under way.
+
+        A mold that a reload outdoes while it is made of a worker is told of as well, and replaces nobody.
+        """
         log = "\n".join(line for line in self.server.log.splitlines() if f"[{self.server.pid}] " in line)
         if not all(f"(pid {pid}) is ready" in log for pid in family):
             return False
         tried = max((int(number) for number in _TRIED.findall(log)), default=1)
         ended = max((int(one or other) for one, other in _ENDED.findall(log)), default=1)
-        last_refork = log.rfind(_REFORKED)
+        last_refork = log.rfind(_REFORKED.format(generation))
         is_renewed = all(log.find(f"(pid {pid}) is booting") > last_refork for pid in self.workers())
         return tried <= ended and is_renewed

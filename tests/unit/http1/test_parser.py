@@ -314,6 +314,7 @@ def test_a_parser_goes_without_the_collector(data: bytes) -> None:
     [
         (b"HEAD / HTTP/1.1\r\n\r\n", "HEAD"),
         (b"HEAD / HTTP/3.0\r\n", "HEAD"),
+        (b"HEAD / HTTP/1.1\nHost: a\n\n", "HEAD"),
         (b"HEAD /" + b"x" * 300, "HEAD"),
         (b"HEAD /", "HEAD"),
         (b"HEAD / HTTP/1.1\r\nHos", "HEAD"),

@@ -72,7 +72,7 @@ def route(
     return StaticRouter(files, otherwise, hooks).make_answer
 
 
-class StaticAnswer(Answer):
+class _FileFirst(Answer):
     """An `Answer` with a file, or the application's if there is none and the mount says so.
 
     Attributes:
@@ -81,7 +81,7 @@ class StaticAnswer(Answer):
         is_ours: no application is asked.
     """
 
-    __slots__ = ("files", "is_ours", "place")
+    __slots__ = ()  # its two kinds have them: with hooks there is another base beside it
 
     files: StaticFiles
     place: Place
@@ -90,37 +90,34 @@ class StaticAnswer(Answer):
     def begin(self) -> Sendable:
         """Find the file; call the application if there is none."""
         response = self.files.answer(self.place, self._request)
-        self.is_ours = response is not None
+        self.is_ours = response is not None  # type: ignore[misc]  # both kinds have the slot
         if response is not None:
             self._application = response
+            self.forget_hooks()
         return super().begin()
+
+    def forget_hooks(self) -> None:
+        """A file is served: the application's hooks are not called."""
 
     def fail(self, error: BaseException) -> bytes:
         """See `Answer.fail`; what the file system says is not the application's fault."""
         return super().fail(_translate(error) if self.is_ours else error)
 
 
-class HookedStaticAnswer(HookedAnswer):
-    """The same, in a worker with hooks around the application's requests."""
+class StaticAnswer(_FileFirst):
+    """In a worker without hooks."""
 
     __slots__ = ("files", "is_ours", "place")
 
-    files: StaticFiles
-    place: Place
-    is_ours: bool
 
-    def begin(self) -> Sendable:
-        """Find the file, and forget the hooks; or call the hook and the application if there is none."""
-        response = self.files.answer(self.place, self._request)
-        self.is_ours = response is not None
-        if response is not None:
-            self._application = response
-            self.hooks = _NO_HOOKS
-        return super().begin()
+class HookedStaticAnswer(_FileFirst, HookedAnswer):
+    """In a worker with hooks around the application's requests."""
 
-    def fail(self, error: BaseException) -> bytes:
-        """See `StaticAnswer.fail`."""
-        return super().fail(_translate(error) if self.is_ours else error)
+    __slots__ = ("files", "is_ours", "place")
+
+    def forget_hooks(self) -> None:
+        """See `_FileFirst.forget_hooks`."""
+        self.hooks = _NO_HOOKS
 
 
 def _translate(error: BaseException) -> BaseException:

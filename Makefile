@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format coverage soak corpus reloads bench bench-quick bench-tools bench-memory bench-respawn bench-arbiter bench-slow bench-tls profile docs clean test-proxies compare-http fuzz
+.PHONY: help run test check format coverage soak simulate corpus reloads bench bench-quick bench-tools bench-memory bench-respawn bench-arbiter bench-slow bench-tls profile docs clean test-proxies compare-http fuzz
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -85,10 +85,17 @@ $(BENCH_READY): pyproject.toml benchmarks/requirements.txt benchmarks/install.py
 	$(BENCH_VENV)/bin/python benchmarks/install.py
 	@touch $@
 
-## make soak       new faults in real servers, a quarter of an hour for each worker type; a long simulation of the core
+## make soak       new faults in real servers, a quarter of an hour for each worker type; then a million steps of the core
 soak: $(READY)
-	PYFORK_FAULT_SECONDS=$${PYFORK_FAULT_SECONDS:-3600} $(BIN)/python -m pytest -n 2 --dist worksteal --hypothesis-profile=soak \
-	    tests/faults/test_injection.py tests/simulation/test_simulation.py $(ARGS)
+	PYFORK_FAULT_SECONDS=$${PYFORK_FAULT_SECONDS:-3600} $(BIN)/python -m pytest -n 2 --dist worksteal tests/faults/test_injection.py $(ARGS)
+	@$(MAKE) --no-print-directory simulate
+
+SIMULATION_STEPS ?= 1000000
+
+## make simulate   a million new steps of the core in its fake world, some forty minutes (SIMULATION_STEPS=50000)
+simulate: $(READY)
+	PYFORK_SIMULATION_STEPS=$(SIMULATION_STEPS) $(BIN)/python -m pytest -n 2 --dist worksteal --hypothesis-profile=soak \
+	    tests/simulation/test_simulation.py $(ARGS)
 
 ## make corpus     every case of tests/corpus/, cut at every boundary, sent to every worker type: some ten minutes
 corpus: $(READY)

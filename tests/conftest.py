@@ -12,7 +12,7 @@ from tests.harness import ROOT, Server
 WORKER_TYPES = ["sync", "threadpool", "async", "gevent"]
 """Every worker type joins the contract tests by its name here."""
 
-SUMMARIES = {"faults", "play again"}
+SUMMARIES = {"faults", "play again", "simulated"}
 """Properties that tests record to have them in the closing lines of a run, from every process of xdist's."""
 
 
@@ -33,11 +33,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say which faults were injected by which seeds, also when all went well (tests/faults/)."""
+    """Say which faults were injected by which seeds, and how far was simulated, also when all went well."""
     reports = [report for group in ("passed", "failed") for report in terminalreporter.stats.get(group, [])]
     lines = [f"{name}: {value}" for report in reports for name, value in report.user_properties if name in SUMMARIES]
     if lines:
-        terminalreporter.section("faults")
+        terminalreporter.section("faults and simulations")
         for line in lines:
             terminalreporter.write_line(line)
 

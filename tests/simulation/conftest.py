@@ -1,4 +1,9 @@
-"""How long the simulation runs: ``--hypothesis-profile=soak`` for hours' worth, otherwise the same short run each time."""
+"""How long the simulation runs: the same short run each time, or ``--hypothesis-profile=soak`` for as many steps as wanted.
+
+``PYFORK_SIMULATION_STEPS`` says how many in all (`make simulate`); each subject has its share of them.
+"""
+
+import os
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,7 +21,7 @@ settings.register_profile(
 )
 settings.register_profile(
     "soak",
-    max_examples=40_000,
+    max_examples=500,  # one run of many: hypothesis grows slow when it remembers more
     stateful_step_count=100,
     deadline=None,
     print_blob=True,
@@ -29,3 +34,9 @@ def simulation_settings(pytestconfig: pytest.Config) -> settings:
     """The settings of the chosen profile."""
     name = pytestconfig.getoption("--hypothesis-profile", default=None)
     return settings.get_profile(name or "simulation")
+
+
+@pytest.fixture(scope="session")
+def simulation_steps() -> int:
+    """The least number of steps over all subjects, 0 for one run of each."""
+    return int(os.environ.get("PYFORK_SIMULATION_STEPS", "0"))

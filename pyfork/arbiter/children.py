@@ -18,8 +18,9 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from enum import Enum
+
+from msgspec import Struct, field
 
 from pyfork.arbiter.events import (
     BootFailed,
@@ -52,8 +53,7 @@ class Role(Enum):
     MOLD = "mold"
 
 
-@dataclass(slots=True, eq=False)
-class Child:
+class Child(Struct, eq=False):
     """One worker or mold that has not been reaped.
 
     Attributes:

@@ -9,8 +9,9 @@ is counted in the next one, so that a generation that fails and recovers in turn
 Pure, as the core is: times are seconds of the monotonic clock.
 """
 
-from dataclasses import dataclass, field
 from enum import Enum
+
+from msgspec import Struct, field
 
 from pyfork.arbiter.actions import Level
 from pyfork.arbiter.policy import CALM
@@ -29,8 +30,7 @@ class Kind(Enum):
     EARLY_DEATH = "it died as soon as it was ready"
 
 
-@dataclass(slots=True)
-class _Crashes:
+class _Crashes(Struct):
     """The failures of one generation.
 
     Attributes:

@@ -6,8 +6,9 @@ bind it anew, so it is kept for a reload that wants it back. It takes no new con
 
 import logging
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from pyfork.arbiter.events import Plan
 from pyfork.arbiter.listeners import BoundListener
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from pyfork.connection.certificates import Certificates  # the arbiter only hands them on
 
 
-@dataclass(frozen=True, slots=True)
-class Generation:
+class Generation(Struct, frozen=True):
     """The settings that a generation's workers get, and the sockets they accept from.
 
     Attributes:

@@ -4,7 +4,7 @@ A handle knows its own state and deadline and words the orders to its process; *
 retired, killed or replaced is decided elsewhere (`placement`, `molds`, `core`).
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from pyfork.arbiter.actions import Action, DumpStacks, Order, SignalWorker
 from pyfork.arbiter.events import Plan
@@ -15,8 +15,7 @@ ACTIVE = frozenset({WorkerState.SPAWNING, WorkerState.BOOTING, WorkerState.READY
 """A process in these states serves or is going to; in all others it is on its way out and its place is empty."""
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
-class ProcessHandle:
+class ProcessHandle(Struct, eq=False, kw_only=True):
     """The arbiter's view of one process.
 
     Attributes:
@@ -134,8 +133,7 @@ class ProcessHandle:
         self.state = advance(WORKER_TRANSITIONS, self.state, move)
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
-class WorkerHandle(ProcessHandle):
+class WorkerHandle(ProcessHandle, eq=False, kw_only=True):
     """The arbiter's view of one worker.
 
     Attributes:
@@ -211,8 +209,7 @@ class WorkerHandle(ProcessHandle):
             self.silence = None
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
-class MoldHandle(ProcessHandle):
+class MoldHandle(ProcessHandle, eq=False, kw_only=True):
     """The arbiter's view of one mold.
 
     Attributes:

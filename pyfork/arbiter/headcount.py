@@ -1,12 +1,11 @@
 """How many workers are wanted: the file says it at the start; operators, the load and a reload may change it."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from pyfork.arbiter.policy import MAXIMUM_COUNT
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(Struct, frozen=True):
     """Between how many and how many workers the load may want; equal where their number is fixed.
 
     ``count`` of the file is both, unless ``min`` and ``max`` are set.

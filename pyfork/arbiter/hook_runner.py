@@ -13,8 +13,9 @@ import signal
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from time import monotonic
+
+from msgspec import Struct
 
 from pyfork.config.schema import Settings
 from pyfork.hooks.catalogue import KINDS, describe
@@ -32,8 +33,7 @@ _TOLD_BY_ITSELF = {ExitStatus.OK, ExitStatus.FAILURE, ExitStatus.BOOT, ExitStatu
 _log = logging.getLogger("pyfork.error")
 
 
-@dataclass(slots=True)
-class _Process:
+class _Process(Struct):
     """A hook that runs.
 
     Attributes:

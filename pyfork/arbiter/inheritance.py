@@ -26,7 +26,8 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pyfork.arbiter.listeners import BoundListener, adopt, resolve
 from pyfork.arbiter.notices import STORE_PREFIX
@@ -41,8 +42,7 @@ _FIRST = 3  # sd_listen_fds(3): SD_LISTEN_FDS_START
 _log = logging.getLogger("pyfork.error")
 
 
-@dataclass(frozen=True, slots=True)
-class Passed:
+class Passed(Struct, frozen=True):
     """A socket that was passed in.
 
     Attributes:
@@ -58,8 +58,7 @@ class Passed:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(Struct, frozen=True):
     """What becomes of the sockets that were passed in.
 
     Attributes:

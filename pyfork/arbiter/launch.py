@@ -11,8 +11,9 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import NoReturn
+
+from msgspec import Struct
 
 LISTEN_VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
 """Of sd_listen_fds(3); nobody but the process that they name may heed them."""
@@ -21,8 +22,7 @@ _FIRST_LINES = 512
 """Octets: the kernel looks at 256, and pip writes a longer path into the second line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Launch:
+class Launch(Struct, frozen=True):
     """A command line with its surroundings.
 
     Attributes:

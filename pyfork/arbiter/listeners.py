@@ -14,7 +14,8 @@ import stat
 import struct
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pyfork.config.binds import Bind, parse_bind
 from pyfork.config.schema import ServerSettings
@@ -42,8 +43,7 @@ _TCP_INFO_SACKED = slice(28, 32)  # tcpi_sacked of struct tcp_info: for a listen
 _RETURN_NOTHING = struct.pack("HBBI", 0x06, 0, 0, 0)  # BPF_RET | BPF_K, k = 0: drop every segment
 
 
-@dataclass(slots=True, eq=False)
-class BoundListener:
+class BoundListener(Struct, eq=False):
     """A listening socket in the arbiter.
 
     While two arbiters hold it during an upgrade, one of them owns it: the other neither removes its path nor stops it.

@@ -23,8 +23,9 @@ import signal
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from time import monotonic
+
+from msgspec import Struct
 
 from pyfork.arbiter import actions as act
 from pyfork.arbiter import events as ev
@@ -58,8 +59,7 @@ from pyfork.process.stacks import STACKS_SIGNAL
 _log = logging.getLogger("pyfork.error")
 
 
-@dataclass(frozen=True, slots=True)
-class Provisions:
+class Provisions(Struct, frozen=True):
     """What the composition root does for the loop.
 
     Attributes:

@@ -21,7 +21,8 @@ A worker of which the last look knew nothing has not been busy before. CPU time 
 import os
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pyfork.config.schema import WorkerSettings
 from pyfork.ipc.scoreboard import Slot, SlotState
@@ -35,8 +36,7 @@ _INLINE = "pyfork.workers.selector:AsyncWorker"
 """The class whose loop serves nobody while it is inside the application."""
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(Struct, frozen=True):
     """A worker to measure.
 
     Attributes:

@@ -6,7 +6,8 @@ one line here, printable and short, however long the traceback is that it comes 
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pyfork.arbiter.figures import Look, Work
 from pyfork.arbiter.lifecycle import ArbiterState, WorkerState
@@ -24,8 +25,7 @@ RATE_SPAN = 5.0
 _SERVING = frozenset({WorkerState.READY, WorkerState.DRAINING, WorkerState.STUCK})
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(Struct, frozen=True):
     """One datagram.
 
     Attributes:

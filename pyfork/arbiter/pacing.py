@@ -5,8 +5,9 @@ workers. A ready worker that was lost is no sign of that: it is replaced at once
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from random import Random
+
+from msgspec import Struct
 
 from pyfork.arbiter.placement import Vacancy
 from pyfork.arbiter.policy import CALM
@@ -17,8 +18,7 @@ _LONGEST_DELAY = 30.0
 _JITTER = 0.2
 
 
-@dataclass(slots=True)
-class Backoff:
+class Backoff(Struct):
     """When a generation that failed to start may try again: after 1 s, then 1.5 times longer each time, at most 30 s.
 
     Each delay is up to a fifth shorter or longer, so that servers that failed together do not all come back together.

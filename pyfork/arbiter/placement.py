@@ -14,15 +14,15 @@ Workers that drain, are stuck or killed are not counted: their place is empty.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pyfork.arbiter.handles import WorkerHandle
 from pyfork.arbiter.lifecycle import WorkerState
 from pyfork.arbiter.policy import surge
 
 
-@dataclass(frozen=True, slots=True)
-class Aim:
+class Aim(Struct, frozen=True):
     """What the arbiter wants at the moment.
 
     Attributes:
@@ -43,8 +43,7 @@ class Aim:
         return frozenset({self.target} if self.trial is None else {self.target, self.trial})
 
 
-@dataclass(frozen=True, slots=True)
-class Vacancy:
+class Vacancy(Struct, frozen=True):
     """A worker that is missing.
 
     Attributes:

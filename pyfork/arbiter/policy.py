@@ -4,7 +4,7 @@ Times are seconds of the monotonic clock. A *stall* is a stretch in which the ar
 moment that is remembered here, because what the workers did meanwhile, nobody heard.
 """
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from pyfork.arbiter.events import Plan
 
@@ -46,8 +46,7 @@ def refork_threshold(plan: Plan, layer: int) -> int | None:
     return steps[min(layer, len(steps) - 1)]
 
 
-@dataclass(slots=True)
-class Silence:
+class Silence(Struct):
     """How long a ready worker has gone without a sign of progress, and when that is too long.
 
     Where the application runs beside the loop (in threads, in greenlets), a worker beats while a request of its is

@@ -10,8 +10,9 @@ import signal
 import traceback
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import NoReturn
+
+from msgspec import Struct
 
 from pyfork.ipc.exits import ExitStatus
 from pyfork.ipc.messages import AnyHandoff, HookHandoff
@@ -42,8 +43,7 @@ class BecameChild(BaseException):
         self.handoff = handoff
 
 
-@dataclass(frozen=True, slots=True)
-class Ends:
+class Ends(Struct, frozen=True):
     """One process's ends of what connects the arbiter with a child.
 
     Attributes:

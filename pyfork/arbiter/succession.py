@@ -12,7 +12,7 @@ so a failure needs no undoing; nor does one of the hand-over itself, which the s
   replaced itself.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from pyfork.arbiter.actions import Action, HandOver, Level, Log, Order, ReportReady, SignalWorker, StartUpgrade
 from pyfork.arbiter.events import Plan
@@ -21,8 +21,7 @@ from pyfork.arbiter.policy import QUIT_GRACE
 from pyfork.arbiter.reports import describe_exit
 
 
-@dataclass(frozen=True, slots=True)
-class PreviousCount:
+class PreviousCount(Struct, frozen=True):
     """The head count of the arbiter that this one replaces.
 
     Attributes:

@@ -22,9 +22,10 @@ import select
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn
+
+from msgspec import Struct
 
 from pyfork.arbiter.events import (
     Event,
@@ -57,8 +58,7 @@ _UNTOLD = (
 _log = logging.getLogger("pyfork.error")
 
 
-@dataclass(frozen=True, slots=True)
-class Customs:
+class Customs(Struct, frozen=True):
     """What others do when an arbiter changes; each is called in the arbiter.
 
     Attributes:

@@ -1,13 +1,13 @@
 """The one table of the arbiter's signals: signal, verb, meaning. The loop and docs/signals.md are made from it."""
 
 import signal
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pyfork.arbiter.events import Verb
 
 
-@dataclass(frozen=True, slots=True)
-class SignalRow:
+class SignalRow(Struct, frozen=True):
     """One signal of the arbiter.
 
     Attributes:

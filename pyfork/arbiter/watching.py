@@ -9,8 +9,9 @@ import select
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from random import Random
+
+from msgspec import Struct
 
 from pyfork.arbiter.pacing import Backoff
 from pyfork.arbiter.reports import describe_exit
@@ -23,8 +24,7 @@ STEADY = 10.0
 """Seconds after which a watcher that dies is not one that cannot watch."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Watcher:
+class _Watcher(Struct, frozen=True):
     """The process that lives now."""
 
     pid: int

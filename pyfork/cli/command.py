@@ -4,30 +4,25 @@ import os
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import NoReturn
 
-import click
+import msgspec
 
 from pyfork.arbiter.launch import remember
 from pyfork.arbiter.predecessor import Predecessor
 from pyfork.arbiter.systemd import Notifier
 from pyfork.cli.check_config import try_application
 from pyfork.cli.checks import check
-from pyfork.cli.gunicorn_flags import complaint
-from pyfork.cli.options import CommandLine, parse
+from pyfork.cli.command_line import GUNICORN_VARIABLE, CommandLine, left_out_of
+from pyfork.cli.parsing import parse_apart
 from pyfork.cli.serve import serve
-from pyfork.config.convert import Converted, convert
 from pyfork.config.load import DEFAULT_FILE, Loaded, LoadRequest, absolute, examine
-from pyfork.config.render import to_toml
 from pyfork.errors import ApplicationLoadError, ConfigurationError
 from pyfork.ipc.exits import ExitStatus
 from pyfork.workers.loader import logical_directory
-from pyfork.workers.registry import resolve_type
 
 GUNICORN_FILE = "gunicorn.conf.py"
-GUNICORN_VARIABLE = "GUNICORN_CMD_ARGS"
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -44,12 +39,10 @@ def run(arguments: Sequence[str]) -> int:
     predecessor = None
     try:
         predecessor = Predecessor.find(os.environ)
-        command_line = parse(arguments)
+        command_line = parse_apart(arguments)
         if isinstance(command_line, int):
             return command_line
         return _dispatch(command_line, predecessor)
-    except click.UsageError as error:
-        _refuse([f"{error.format_message().rstrip('.')} (`pyfork --help` shows what there is)"], predecessor)
     except ConfigurationError as error:
         _refuse(error.problems, predecessor)
         if predecessor is None:
@@ -75,19 +68,27 @@ def _dispatch(command_line: CommandLine, predecessor: Predecessor | None) -> int
     directory = _start_directory()
     launch = remember(directory, os.environ)
     if command_line.convert is not None:
-        return _convert(command_line, command_line.convert, directory)
+        from pyfork.cli.conversion import convert_settings  # noqa: PLC0415 (kept out of the arbiter, as is to_toml)
+
+        text, warnings = convert_settings(command_line, command_line.convert, directory)
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        _report("warning", warnings)
+        return ExitStatus.OK
     _report("warning", _doubts(command_line, directory))
     problems = _refusals(command_line)
     request = LoadRequest(directory, dict(os.environ), command_line.overrides, command_line.config)
     loaded = _load(request, problems, needs_application=not command_line.print_config or command_line.check_config)
     if command_line.print_config:
+        from pyfork.config.render import to_toml  # noqa: PLC0415 (as above)
+
         sys.stdout.write(to_toml(loaded))
         sys.stdout.flush()
     if command_line.print_config or command_line.check_config:
         _report("warning", loaded.warnings)
         return _check(loaded) if command_line.check_config else ExitStatus.OK
     # A ./server.toml that was read is asked for from now on: a reload without it must fail, not serve the defaults.
-    reload_configuration = partial(_load, replace(request, file=loaded.file or request.file), ())
+    reload_configuration = partial(_load, msgspec.structs.replace(request, file=loaded.file or request.file), ())
     return serve(loaded, reload_configuration, launch, predecessor)
 
 
@@ -126,7 +127,7 @@ def _check(loaded: Loaded) -> int:
 
 def _doubts(command_line: CommandLine, directory: str) -> list[str]:
     """Return warnings of what is given and will not be read."""
-    doubts = [complaint(left_out) for left_out in command_line.left_out if not left_out.is_error]
+    doubts = [left_out.complaint for left_out in left_out_of(command_line) if not left_out.is_error]
     if os.environ.get(GUNICORN_VARIABLE):
         doubts.append(
             f"environment {GUNICORN_VARIABLE} is not read; `pyfork --convert {GUNICORN_FILE}` writes what it says, and "
@@ -144,7 +145,7 @@ def _refusals(command_line: CommandLine) -> list[str]:
     Raises:
         ConfigurationError: it names a Python file as its configuration, so nothing more can be said of that.
     """
-    problems = [complaint(left_out) for left_out in command_line.left_out if left_out.is_error]
+    problems = [left_out.complaint for left_out in left_out_of(command_line) if left_out.is_error]
     problems += command_line.problems
     config = command_line.config or ""
     if config.startswith("python:") or config.endswith((".py", ".pyc")):
@@ -155,38 +156,6 @@ def _refusals(command_line: CommandLine) -> list[str]:
         )
         raise ConfigurationError(*problems)
     return problems
-
-
-def _convert(command_line: CommandLine, path: str, directory: str) -> int:
-    path = path.removeprefix("file:")
-    from_variable = _parse_variable()
-    overrides = {**from_variable.overrides, **command_line.overrides}
-    converted = convert(absolute(path, directory), path, overrides)
-    sys.stdout.write(converted.text)
-    sys.stdout.flush()
-    left_out = [*from_variable.left_out, *command_line.left_out]
-    _report("warning", [*converted.warnings, *map(complaint, left_out), *_missing_type(converted)])
-    return ExitStatus.OK
-
-
-def _parse_variable() -> CommandLine:
-    """Return what GUNICORN_CMD_ARGS asks for, by gunicorn's rules."""
-    origin = f"environment {GUNICORN_VARIABLE}"
-    try:
-        given = parse(shlex.split(os.environ.get(GUNICORN_VARIABLE, "")), origin)
-    except ValueError as error:
-        raise ConfigurationError(f"{origin}: {str(error).lower()}") from error
-    except click.UsageError as error:
-        raise ConfigurationError(f"{origin}: {error.format_message()}") from error
-    return given if isinstance(given, CommandLine) else CommandLine(overrides={}, left_out=())
-
-
-def _missing_type(converted: Converted) -> Iterable[str]:
-    try:
-        resolve_type(converted.values.get("workers.type", "sync"))
-    except ConfigurationError as error:
-        return [f"the result must be changed before it can be used: {problem}" for problem in error.problems]
-    return ()
 
 
 def _report(kind: str, messages: Iterable[str]) -> None:

@@ -25,14 +25,7 @@ def _option(left_out: LeftOut) -> click.Option:
     return click.Option(declaration, multiple=True, hidden=True)
 
 
-def find_left_out(parameters: Iterable[str]) -> list[LeftOut]:
-    """Return what the given parameters, by click's names, ask for in vain."""
+def find_left_out(parameters: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of what the given parameters, by click's names, ask for in vain."""
     given = set(parameters)
-    return [left_out for left_out in LEFT_OUT if _PREFIX + left_out.name in given]
-
-
-def complaint(left_out: LeftOut) -> str:
-    """Return the warning, or the error, that answers the flag."""
-    return (
-        f"{left_out.flag}: {left_out.reason}" if left_out.is_error else f"{left_out.flag} is ignored: {left_out.reason}"
-    )
+    return tuple(left_out.name for left_out in LEFT_OUT if _PREFIX + left_out.name in given)

@@ -6,20 +6,21 @@ So that a wrong flag's value is reported together with everything else that is w
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import click
 from click.core import ParameterSource
 
 from pyfork import __version__
+from pyfork.cli.command_line import CommandLine
 from pyfork.cli.gunicorn_flags import find_left_out, left_out_options
 from pyfork.config.catalogue import SETTINGS, TABLES, Setting
 from pyfork.config.declarations import Form
-from pyfork.config.gunicorn import LEFT_OUT, LeftOut
+from pyfork.config.gunicorn import LEFT_OUT
 from pyfork.config.proxies import as_gunicorn_means
 from pyfork.config.toml_text import literal
+from pyfork.errors import ConfigurationError
 
-Overrides = Mapping[str, tuple[str | tuple[str, ...] | bool, str]]
+COMMAND_LINE = "command line"
 
 _ACTIONS = "Actions"
 _INTRODUCTION = """\
@@ -34,30 +35,7 @@ Each setting can stand in server.toml, in the variable PYFORK_<TABLE>_<KEY> and 
 """
 
 
-@dataclass(frozen=True, slots=True)
-class CommandLine:
-    """What a command line asks for.
-
-    Attributes:
-        overrides: settings -> (text, texts or a truth value; where it stands), for `config.load.LoadRequest`.
-        left_out: gunicorn's flags that were given and have no counterpart.
-        problems: what is wrong with it.
-        config: -c.
-        check_config: --check-config.
-        print_config: --print-config.
-        convert: --convert.
-    """
-
-    overrides: Overrides
-    left_out: Sequence[LeftOut]
-    problems: Sequence[str] = ()
-    config: str | None = None
-    check_config: bool = False
-    print_config: bool = False
-    convert: str | None = None
-
-
-def parse(arguments: Sequence[str], origin: str = "command line") -> CommandLine | int:
+def parse(arguments: Sequence[str], origin: str = COMMAND_LINE) -> CommandLine | int:
     """Take a command line apart.
 
     Args:
@@ -68,10 +46,16 @@ def parse(arguments: Sequence[str], origin: str = "command line") -> CommandLine
         What it asks for, or the exit status when click has answered it (--help, --version, completion).
 
     Raises:
-        click.UsageError: it has an unknown flag, or one without its value.
+        ConfigurationError: it has an unknown flag, or one without its value.
     """
     command = _make_command()
-    given = command.main(_split_short(command, arguments), prog_name="pyfork", standalone_mode=False)
+    try:
+        given = command.main(_split_short(command, arguments), prog_name="pyfork", standalone_mode=False)
+    except click.UsageError as error:
+        message = error.format_message()
+        if origin != COMMAND_LINE:
+            raise ConfigurationError(f"{origin}: {message}") from error
+        raise ConfigurationError(f"{message.rstrip('.')} (`pyfork --help` shows what there is)") from error
     return _interpret(given, origin) if isinstance(given, dict) else int(given)
 
 

@@ -11,8 +11,10 @@ address: a reload that only changes the scheme keeps the socket.
 import ipaddress
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pyfork.errors import ConfigurationError
 
@@ -28,8 +30,7 @@ _LOOKS_NUMERIC = re.compile(r"[0-9.]+")
 _FORMS = "HOST:PORT, :PORT, [IPv6]:PORT, unix:PATH, unix:@NAME or fd://N, or https:// and one of the first three"
 
 
-@dataclass(frozen=True, slots=True)
-class Bind:
+class Bind(Struct, frozen=True):
     """One address.
 
     Attributes:

@@ -1,11 +1,10 @@
 """Every declared setting by its name, as the rest of ``config`` and ``cli`` look at it. Pure; made from `schema`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from pyfork.config.declarations import Option
 from pyfork.config.schema import (
@@ -20,8 +19,7 @@ from pyfork.config.schema_static import StaticSettings
 from pyfork.config.schema_tls import TlsSettings
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(Struct, frozen=True):
     """One declared setting, as the rest of ``config`` and ``cli`` look at it.
 
     Attributes:

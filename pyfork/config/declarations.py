@@ -3,9 +3,10 @@
 `schema` has the declarations themselves, `catalogue` the whole list of them.
 """
 
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
+
+from msgspec import Struct
 
 LONGEST = 2_000_000
 """Seconds (23 days): epoll_wait(2) takes milliseconds as a C int, which ends at 24 days."""
@@ -60,8 +61,7 @@ class Form(Enum):
     """The name of a file, without a directory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(Struct, frozen=True):
     """What the command line, the documents and a reload must know of a setting.
 
     Attributes:

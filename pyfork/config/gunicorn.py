@@ -6,9 +6,10 @@ the flag is for (``--daemon``).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+
+from msgspec import Struct
 
 COUNTERPARTS: Mapping[str, str] = {
     "wsgi_app": "server.app",
@@ -84,8 +85,7 @@ class Argument(Enum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class LeftOut:
+class LeftOut(Struct, frozen=True):
     """A setting of gunicorn's without a counterpart.
 
     Attributes:
@@ -108,6 +108,11 @@ class LeftOut:
     def flag(self) -> str:
         """Return the flag by which messages name it; "" when it has none."""
         return next((flag for flag in self.flags if flag.startswith("--")), "")
+
+    @property
+    def complaint(self) -> str:
+        """Return the warning, or the error, that answers the flag."""
+        return f"{self.flag}: {self.reason}" if self.is_error else f"{self.flag} is ignored: {self.reason}"
 
 
 _TLS_VERSION = "the lowest version is tls.minimum_version; gunicorn ignores this as well"

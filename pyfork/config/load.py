@@ -10,12 +10,12 @@ directory in which pyfork was started.
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from pyfork.config.binds import parse_bind
 from pyfork.config.catalogue import SETTINGS, TABLES
@@ -38,8 +38,7 @@ DEFAULT = "default"
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class LoadRequest:
+class LoadRequest(Struct, frozen=True):
     """Where to look; the same one is used again for every reload.
 
     Attributes:
@@ -55,8 +54,7 @@ class LoadRequest:
     file: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(Struct, frozen=True):
     """A valid configuration.
 
     Attributes:
@@ -73,8 +71,7 @@ class Loaded:
     file: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Examined:
+class Examined(Struct, frozen=True):
     """What can be said of a configuration that may be wrong.
 
     Attributes:

@@ -6,10 +6,10 @@ Text (environment, command line) is read generously, since everything is text th
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, get_args
 
 import msgspec
+from msgspec import Struct
 
 from pyfork.config.binds import parse_bind
 from pyfork.config.catalogue import Setting
@@ -26,8 +26,7 @@ REPEATED = "..."
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
-@dataclass(frozen=True, slots=True)
-class Raw:
+class Raw(Struct, frozen=True):
     """A value as somebody gave it.
 
     Attributes:

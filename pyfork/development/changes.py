@@ -8,7 +8,8 @@ log in a watched directory would otherwise cause the reload that writes the next
 
 import os
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pyfork.config.binds import parse_bind
 from pyfork.config.schema import Settings
@@ -22,8 +23,7 @@ NOT_COUNTED = ("~", ".pyc", ".swp", ".tmp", "4913")
 MOST_NAMED = 3
 
 
-@dataclass(frozen=True, slots=True)
-class WatchList:
+class WatchList(Struct, frozen=True):
     """What is watched.
 
     Attributes:

@@ -9,8 +9,9 @@ import io
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 
 class BinaryFile(Protocol):
@@ -20,8 +21,7 @@ class BinaryFile(Protocol):
         """Return at most ``size`` octets, b"" at the end."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileRegion:
+class FileRegion(Struct, frozen=True):
     """Octets that the kernel is to send from a file, after some that are in memory.
 
     Attributes:

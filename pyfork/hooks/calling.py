@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from pyfork.errors import HookError, QuitNow
 from pyfork.hooks.catalogue import KINDS, describe_failure
@@ -11,8 +12,7 @@ from pyfork.hooks.catalogue import KINDS, describe_failure
 _log = logging.getLogger("pyfork.error")
 
 
-@dataclass(frozen=True, slots=True)
-class Hook:
+class Hook(Struct, frozen=True):
     """One hook of the user's.
 
     Attributes:

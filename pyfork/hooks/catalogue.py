@@ -4,8 +4,9 @@
 `pyfork.config.schema_hooks.HookSettings`.
 """
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from pyfork.config.schema_hooks import HookSettings
 
@@ -25,8 +26,7 @@ WORKER = ("number", "generation", "pid")
 """What a hook about the worker, or the mold, in which it runs is called with."""
 
 
-@dataclass(frozen=True, slots=True)
-class HookKind:
+class HookKind(Struct, frozen=True):
     """One hook.
 
     Attributes:

@@ -3,7 +3,7 @@
 llhttp itself has none (tried: a header line of 100 MB, an endless chunk extension), so every octet is counted here.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 MAX_FEED = 16_384
 """Octets that a shell reads at once and feeds: the bound of what is read ahead of the request being served."""
@@ -25,8 +25,7 @@ MAX_EMPTY_LINES = 4
 """Empty lines ignored before a request line (RFC 9112 section 2.2 asks for "at least one")."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """What one request may weigh; each breach has a status of its own.
 
     Args:

@@ -4,8 +4,9 @@ The order of the events of one connection is always ``Request bytes* EndOfMessag
 `ProtocolError` as the very last.
 """
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from pyfork.errors import ProtocolError
 from pyfork.http1.variables import variables_of
@@ -82,8 +83,7 @@ class Request:
         return f"<Request {self.method} {self.target!r} HTTP/{self.http_version}>"
 
 
-@dataclass(frozen=True, slots=True)
-class EndOfMessage:
+class EndOfMessage(Struct, frozen=True):
     """The request is complete.
 
     Args:

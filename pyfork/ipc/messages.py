@@ -10,9 +10,10 @@ import json
 import re
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from pyfork.config.schema import Settings
 from pyfork.errors import PyforkError
@@ -57,30 +58,25 @@ class GarbledPipeError(PyforkError):
     """A child wrote to its heartbeat pipe what is no word; only the application's own code can have done it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Beat:
+class Beat(Struct, frozen=True):
     """The child's loop is alive."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(Struct, frozen=True):
     """The child serves."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ripe:
+class Ripe(Struct, frozen=True):
     """The child has served enough requests to become a mold."""
 
 
-@dataclass(frozen=True, slots=True)
-class Born:
+class Born(Struct, frozen=True):
     """The first word of a child that the arbiter did not fork itself: it exists, and this is its pid."""
 
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class BootReport:
+class BootReport(Struct, frozen=True):
     """The child will not serve, and this is why. ``traceback`` is "" when there is none."""
 
     kind: FailureKind
@@ -88,8 +84,7 @@ class BootReport:
     traceback: str
 
 
-@dataclass(frozen=True, slots=True)
-class Worn:
+class Worn(Struct, frozen=True):
     """The child has served for long enough and asks to be replaced; it serves on until it is told to end."""
 
     reason: str
@@ -100,8 +95,7 @@ _PLAIN: dict[bytes, Word] = {READY: Ready(), RIPE: Ripe()}
 """The words that are one octet and nothing else, but for beats."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listener:
+class Listener(Struct, frozen=True):
     """A bound socket as a worker inherits it.
 
     Attributes:
@@ -121,8 +115,7 @@ class Listener:
     is_tls: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Handoff:
+class Handoff(Struct, frozen=True):
     """All that a worker gets from the arbiter, at the fork.
 
     Attributes:
@@ -162,8 +155,7 @@ class Handoff:
         return f"worker {self.number} gen {self.generation}"
 
 
-@dataclass(frozen=True, slots=True)
-class WatchHandoff:
+class WatchHandoff(Struct, frozen=True):
     """All that the watcher of `development.reload` gets from the arbiter, at the fork.
 
     Attributes:
@@ -179,8 +171,7 @@ class WatchHandoff:
     file: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class MoldHandoff:
+class MoldHandoff(Struct, frozen=True):
     """All that a mold gets from the arbiter, at the fork; see `Handoff` for what both have.
 
     Attributes:
@@ -207,8 +198,7 @@ class MoldHandoff:
         return f"mold {self.serial} gen {self.generation}"
 
 
-@dataclass(frozen=True, slots=True)
-class HookHandoff:
+class HookHandoff(Struct, frozen=True):
     """All that a process gets from the arbiter that is forked to call one hook.
 
     Attributes:

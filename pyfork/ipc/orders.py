@@ -5,7 +5,8 @@ child's ends of its pipes, in the order heartbeat, lifeline, and where it has on
 """
 
 import struct
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pyfork.errors import PyforkError
 
@@ -22,8 +23,7 @@ class GarbledOrderError(PyforkError):
     """A message on a control socket is no order: a fault of ours, or the application's own code has written it."""
 
 
-@dataclass(frozen=True, slots=True)
-class SpawnOrder:
+class SpawnOrder(Struct, frozen=True):
     """To a mold: fork this worker.
 
     Attributes:
@@ -39,8 +39,7 @@ class SpawnOrder:
     refork_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class PromoteOrder:
+class PromoteOrder(Struct, frozen=True):
     """To a worker: fork the mold ``serial``."""
 
     serial: int

@@ -18,9 +18,10 @@ What does not work: a file or ``multiprocessing.shared_memory`` (left behind whe
 import mmap
 from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import IntEnum
 from time import monotonic_ns
+
+from msgspec import Struct
 
 SLOTS = 1024
 NEVER = 2**63
@@ -85,8 +86,7 @@ _METHOD_AT = 512
 _PATH_AT = _METHOD_AT + _METHOD_OCTETS
 
 
-@dataclass(frozen=True, slots=True)
-class OldestRequest:
+class OldestRequest(Struct, frozen=True):
     """The request that a worker has been at for the longest time; ``started_ns`` is monotonic."""
 
     started_ns: int
@@ -94,8 +94,7 @@ class OldestRequest:
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class SlotStatistics:
+class SlotStatistics(Struct, frozen=True):
     """A consistent enough picture of one slot: each figure is right by itself.
 
     ``turned_ns`` is when the worker's loop last came round (monotonic; 0 if it has not said so yet).

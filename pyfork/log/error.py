@@ -11,7 +11,8 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pyfork.config.schema import LogSettings
 from pyfork.errors import ConfigurationError
@@ -25,8 +26,7 @@ ARBITER = "arbiter"
 """The identity until `set_identity` is called."""
 
 
-@dataclass(slots=True)
-class _Logs:
+class _Logs(Struct):
     """What this process has open.
 
     Attributes:

@@ -11,7 +11,8 @@ import os
 import pwd
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pyfork.config.schema import ServerSettings
 from pyfork.errors import BootError, ConfigurationError
@@ -22,8 +23,7 @@ LARGEST_ID = 2**32 - 2
 """The largest user or group number; -1 means "unchanged" in chown(2) and setresuid(2)."""
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+class User(Struct, frozen=True):
     """A user. ``name`` and ``gid`` are None for a number without an entry, as containers have them."""
 
     uid: int

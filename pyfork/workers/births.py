@@ -27,7 +27,8 @@ import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pyfork.ipc.exits import ExitStatus
 from pyfork.ipc.messages import Handoff, MoldHandoff, encode_born
@@ -55,8 +56,7 @@ class BecameMold(BaseException):
         self.handoff = handoff
 
 
-@dataclass(frozen=True, slots=True)
-class Birth:
+class Birth(Struct, frozen=True):
     """What a new process does first.
 
     Attributes:

@@ -11,9 +11,10 @@ import os
 import signal
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
+
+from msgspec import Struct
 
 from pyfork.config.schema import Settings
 from pyfork.development.stand_in import StandIn, load_or_stand_in
@@ -47,8 +48,7 @@ _T = TypeVar("_T")
 _log = logging.getLogger("pyfork.error")
 
 
-@dataclass(frozen=True, slots=True)
-class Preloaded:
+class Preloaded(Struct, frozen=True):
     """What a mold has imported, and its workers find there.
 
     Attributes:

@@ -5,7 +5,8 @@ The messages about a hook that is not there are those of `pyfork.workers.loader`
 
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pyfork.config.schema_hooks import HookSettings
 from pyfork.errors import ApplicationLoadError
@@ -20,8 +21,7 @@ BEFORE_THE_FREEZE = "before_mold_freeze"
 AFTER_THE_IMPORT = ("worker_ready", "pre_request", "post_request", "worker_exit")
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerHooks:
+class WorkerHooks(Struct, frozen=True):
     """The hooks that a worker calls once its application is there; None where there is none."""
 
     worker_ready: Hook | None = None

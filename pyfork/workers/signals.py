@@ -1,8 +1,9 @@
 """The one table of a worker's signals. The base class and docs/signals.md are made from it."""
 
 import signal
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from pyfork.process.stacks import STACKS_SIGNAL
 
@@ -20,8 +21,7 @@ class Reaction(Enum):
     """Handled in C, even while the interpreter is stuck."""
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerSignalRow:
+class WorkerSignalRow(Struct, frozen=True):
     """One signal of a worker."""
 
     signal: signal.Signals

@@ -9,6 +9,8 @@ from tests.repo.files import ROOT, own_files, python_files, text, tree
 
 MOST_LINES = 500
 CODE = ("pyfork", "sample_apps", "benchmarks", "docs")
+NOT_IN_THE_ARBITER = {"pyfork.cli.options", "pyfork.cli.conversion", "pyfork.config.render"}
+"""What only a command line that ends at once needs: leaves, and too heavy to be kept for months."""
 
 
 @pytest.mark.parametrize("name", python_files(*CODE), ids=str)
@@ -38,7 +40,9 @@ def test_our_own_modules_are_imported_at_the_top(name):
     for node in (inner for function in functions for inner in ast.walk(function)):
         if isinstance(node, ast.Import | ast.ImportFrom):
             modules = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
-            assert not [module for module in modules if module.startswith("pyfork")], f"{name}:{node.lineno}"
+            assert not [
+                module for module in modules if module.startswith("pyfork") and module not in NOT_IN_THE_ARBITER
+            ], f"{name}:{node.lineno}"
 
 
 @pytest.mark.parametrize("name", python_files("tests"), ids=str)

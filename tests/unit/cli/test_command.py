@@ -7,6 +7,7 @@ import tomllib
 import pytest
 
 from pyfork.cli import command
+from pyfork.cli.options import parse
 from pyfork.errors import ApplicationLoadError, ConfigurationError
 
 
@@ -20,6 +21,7 @@ def served(monkeypatch, tmp_path):
         return 0
 
     monkeypatch.setattr(command, "serve", serve)
+    monkeypatch.setattr(command, "parse_apart", parse)  # no child of a test's
     monkeypatch.setattr(command, "try_application", lambda settings: 0)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PWD", str(tmp_path))
@@ -107,6 +109,7 @@ def test_problems_of_the_start_end_it_with_2(monkeypatch, capsys):
         raise ConfigurationError("server.bind: in use")
 
     monkeypatch.setattr(command, "serve", serve)
+    monkeypatch.setattr(command, "parse_apart", parse)  # no child of a test's
     assert command.run(["shop:app"]) == 2
     assert capsys.readouterr().err == "pyfork: error: server.bind: in use\n"
 
@@ -213,7 +216,7 @@ def test_a_reader_that_has_seen_enough(monkeypatch):
     def full(*_):
         raise BrokenPipeError
 
-    monkeypatch.setattr(command, "to_toml", full)
+    monkeypatch.setattr("pyfork.config.render.to_toml", full)
     copy = os.dup(sys.stdout.fileno())
     try:
         assert command.run(["--print-config"]) == 1

@@ -2,8 +2,9 @@
 
 import pytest
 
-from pyfork.cli.gunicorn_flags import complaint, find_left_out, left_out_options
-from pyfork.cli.options import CommandLine, parse
+from pyfork.cli.command_line import CommandLine
+from pyfork.cli.gunicorn_flags import find_left_out, left_out_options
+from pyfork.cli.options import parse
 from pyfork.config.gunicorn import LEFT_OUT
 
 # The flags of gunicorn 27.0.1, those that take a value and those that do not.
@@ -156,11 +157,11 @@ def test_an_optional_value_may_be_left_out(arguments, protocol):
 def test_what_has_no_flag_is_no_option():
     """Hooks and dictionaries exist in gunicorn's file only."""
     assert len(left_out_options()) == len([left_out for left_out in LEFT_OUT if left_out.flags])
-    assert find_left_out([]) == []
+    assert find_left_out([]) == ()
 
 
 def test_the_complaint_gives_the_reason():
     """A warning says that the flag is ignored, an error does not."""
-    by_name = {left_out.name: complaint(left_out) for left_out in LEFT_OUT}
+    by_name = {left_out.name: left_out.complaint for left_out in LEFT_OUT}
     assert by_name["worker_tmp_dir"].startswith("--worker-tmp-dir is ignored: heartbeats go through a pipe")
     assert by_name["daemon"].startswith("--daemon: pyfork stays in the foreground; let systemd")

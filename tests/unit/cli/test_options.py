@@ -1,11 +1,12 @@
 """The command line taken apart: values stay text, and each knows where it stood."""
 
-import click
 import pytest
 
-from pyfork.cli.options import CommandLine, parse
+from pyfork.cli.command_line import CommandLine
+from pyfork.cli.options import parse
 from pyfork.config.catalogue import SETTINGS
 from pyfork.config.declarations import Form
+from pyfork.errors import ConfigurationError
 
 
 def given(*arguments) -> CommandLine:
@@ -26,7 +27,7 @@ def test_a_gunicorn_line():
         "server.env": (("A=1",), "command line --env"),
         "server.umask": ("022", "command line --umask"),
     }
-    assert line == CommandLine(overrides=line.overrides, left_out=[], problems=[])
+    assert line == CommandLine(line.overrides, left_out=(), problems=[])
 
 
 def test_what_is_not_given_overrides_nothing():
@@ -71,7 +72,7 @@ def test_the_application_is_named_once():
 @pytest.mark.parametrize("arguments", [["--nope"], ["-w"], ["a:b", "c:d"]])
 def test_a_line_that_cannot_be_taken_apart(arguments):
     """An unknown flag, a missing value, an application too many."""
-    with pytest.raises(click.UsageError):
+    with pytest.raises(ConfigurationError, match=r"\(`pyfork --help` shows what there is\)"):
         parse(arguments)
 
 

@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format coverage soak simulate corpus reloads bench bench-quick bench-tools bench-memory bench-respawn bench-arbiter bench-slow bench-tls profile docs clean test-proxies compare-http fuzz
+.PHONY: help run test check format coverage soak simulate corpus reloads bench bench-quick bench-tools bench-memory bench-respawn bench-arbiter bench-slow bench-tls bench-checkouts profile docs clean test-proxies compare-http fuzz
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -139,12 +139,14 @@ bench bench-quick: bench-tools
 ## make bench-arbiter  what the arbiter takes alone, two minutes
 ## make bench-slow  fresh requests while slowhttptest holds 2 000 slow connections, about twelve minutes (needs slowhttptest)
 ## make bench-tls  what a request costs over TLS, and what a stream of handshakes does to others, four minutes
+## make bench-checkouts  this checkout beside another revision, ARGS='REVISION' (the last tag), two minutes (needs wrk)
 bench-memory: SCRIPT := memory.py
 bench-slow: SCRIPT := slow.py
 bench-tls: SCRIPT := tls.py
+bench-checkouts: SCRIPT := checkouts.py
 bench-respawn: SCRIPT := respawn.py
 bench-arbiter: SCRIPT := arbiter_memory.py
-bench-memory bench-respawn bench-arbiter bench-slow bench-tls:
+bench-memory bench-respawn bench-arbiter bench-slow bench-tls bench-checkouts:
 	$(CHECK_PYTHON)
 	@$(MAKE) --no-print-directory $(BENCH_READY)
 	@$(BENCH_VENV)/bin/python benchmarks/$(SCRIPT) $(ARGS)

@@ -113,7 +113,12 @@ class Bench:
         try:
             for each in contestants:
                 self._try(outcome, each, partial(self._keep_started, outcome, each, servers))
-            self._take_turns(outcome, list(servers), lambda one, number: self._measure(outcome, servers[one], number))
+            seconds = self.options.seconds or outcome.load.seconds
+            self._take_turns(
+                outcome,
+                list(servers),
+                lambda one, number: measure(servers[one], number, seconds=seconds, core=self.cores.server),
+            )
             for each, server in servers.items():
                 self._try(outcome, each, server.validate)
         finally:
@@ -174,28 +179,6 @@ class Bench:
             return False
         return True
 
-    def _measure(self, outcome: Outcome, server: RunningServer, number: int) -> Measurement:
-        """Run wrk once against one server."""
-        load, pids = outcome.load, server.pids()
-        core = self.cores.server
-        cpu, busy, started = processes.cpu_seconds(pids), processes.busy_seconds(core), time.monotonic()
-        report = wrk.run(
-            load, server.url, self.options.seconds or load.seconds, is_closing=server.contestant.is_closing
-        )
-        elapsed = time.monotonic() - started
-        used = processes.cpu_seconds(server.pids()) - cpu
-        foreign = max(0.0, processes.busy_seconds(core) - busy - used) / elapsed
-        figures = {"foreign": foreign}
-        if report.requests:
-            figures |= {
-                "cpu": used / report.requests * 1e6,
-                "rate": report.requests / report.seconds,
-                "p50": report.p50,
-                "p99": report.p99,
-            }
-        time.sleep(load.rest)
-        return Measurement(server.name, number, report.requests, report.errors, figures)
-
     def _measure_idle(self, outcome: Outcome, contestant: Contestant, number: int) -> Measurement:
         """Start a server, and see what idle connections do to it."""
         server = self._start(outcome, contestant)
@@ -217,3 +200,23 @@ class Bench:
         figures = {"octets": (after - before) / held, "alone": alone, "crowded": crowded}
         figures |= {"growth": crowded / alone, "held": float(held)}
         return Measurement(server.name, number, held, IDLE_CONNECTIONS - held, figures)
+
+
+def measure(server: RunningServer, number: int, *, seconds: float, core: int) -> Measurement:
+    """Run wrk once against one server, which has ``core``: its turn in the round ``number``."""
+    load, pids = server.load, server.pids()
+    cpu, busy, started = processes.cpu_seconds(pids), processes.busy_seconds(core), time.monotonic()
+    report = wrk.run(load, server.url, seconds, is_closing=server.contestant.is_closing)
+    elapsed = time.monotonic() - started
+    used = processes.cpu_seconds(server.pids()) - cpu
+    foreign = max(0.0, processes.busy_seconds(core) - busy - used) / elapsed
+    figures = {"foreign": foreign}
+    if report.requests:
+        figures |= {
+            "cpu": used / report.requests * 1e6,
+            "rate": report.requests / report.seconds,
+            "p50": report.p50,
+            "p99": report.p99,
+        }
+    time.sleep(load.rest)
+    return Measurement(server.name, number, report.requests, report.errors, figures)

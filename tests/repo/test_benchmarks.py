@@ -2,7 +2,9 @@
 
 import dataclasses
 import importlib
+import math
 import re
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -34,7 +36,7 @@ ERROR: Failed building wheel for bjoern
 NAMES = (
     *("figures", "loads", "wrk", "contestants", "limits", "processes", "machine", "idle", "servers", "rounds"),
     *("tables", "chart", "results", "bench", "install", "stages", "hotpath"),
-    *("traffic", "launched", "memory", "respawn", "arbiter_memory", "slow", "tls"),
+    *("traffic", "launched", "memory", "respawn", "arbiter_memory", "slow", "tls", "checkouts"),
 )
 
 
@@ -334,3 +336,116 @@ def test_the_verdicts_on_tls_follow_from_the_rounds(modules):
     )
     assert verdicts == ["met", "not measured: too few handshakes"]
     assert "1.50 (1.50 to 1.50)" in lines[2]
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A git repository with a revision without ``pyfork/``, and one with, tagged v1."""
+    who = ("-c", "user.name=nobody", "-c", "user.email=nobody@example.org", "-c", "commit.gpgsign=false")
+
+    def git(*arguments):
+        subprocess.run(["git", "-C", str(tmp_path), *who, *arguments], check=True, capture_output=True)
+
+    git("init", "--quiet")
+    (tmp_path / "README").write_text("nothing yet")
+    git("add", ".")
+    git("commit", "-m", "without")
+    (tmp_path / "pyfork").mkdir()
+    (tmp_path / "pyfork" / "__init__.py").write_text("old = True\n")
+    git("add", ".")
+    git("commit", "-m", "with")
+    git("tag", "v1")
+    return tmp_path
+
+
+def test_another_revision_is_unpacked_and_removed(modules, repository):
+    """However the run ends: nothing of it stays on the machine, nor in the repository."""
+    checkouts = modules.checkouts
+    assert checkouts.last_tag(repository) == "v1"
+    assert not checkouts.describe_this(repository).endswith("with changes")
+    (repository / "pyfork" / "__init__.py").write_text("old = False\n")
+    assert checkouts.describe_this(repository).endswith("with changes")
+    seen = []
+    with pytest.raises(KeyboardInterrupt), checkouts.unpacked("v1", repository) as other:  # noqa: PT012 (it must be unpacked first)
+        assert (other.root / "pyfork" / "__init__.py").read_text() == "old = True\n"
+        assert other.title == f"v1 ({checkouts.find_revision('v1', repository)[:7]})"
+        seen.append(other.root)
+        raise KeyboardInterrupt
+    assert not seen[0].exists()
+    revision = checkouts.find_revision("v1", repository)
+    with checkouts.unpacked(revision, repository) as other:
+        assert other.title == revision[:7]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("nothing", "git knows no revision nothing"), ("--all", "no revision"), ("v1~1", "pathspec")]
+)
+def test_a_revision_that_cannot_be_measured_is_told_in_a_line(modules, repository, name, reason):
+    """A traceback would not say that it was a slip."""
+    with (
+        pytest.raises(modules.checkouts.CheckoutError, match=reason) as caught,
+        modules.checkouts.unpacked(name, repository),
+    ):
+        pass
+    assert "\n" not in str(caught.value)
+
+
+def test_a_directory_without_git_is_told_in_a_line(modules, tmp_path):
+    """An archive of the sources has none; and a repository may have no tags."""
+    with pytest.raises(modules.checkouts.CheckoutError, match="not a git repository"):
+        modules.checkouts.find_revision("HEAD", tmp_path)
+    subprocess.run(["git", "-C", str(tmp_path), "init", "--quiet"], check=True)
+    with pytest.raises(modules.checkouts.CheckoutError, match="no tag"):
+        modules.checkouts.last_tag(tmp_path)
+
+
+def test_a_server_of_another_checkout_is_found_out(modules, tmp_path):
+    """The environment has an editable install: without a check both might be the same, and equal."""
+    own, foreign = str(tmp_path / "pyfork" / "cli" / "serve.py"), str(tmp_path / "pyfork-old" / "errors.py")
+    assert modules.checkouts.strangers([own, foreign], tmp_path) == [foreign]
+
+
+def test_the_arguments_choose_what_two_checkouts_serve(modules, capsys):
+    """And a slip in one of them is a line with what there is."""
+    parse = modules.checkouts.parse_options
+    options = parse(["v1", "--types", "sync,async", "--rounds", "3"])
+    assert (options.other, options.types, options.loads) == ("v1", ("sync", "async"), ("hello", "falcon"))
+    assert (options.rounds, options.launches, options.foreign) == (3, 3, math.inf)
+    for arguments in (["--loads", "idle"], ["--types", "tornado"], ["--rounds", "0"]):
+        with pytest.raises(SystemExit) as caught:
+            parse(arguments)
+        assert caught.value.code == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_two_checkouts_are_judged_by_the_whole_interval(modules):
+    """Between the two nobody knows; rounds that others disturbed are left out where that was asked for."""
+    checkouts = modules.checkouts
+    judge = checkouts.judge
+    assert judge([0.98, 0.99, 1.0, 1.0, 1.01, 1.02], 1.03) == "met"
+    assert judge([1.04, 1.04, 1.05, 1.05, 1.06, 1.06], 1.03) == "NOT MET"
+    assert judge([0.9, 0.9, 1.0, 1.0, 1.0, 1.1], 1.03) == judge([1.02, *[1.2] * 5], 1.03) == "undecided"
+    assert judge([1.0] * 5, 1.03) == judge([2.0] * 5, 1.03) == "undecided: fewer than 6 rounds"
+    load = next(load for load in modules.loads.LOADS if load.name == "hello")
+    turns = [
+        modules.rounds.Measurement(name, number, 100, 0, {"cpu": cpu, "foreign": foreign})
+        for number, this, foreign in ((0, 10.0, 0.01), (1, 11.0, 0.02), (2, 40.0, 0.5))
+        for name, cpu in (("this", this), ("other", 10.0))
+    ]
+    comparison = checkouts.Comparison("async", load, turns)
+    lines, verdicts = checkouts.table([comparison], checkouts.parse_options(["v1"]))
+    assert verdicts == ["undecided: fewer than 6 rounds"]
+    assert "1.100 [1.000, 4.000]" in lines[2]
+    options = checkouts.parse_options(["v1", "--foreign", "0.1"])
+    lines, verdicts = checkouts.table([comparison], options)
+    assert "1.050 [1.000, 1.100]" in lines[2]
+    assert "- async, hello: 1.000 1.100 (1 rounds left out: others' work)" in checkouts.details([comparison], options)
+    _, verdicts = checkouts.table([comparison], checkouts.parse_options(["v1", "--foreign", "0.001"]))
+    assert verdicts == ["not measured"]
+
+
+def test_the_command_lines_of_two_checkouts_have_old_settings_only(modules):
+    """A revision need not know those of today."""
+    for kind in modules.checkouts.TYPES:
+        flags = {word for word in modules.checkouts.command(kind) if word.startswith("-")}
+        assert flags <= {"-m", "-b", "-w", "-k", "--threads"}

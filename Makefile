@@ -138,7 +138,7 @@ bench bench-quick: bench-tools
 ## make bench-respawn  how long a killed worker is missed, two minutes
 ## make bench-arbiter  what the arbiter takes alone, two minutes
 ## make bench-slow  fresh requests while slowhttptest holds 2 000 slow connections, about twelve minutes (needs slowhttptest)
-## make bench-tls  what a request costs over TLS, and what a stream of handshakes does to others, four minutes
+## make bench-tls  what a request costs over TLS, and what a stream of handshakes does to others, five minutes
 ## make bench-checkouts  this checkout beside another revision, ARGS='REVISION' (the last tag), two minutes (needs wrk)
 bench-memory: SCRIPT := memory.py
 bench-slow: SCRIPT := slow.py

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import itertools
 import math
 import re
 import subprocess
@@ -36,7 +37,7 @@ ERROR: Failed building wheel for bjoern
 NAMES = (
     *("figures", "loads", "wrk", "contestants", "limits", "processes", "machine", "idle", "servers", "rounds"),
     *("tables", "chart", "results", "bench", "install", "stages", "hotpath"),
-    *("traffic", "launched", "memory", "respawn", "arbiter_memory", "slow", "tls", "checkouts"),
+    *("traffic", "launched", "memory", "respawn", "arbiter_memory", "slow", "probes", "strangers", "tls", "checkouts"),
 )
 
 
@@ -321,21 +322,73 @@ def test_the_arbiter_is_judged_by_its_memory_alone(modules):
 
 
 def test_the_verdicts_on_tls_follow_from_the_rounds(modules):
-    """Costs by the interval's upper end; latencies by the median of the ratios of neighbouring stretches."""
+    """Costs by the interval's upper end; latencies by the ratio of the percentiles, if there was a storm."""
     tls = modules.tls
     verdicts = []
     costs = {"async": {0: 10.0, 1: 12.0}, "threadpool": {0: 10.0, 1: 60.0}, "gunicorn-gthread": {0: 100.0, 1: 100.0}}
     lines = tls.cost_table(costs, verdicts)
     assert verdicts == ["met", "NOT MET", ""]
     assert "0.110 (0.100 to 0.120)" in lines[2]
-    calm, loud = tls.Stretch([float(number) for number in range(1, 101)]), tls.Stretch([150.0] * 10, 350.0)
-    assert (calm.percentile(0.5), calm.percentile(0.99), loud.percentile(1.0)) == (51.0, 100.0, 150.0)
+    calm, loud = tls.Stretch([1.0] * 90 + [2.0] * 10), tls.Stretch([1.0] * 90 + [3.0] * 10, 350.0)
     verdicts.clear()
-    lines = tls.storm_table(
-        {"async": (400.0, [(calm, loud)] * 3), "gevent": (10.0, [(loud, calm), (calm, calm)])}, verdicts
-    )
+    lines = tls.storm_table({"async": (400.0, [(calm, loud)] * 3), "gevent": (600.0, [(calm, loud)])}, verdicts)
     assert verdicts == ["met", "not measured: too few handshakes"]
-    assert "1.50 (1.50 to 1.50)" in lines[2]
+    assert "2.00 |" in lines[2]
+    assert "3.00 | 1.50 (1.50 to 1.50)" in lines[2]
+
+
+def test_a_storm_is_judged_by_the_percentile_of_all_its_requests(modules):
+    """A stretch by itself has too few of them: one bad second in ten would be a tenth of the ratios, and no request."""
+    tls, estimate = modules.tls, modules.figures.Estimate
+    calm, bad = tls.Stretch([1.0] * 1000), tls.Stretch([1.0] * 950 + [9.0] * 50)
+    assert tls.p99_ratio([(calm, calm)] * 9 + [(calm, bad)]) == 1.0
+    assert tls.p99_ratio([(calm, calm)] * 3 + [(calm, bad)]) == 9.0
+    assert tls.storm_verdict(estimate(1.2, 1.0, 1.9), 300, 290) == "met"
+    assert tls.storm_verdict(estimate(1.2, 1.0, 2.1), 300, 290) == "met, but its interval goes beyond"
+    assert tls.storm_verdict(estimate(2.1, 1.9, 2.3), 300, 290) == "NOT MET"
+    assert tls.storm_verdict(estimate(1.2, 1.0, 1.9), 300, 200) == "not measured: too few handshakes"
+    options = modules.tls.argparse.Namespace(rounds=None, seconds=0.5)
+    assert tls.extent(options, "storm") == (tls.ROUNDS["storm"], 0.5)
+
+
+def test_rounds_are_drawn_anew_as_wholes(modules):
+    """What disturbs a request disturbs its neighbours: as many values as there are rounds are independent, no more."""
+    figures = modules.figures
+    assert figures.percentile([1.0, 2.0, 3.0, 4.0], 0.5) == 3.0
+    assert figures.percentile([1.0, 2.0, 3.0, 4.0], 1.0) == 4.0
+    seen = []
+
+    def mean(rounds):
+        seen.append([tuple(each) for each in rounds])
+        return sum(map(sum, rounds)) / sum(map(len, rounds))
+
+    rounds = [[number, number] for number in range(20)]
+    value, low, high = figures.resampled_interval(rounds, mean)
+    assert value == 9.5
+    assert 6.5 < low < 7.6
+    assert 11.4 < high < 12.5  # 9.5, and twice its standard error of 1.3 to both sides
+    assert all(len(drawn) == 20 and {*drawn} <= {(number, number) for number in range(20)} for drawn in seen)
+    assert figures.resampled_interval(rounds, mean) == (value, low, high)
+    assert figures.resampled_interval([[1.0]], mean) == (1.0, 1.0, 1.0)
+
+
+def test_a_late_answer_counts_for_all_that_it_holds_up_and_a_late_clock_does_not(modules):
+    """The one would flatter the server ("coordinated omission"), the other blame it for the client's machine."""
+    waits_since = modules.probes.waits_since
+    assert waits_since(due=10.0, freed=9.0, woken=10.0) == 10.0
+    assert waits_since(due=10.0, freed=9.0, woken=10.3) == 10.3
+    assert waits_since(due=10.0, freed=10.2, woken=10.3) == 10.0
+
+
+def test_strangers_come_by_chance_and_as_often_as_was_said(modules):
+    """At the same moments for every server: none has the worse luck."""
+    moments = [next_one for next_one, _ in zip(modules.strangers.moments(300.0, 7), range(3000), strict=False)]
+    assert moments == sorted(moments)
+    assert moments[-1] == pytest.approx(10.0, rel=0.1)
+    assert sum(later - one < 0.001 for one, later in itertools.pairwise(moments)) > 600  # steady ones would never
+    again = modules.strangers.moments(300.0, 7)
+    assert [next(again) for _ in range(3)] == moments[:3]
+    assert next(modules.strangers.moments(300.0, 8)) != moments[0]
 
 
 @pytest.fixture

@@ -106,7 +106,7 @@ def cannot_wait(_connection: socket, _events: int, _deadline: float, /) -> bool:
 
 
 def keep_going() -> None:
-    """Be the ``give_way`` of workers that have nobody to give way to."""
+    """Be the ``give_way`` and ``step_aside`` of workers that have nobody to give way to."""
 
 
 @dataclass(slots=True)
@@ -141,6 +141,7 @@ class ConnectionContext:
         make_progress: makes the place where one connection tells what happens; called once for each.
         give_way: called by the blocking shell between the blocks of a body or a response, in case the worker has others
             to serve; may take as long as they do.
+        step_aside: called by the blocking shell before a step of a handshake: all others go first.
         access_log: None when nobody wants to know.
         certificates: None where the listener does not speak TLS.
         proxies: the peers whose word on the client counts.
@@ -161,6 +162,7 @@ class ConnectionContext:
     make_progress: Callable[[], Progress]
     wait: Wait = cannot_wait
     give_way: Callable[[], None] = keep_going
+    step_aside: Callable[[], None] = keep_going
     access_log: AccessSink | None = None
     certificates: "Certificates | None" = None
     proxies: TrustedProxies = NOBODY

@@ -1,8 +1,9 @@
 """What comes before the first request, where somebody waits for it (worker types sync and gevent): the TLS handshake.
 
 `BlockingOpening` shakes hands first, and is then a `BlockingConnection` like any other. The handshake has
-``http.header_timeout`` in all. Who speaks plain HTTP gets a readable 400: the octet by which TLS begins begins no
-request line. What waits in a loop is in `pyfork.connection.opening`, and uses the same words.
+``http.header_timeout`` in all; before each step of it those go who have a connection. Who speaks plain HTTP gets a
+readable 400: the octet by which TLS begins begins no request line. What waits in a loop is in
+`pyfork.connection.opening`, and uses the same words.
 
 In front of both kinds of connections there may be a header of the PROXY protocol (`pyfork.connection.introduction`).
 """
@@ -103,7 +104,7 @@ class BlockingOpening(BlockingConnection):
                     send_plain_refusal(self._raw, self.context)
                     raise HandshakeError("it does not speak TLS")
                 tls.feed(data)
-            self.context.give_way()  # a step takes as long as many requests
+            self.context.step_aside()  # a step takes as long as many requests
             is_over = tls.shake_hands()
         return True
 

@@ -41,6 +41,8 @@ def make_contexts(
     make_progress: Callable[[], Progress],
     wait: Wait = cannot_wait,
     give_way: Callable[[], None] = keep_going,
+    *,
+    step_aside: Callable[[], None] = keep_going,
 ) -> dict[int, ConnectionContext]:
     """Return a context for each listener, by its descriptor; called in the worker, after the import.
 
@@ -74,6 +76,7 @@ def make_contexts(
             make_progress=make_progress,
             wait=wait,
             give_way=give_way,
+            step_aside=step_aside,
             access_log=access_log,
             certificates=certificates if told.is_tls else None,
             proxies=proxies,

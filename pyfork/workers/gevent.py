@@ -63,7 +63,9 @@ class GeventWorker(Worker):
     def boot(self, application: Application) -> None:
         """Make the contexts in which connections run; one for each listener, as the environ differs."""
         places = self._places
-        self._contexts = make_contexts(self, application, self._active.new, places.wait, places.give_way)
+        self._contexts = make_contexts(
+            self, application, self._active.new, places.wait, places.give_way, step_aside=places.step_aside
+        )
 
     def run(self) -> None:
         """Serve until told to drain or orphaned, and until what is in flight has ended."""

@@ -10,6 +10,7 @@ Everything that is called `on_...` runs in the hub, which must not wait.
 """
 
 import math
+from collections import deque
 from socket import socket
 from time import monotonic
 from typing import Any
@@ -26,6 +27,8 @@ _AT_ONCE = 0.00001
 For 0 s gevent makes a callback, and the loop runs up to fifty of those before it polls: everybody's turn, fifty times.
 """
 _READ, _WRITE = 1, 2  # libev's
+_LAST = -2
+"""The lowest priority of a watcher: its callback comes after those of all that a turn has brought."""
 
 
 class Listener(socket):
@@ -136,6 +139,7 @@ class Places:
         self._places: dict[int, Place] = {}
         self._timer: Any = None
         self._turn_ends = 0.0
+        self._turnstile = Turnstile(gevent)
 
     def open(self, fd: int) -> Place:
         """Make the place of a connection's descriptor."""
@@ -160,8 +164,13 @@ class Places:
             self.gevent.sleep(_AT_ONCE)
             self._turn_ends = monotonic() + TURN
 
+    def step_aside(self) -> None:
+        """Let all others run that have something to do, and of those who step aside one in each turn of the loop."""
+        self._turnstile.wait()
+
     def abandon(self) -> None:
         """Wake nobody any more: this process is a copy."""
+        self._turnstile.close()
         for place in self._places.values():
             place.close()
         if self._timer is not None:
@@ -201,3 +210,55 @@ class Places:
             patience.close()
             watcher.close()
         return True
+
+
+class Turnstile:
+    """Greenlets that have much to do each, and go on one by one: behind all else of a turn of the loop.
+
+    Sleeping would not do. Timers that have run out in one turn are served in one turn, and libev's epoll waits for a
+    millisecond where a timer has some microseconds left.
+
+    Args:
+        gevent: the module.
+    """
+
+    def __init__(self, gevent: Any) -> None:
+        hub = gevent.get_hub()
+        self._get_current = gevent.getcurrent
+        self._switch_to_hub = hub.switch
+        self._waiting: deque[Any] = deque()
+        self._end_of_turn = hub.loop.check(priority=_LAST)
+        self._sleepless = hub.loop.idle(priority=_LAST)  # as long as it is started, the loop polls without waiting
+
+    def wait(self) -> None:
+        """Return when it is this greenlet's turn: first come, first served."""
+        greenlet = self._get_current()
+        if not self._waiting:
+            self._end_of_turn.start(self.on_end_of_turn)
+            self._sleepless.start(_do_nothing)
+        self._waiting.append(greenlet)
+        try:
+            self._switch_to_hub()
+        except BaseException:  # it is killed
+            if greenlet in self._waiting:
+                self._waiting.remove(greenlet)
+            raise
+
+    def on_end_of_turn(self) -> None:
+        """Let the first one go on."""
+        greenlet = self._waiting.popleft() if self._waiting else None
+        if not self._waiting:
+            self._end_of_turn.stop()
+            self._sleepless.stop()
+        if greenlet is not None:
+            greenlet.switch()
+
+    def close(self) -> None:
+        """Let nobody go on any more."""
+        self._waiting.clear()
+        self._end_of_turn.close()
+        self._sleepless.close()
+
+
+def _do_nothing() -> None:
+    """Be the callback of a watcher that is there for its being started."""

@@ -64,6 +64,16 @@ def client_of(authority):
     return client, act
 
 
+def test_all_others_go_before_each_step(authority, certificates):
+    """A step takes as long as many requests: clients that have a connection must not wait for a crowd of new ones."""
+    _, act = client_of(authority)
+    scene = Scene(certificates, act)
+    asides = []
+    object.__setattr__(scene.shell.context, "step_aside", lambda: asides.append(scene.raw.gone))
+    assert scene.shell.serve() is Outcome.CLOSED
+    assert asides == [b"", b""]  # before the ServerHello, and before the tickets (the client has taken the first)
+
+
 def test_a_plain_listener_has_no_handshake():
     """Its connections are served by the plain class."""
     assert type(begin_blocking(Raw(), "", make_context())) is BlockingConnection

@@ -15,11 +15,13 @@ class Watcher:
 
     def __init__(self, **told: Any) -> None:
         self.told = told
+        self.starts = 0
         self.callback: Callable[[], None] | None = None
         self.is_closed = False
 
     def start(self, callback: Callable[[], None], update: bool = False) -> None:
         self.callback = callback
+        self.starts += 1
 
     def stop(self) -> None:
         self.callback = None
@@ -39,7 +41,7 @@ class Waiter:
     def __init__(self) -> None:
         self.values: list[object] = []
 
-    def switch(self, value: object) -> None:
+    def switch(self, value: object = None) -> None:
         self.values.append(value)
 
 
@@ -49,6 +51,8 @@ class FakeGevent:
     def __init__(self) -> None:
         self.hub = self.loop = self
         self.watchers: list[Watcher] = []
+        self.end_of_turn = Watcher()
+        self.sleepless = Watcher()
         self.current = Waiter()
         self.on_switch: Callable[[], None] = lambda: None
         self.slept = 0
@@ -66,6 +70,14 @@ class FakeGevent:
     def timer(self, after: float) -> Watcher:
         self.watchers.append(Watcher(after=after))
         return self.watchers[-1]
+
+    def check(self, priority: int) -> Watcher:
+        assert priority == -2, "others would come later"
+        return self.end_of_turn
+
+    def idle(self, priority: int) -> Watcher:
+        assert priority == -2, "it would be in the way of others"
+        return self.sleepless
 
     def run_callback(self, callback: Callable[[], None]) -> None:
         callback()
@@ -178,6 +190,53 @@ def test_a_greenlet_gives_way_now_and_then(gevent: FakeGevent, clock: Clock) -> 
     assert gevent.slept == 2
 
 
+def test_who_steps_aside_goes_on_one_by_one_at_the_end_of_a_turn(gevent: FakeGevent) -> None:
+    """A handshake takes as long as many requests: twenty at once would hold up everybody for twenty times that."""
+    places = Places(gevent)
+    first, second = gevent.current, Waiter()
+
+    def another_comes() -> None:
+        assert gevent.sleepless.callback is not None
+        gevent.current = second
+        gevent.on_switch = two_turns_end
+        places.step_aside()
+
+    def two_turns_end() -> None:
+        gevent.end_of_turn.fire()
+        assert (len(first.values), len(second.values)) == (1, 0)
+        gevent.end_of_turn.fire()
+        assert (len(first.values), len(second.values)) == (1, 1)
+
+    gevent.on_switch = another_comes
+    places.step_aside()
+    assert gevent.end_of_turn.callback is gevent.sleepless.callback is None
+    assert gevent.end_of_turn.starts == gevent.sleepless.starts == 1
+
+
+def test_a_killed_greenlet_has_no_turn(gevent: FakeGevent) -> None:
+    """It would be woken somewhere else, by what it does not wait for."""
+    places = Places(gevent)
+
+    def kill() -> None:
+        raise ZeroDivisionError
+
+    gevent.on_switch = kill
+    with pytest.raises(ZeroDivisionError):
+        places.step_aside()
+    gevent.end_of_turn.fire()
+    assert gevent.current.values == []
+    assert gevent.end_of_turn.callback is None
+
+    def go_and_fail() -> None:
+        gevent.end_of_turn.fire()
+        raise ZeroDivisionError
+
+    gevent.on_switch = go_and_fail
+    with pytest.raises(ZeroDivisionError):
+        places.step_aside()
+    assert gevent.current.values == [None]
+
+
 def test_a_copy_wakes_nobody(gevent: FakeGevent) -> None:
     """The clients are its parent's."""
     places = Places(gevent)
@@ -185,6 +244,8 @@ def test_a_copy_wakes_nobody(gevent: FakeGevent) -> None:
     places.sweep_by(1001.0)
     places.abandon()
     assert all(watcher.is_closed for watcher in gevent.watchers)
+    assert gevent.end_of_turn.is_closed
+    assert gevent.sleepless.is_closed
     place.on_time()
     assert gevent.current.values == []
     Places(gevent).abandon()

@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from pyfork.config.proxies import EVERYBODY, UNIX
@@ -45,7 +46,7 @@ class _Verdicts(dict[str, bool]):
 
     def __init__(self, names: set[str]) -> None:
         self._trusts_unix = UNIX in names
-        self._networks = [ipaddress.ip_network(name) for name in sorted(names - {UNIX})]
+        self._networks = [_network(name) for name in sorted(names - {UNIX})]
 
     def __missing__(self, host: str) -> bool:
         if len(self) >= CACHED_PEERS:
@@ -60,6 +61,12 @@ class _Verdicts(dict[str, bool]):
         # A socket for both families tells an IPv4 peer as ::ffff:10.0.0.1.
         plain = getattr(address, "ipv4_mapped", None) or address
         return any(address in network or plain in network for network in self._networks)
+
+
+@cache
+def _network(name: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """Read a network once: a reforked worker finds it read, and writes to none of the pages that hold `ipaddress`."""
+    return ipaddress.ip_network(name)
 
 
 NO_PEERS = Peers(())

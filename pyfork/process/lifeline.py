@@ -26,6 +26,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import cache
 
 from pyfork.process.signals import call_in_main_thread, restore_default
 
@@ -52,9 +53,7 @@ def arm(fd: int, graceful_timeout: float, on_orphaned: Callable[[], object]) -> 
         restore_default(signal.SIGALRM)
         signal.setitimer(signal.ITIMER_REAL, max(graceful_timeout, 0.001))
 
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
-    libc.signal.restype = ctypes.c_void_p
+    libc = _load_libc()
     call_in_main_thread(signal.SIGIO, orphaned)
     fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
     flags = fcntl.fcntl(fd, fcntl.F_GETFL)
@@ -63,6 +62,15 @@ def arm(fd: int, graceful_timeout: float, on_orphaned: Callable[[], object]) -> 
         _arm_kernel(libc, _death_signal(graceful_timeout))
     if is_cut(fd):  # the arbiter died before the pipe could tell
         orphaned()
+
+
+@cache
+def _load_libc() -> ctypes.CDLL:
+    """Load it once: each time ctypes makes classes for it, which a forked worker would have for itself."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
+    libc.signal.restype = ctypes.c_void_p
+    return libc
 
 
 def is_cut(fd: int) -> bool:

@@ -223,7 +223,7 @@ class Core:
     def _on_worn(self, event: ev.WorkerWorn) -> None:
         worker = self._roster.find(event.pid)
         if worker is not None and worker.is_ready and not worker.is_outworn:
-            worker.is_outworn = True
+            worker.wear_out(self._desk.now)
             self._desk.log(Level.INFO, f"{worker} is to be replaced: {event.reason}")
 
     def _on_ripe(self, event: ev.WorkerRipe) -> None:

@@ -140,18 +140,29 @@ class WorkerHandle(ProcessHandle, eq=False, kw_only=True):
         number: its place, from 0.
         mold: the serial of the mold that it is forked from, or None.
         silence: while it is READY.
-        is_outworn: it serves, and is to be replaced: it has asked for it, or there is a warmer mold than its own.
+        outworn_since: the moment from which it waits to be replaced, because it has asked for it or there is a warmer
+            mold than its own, or None.
         is_ripe: it may become a mold.
     """
 
     number: int
     mold: int | None = None
     silence: Silence | None = None
-    is_outworn: bool = False
+    outworn_since: float | None = None
     is_ripe: bool = False
 
     def __str__(self) -> str:
         return f"worker {self.number} gen {self.generation} (pid {self.pid})"
+
+    @property
+    def is_outworn(self) -> bool:
+        """Whether it is to be replaced although it serves."""
+        return self.outworn_since is not None
+
+    def wear_out(self, now: float) -> None:
+        """Note that it is to be replaced, in its turn."""
+        if self.outworn_since is None:
+            self.outworn_since = now
 
     def got_ready(self, now: float) -> list[Action]:
         """See `ProcessHandle.got_ready`; from now on it is heard."""

@@ -51,7 +51,8 @@ class MoldEvents:
         self._desk.order(*mold.got_ready(self._desk.now))
         if mold.is_promoted:
             for worker in self._roster:
-                worker.is_outworn |= worker.generation == mold.generation
+                if worker.generation == mold.generation:
+                    worker.wear_out(self._desk.now)
             self._desk.log(Level.INFO, f"refork: the workers of generation {mold.generation} are replaced in turn")
 
     def on_boot_failed(self, mold: MoldHandle, why: str, kind: FailureKind) -> None:

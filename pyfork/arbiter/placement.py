@@ -4,7 +4,8 @@ Every number below the wanted count is a *place*, and each place is to have one 
 One rule covers a worker's death, a reload, its roll-back, recycling, reforking and a change of the count alike:
 
 - A place without any ready worker is refilled as soon as possible. A place that has one of another generation, or an
-  outworn one, gets its replacement in turn, at most `policy.surge` at once.
+  outworn one, gets its replacement in turn, at most `policy.surge` at once: another generation's first, then the
+  outworn in the order in which they asked. So nobody waits for ever behind workers that wear out again and again.
 - Such a worker goes when the target's worker in the same place is ready, never before.
 - Workers beyond the last place go last: when every place has a ready worker of the target.
 - No ready worker goes while fewer than wanted would be left: it stands in for a place that is still empty.
@@ -13,7 +14,8 @@ One rule covers a worker's death, a reload, its roll-back, recycling, reforking 
 Workers that drain, are stuck or killed are not counted: their place is empty.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
@@ -66,7 +68,8 @@ def find_vacancies(workers: Iterable[WorkerHandle], aim: Aim) -> list[Vacancy]:
     empty = [Vacancy(number, aim.target, is_empty=True) for number in missing if number not in held]
     under_way = sum(not worker.is_ready and worker.number in held for worker in of_target)
     allowed = max(0, surge(aim.places) - under_way)
-    replaced = [Vacancy(number, aim.target, is_empty=False) for number in missing if number in held]
+    waiting = sorted((number for number in missing if number in held), key=_turns(active, aim))
+    replaced = [Vacancy(number, aim.target, is_empty=False) for number in waiting]
     tried = []
     if aim.trial is not None and not any(worker.generation == aim.trial for worker in active):
         tried = [Vacancy(0, aim.trial, is_empty=False)]
@@ -100,6 +103,13 @@ def is_reached(workers: Iterable[WorkerHandle], aim: Aim) -> bool:
     active = [worker for worker in workers if worker.is_active]
     is_pure = all(worker.generation == aim.target for worker in active)
     return is_pure and len(covered_places(active, aim)) == aim.places
+
+
+def _turns(active: Iterable[WorkerHandle], aim: Aim) -> Callable[[int], tuple[float, int]]:
+    """Return the order in which places get replacements: by the moment from which each has waited, then by number."""
+    outworn = [worker for worker in active if worker.is_ready and worker.generation == aim.target]
+    since = {worker.number: worker.outworn_since or 0.0 for worker in outworn}
+    return lambda number: (since.get(number, -math.inf), number)
 
 
 def _fills_place(worker: WorkerHandle, aim: Aim) -> bool:

@@ -1,5 +1,7 @@
 """Who is missing and who is too many."""
 
+from typing import Any
+
 from pyfork.arbiter.handles import WorkerHandle
 from pyfork.arbiter.lifecycle import WorkerState
 from pyfork.arbiter.placement import Aim, Vacancy, find_surplus, find_vacancies, is_reached, served_places
@@ -8,8 +10,8 @@ from tests.unit.arbiter.script import plan
 SPAWNING, BOOTING, READY = WorkerState.SPAWNING, WorkerState.BOOTING, WorkerState.READY
 
 
-def worker(number: int, generation: int = 1, state: WorkerState = READY) -> WorkerHandle:
-    return WorkerHandle(number=number, generation=generation, plan=plan(), state=state)
+def worker(number: int, generation: int = 1, state: WorkerState = READY, **more: Any) -> WorkerHandle:
+    return WorkerHandle(number=number, generation=generation, plan=plan(), state=state, **more)
 
 
 def test_empty_places_come_before_replacements_and_the_trial_last() -> None:
@@ -39,6 +41,21 @@ def test_replacements_under_way_count_against_the_surge() -> None:
     assert find_vacancies([*old, worker(0, 2, BOOTING)], aim) == []
     assert find_vacancies([*old[:3], worker(3, 2, BOOTING)], aim) == [Vacancy(0, 2, is_empty=False)]
     assert find_vacancies([*old, worker(0, 2, READY)], aim) == [Vacancy(1, 2, is_empty=False)]
+
+
+def test_places_with_another_generation_are_replaced_before_outworn_workers() -> None:
+    """Where those wear out as fast as they are replaced, a reload would never end otherwise."""
+    workers = [worker(0, 2, outworn_since=5.0), worker(1, 2, outworn_since=6.0), worker(2), worker(3)]
+    assert find_vacancies(workers, Aim(places=4, target=2)) == [Vacancy(2, 2, is_empty=False)]
+
+
+def test_outworn_workers_are_replaced_in_the_order_in_which_they_asked() -> None:
+    """Not by place: the last one would wait for ever while the first wear out again and again."""
+    workers = [worker(number, outworn_since=since) for number, since in enumerate((7.0, 5.0, 6.0))]
+    aim = Aim(places=3, target=1)
+    assert find_vacancies(workers, aim) == [Vacancy(1, 1, is_empty=False)]
+    workers[1] = worker(1, outworn_since=8.0)
+    assert find_vacancies(workers, aim) == [Vacancy(2, 1, is_empty=False)]
 
 
 def test_a_place_that_is_given_up_takes_nobodys_turn() -> None:

@@ -127,10 +127,18 @@ class Site(Server):
         path.with_suffix(".new").write_text(mood)
         path.with_suffix(".new").replace(path)
 
-    def rotate(self) -> None:
-        """Move the error log away, as logrotate does; who writes goes on with the moved one until told."""
+    def rotate(self, successor: Path | None = None) -> None:
+        """Move the error log away, as logrotate does; who writes goes on with the moved one until told.
+
+        Args:
+            successor: what gets the log's name, at the same moment; None leaves the name free.
+        """
         moved = self.directory / f"error.log.{len(self.rotated) + 1}"
-        self.log_path.rename(moved)
+        if successor is None:
+            self.log_path.rename(moved)
+        else:
+            moved.hardlink_to(self.log_path)
+            successor.replace(self.log_path)
         self.rotated.append(moved)
 
     @property

@@ -116,9 +116,13 @@ class Scene:
         self.deaths.append(Death(pid, monotonic(), processes.held_ports(pid, self.server.port)))
 
     def kill(self, pid: int, number: signal.Signals = signal.SIGKILL) -> bool:
-        """End a worker by a signal, with its connections noted; return whether it was there."""
+        """End a worker by a signal, with its connections noted; return whether it was there.
+
+        Where it has just become ready, a reload that fails by its death says so in a line of its own.
+        """
         if not self.stop(pid):
             return False
+        self.forgive(rf"\(pid {pid}\) died within 1 s of getting ready")
         self.condemn(pid)
         os.kill(pid, number)
         with contextlib.suppress(ProcessLookupError):  # SIGKILL does not wait for it

@@ -61,6 +61,27 @@ def test_a_reload_is_done_although_its_workers_wear_out() -> None:
     assert act.AdoptGeneration(2) in orders
 
 
+def test_a_reload_comes_to_every_place_although_its_workers_wear_out_at_once() -> None:
+    """The first places do not take the turn of the last one again and again."""
+    script = Script.serving(plan(count=3))
+    script.reloading(plan(count=3))
+    assert act.SpawnWorker(1, 2) in script.ready(200)
+    script.tell(ev.WorkerWorn(200, WORN))
+    assert act.SpawnWorker(2, 2) in script.ready(201)
+    script.tell(ev.WorkerWorn(201, WORN))
+    assert act.AdoptGeneration(2) in script.ready(202)
+
+
+def test_the_outworn_are_replaced_in_the_order_in_which_they_asked() -> None:
+    """Not of their places, and whoever asks twice keeps the first turn."""
+    script = Script.serving(plan(count=3))
+    script.tell(ev.WorkerWorn(101, WORN))
+    for pid in (102, 100, 102):
+        script.at(script.now + 1).tell(ev.WorkerWorn(pid, WORN))
+    assert script.ready(1101) == [term(101), act.SpawnWorker(2, 1)]
+    assert script.ready(1102) == [term(102), act.SpawnWorker(0, 1)]
+
+
 def test_a_worker_too_many_goes_although_others_wear_out() -> None:
     """TTOU does not wait for a moment in which nobody is outworn."""
     script = Script.serving(plan(count=3))

@@ -56,6 +56,18 @@ def test_the_old_mold_stays_until_it_has_forked_what_it_was_asked_for() -> None:
     assert quit_(mold_pid(1)) in script.tell(ev.WorkerSpawned(1, 1, 1101))
 
 
+def test_who_has_asked_before_keeps_its_turn() -> None:
+    """The others come after it, by their places."""
+    script = Script.preloading(count=3)
+    script.verb(ev.Verb.REFORK)
+    assert script.tell(ev.WorkerWorn(101, "it has served 1000 requests")) == [spawn(1, 1)]
+    assert script.at(1.0).tell(ev.WorkerWorn(102, "it has served 1000 requests")) == []
+    script.at(2.0).tell(ev.MoldSpawned(1, 2, mold_pid(2)))
+    assert spawn(1, 2) in script.mold_ready(2)  # whose replacement boots, from the old mold
+    assert spawn(2, 2) in script.ready(2101)
+    assert spawn(0, 2) in script.ready(1102)
+
+
 def test_nobody_is_promoted_beside_another() -> None:
     """One at a time, and nobody who is to be replaced."""
     script = Script.preloading()

@@ -12,6 +12,8 @@ if TYPE_CHECKING:  # the other half of the circle
 Watched: TypeAlias = "NonblockingConnection | Opening | Introduction"
 """What a worker with a loop has for each descriptor of a connection."""
 
+MOST_IN_A_ROW = 16
+"""Pipelined requests, and blocks of a response, for one client before the others have their turn."""
 MOST_OWED = 64
 """Pipelined requests of one client that a worker still answers when it is to end."""
 FIRST_PATIENCE = 1.0

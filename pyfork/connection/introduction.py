@@ -156,7 +156,7 @@ class Introduction:
         """Give up on a proxy that takes too long."""
         self._end("its PROXY header did not come in time")
 
-    def make_way(self, _now: float) -> bool:
+    def make_way(self) -> bool:
         """End, as others wait; return False, and go on, if something has come meanwhile."""
         if has_come(self.sock):
             return False

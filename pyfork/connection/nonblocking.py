@@ -31,12 +31,12 @@ from typing import Any
 from pyfork.connection.answer import Answer, log_refusal, refuse
 from pyfork.connection.context import READABLE, WRITABLE, ConnectionContext, Line
 from pyfork.connection.ending import close_well, has_come, has_news, may_close_destroy, reset, shut_down
-from pyfork.connection.host import MOST_HELD, MOST_OWED, Host, Phase
+from pyfork.connection.host import MOST_HELD, MOST_IN_A_ROW, MOST_OWED, Host, Phase
 from pyfork.connection.incoming import BODY_READ, IncomingBody
 from pyfork.connection.outgoing import Outgoing
-from pyfork.connection.patience import body_deadline, slow_body, slow_reader
-from pyfork.connection.sending import octets_unsent
+from pyfork.connection.patience import body_deadline, slow_body
 from pyfork.connection.spool import temporary_directory
+from pyfork.connection.uptake import Uptake
 from pyfork.errors import ApplicationError, DisconnectedError, ProtocolError
 from pyfork.gateway.input import EMPTY_INPUT, InputStream
 from pyfork.gateway.wsgi import Sendable
@@ -45,8 +45,6 @@ from pyfork.http1.parser import RequestParser
 from pyfork.http1.request import END_OF_MESSAGE, Event, Request
 from pyfork.http1.response import ResponseEncoder
 
-MOST_IN_A_ROW = 16
-"""Pipelined requests, and blocks of a response, for one client before the others have their turn."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _log = logging.getLogger("pyfork.error")
@@ -68,6 +66,7 @@ class NonblockingConnection(Line):
         deadline: when `on_deadline` is to be called (monotonic seconds).
         watched: the events that it is watched for.
         is_kept: a request has been answered, and of the next not one octet has come.
+        uptake: how the client takes what is there, since `deadline` was set; SENDING only.
     """
 
     __slots__ = (
@@ -79,12 +78,14 @@ class NonblockingConnection(Line):
         "_owed",
         "_parser",
         "_request",
-        "_unsent",
         "deadline",
         "is_kept",
         "phase",
+        "uptake",
         "watched",
     )
+
+    uptake: Uptake
 
     def __init__(self, sock: socket, peer: Any, context: ConnectionContext, host: Host) -> None:
         super().__init__(sock, peer, context)
@@ -98,7 +99,6 @@ class NonblockingConnection(Line):
         self._outgoing: Outgoing | None = None
         self._held: Sendable = b""
         self._owed = 0  # requests that had come when the connection was to end
-        self._unsent = 0  # octets that the kernel held when `deadline` was set
         self.phase = _READING
         self.watched = READABLE
         self.deadline = monotonic() + context.http.header_timeout
@@ -138,8 +138,11 @@ class NonblockingConnection(Line):
             self.on_event(READABLE)  # what came in time counts, however long the loop has been busy
             if self.deadline == deadline:
                 self._give_up_reading()
-        elif self.phase is _SENDING and not self._break_off(self.context.http.write_timeout):
-            self._await_client()  # it takes little at a time; the kernel calls it writable when much is free
+        elif self.phase is _SENDING:
+            if error := self.uptake.shortfall(self.context.http.write_timeout):
+                self.break_off(error)
+            else:
+                self._await_client()  # it takes little at a time; the kernel calls it writable when much is free
 
     def resume(self) -> None:
         """Go on, after `Host.soon`, or after the application ran elsewhere and `settle` returned True."""
@@ -156,10 +159,8 @@ class NonblockingConnection(Line):
         """Whether not one octet of a request has come since the last, or since the beginning."""
         return self.phase is _READING and self._parser.is_idle
 
-    def make_way(self, now: float) -> bool:
+    def make_way(self) -> bool:
         """End, as others wait; return False, and go on, if the client has done its part. See `may_yield_at`."""
-        if self.phase is _SENDING:
-            return self._break_off(now - self.deadline + self.context.http.write_timeout)
         if has_news(self.sock):
             return False
         if self.is_idle:
@@ -397,8 +398,8 @@ class NonblockingConnection(Line):
     def _await_client(self) -> None:
         """Go on when the client takes what is there."""
         self.phase = _SENDING
-        self._unsent = octets_unsent(self.sock)
-        self.deadline = monotonic() + self.context.http.write_timeout
+        self.uptake = Uptake(self.sock, self.context.http, monotonic())
+        self.deadline = self.uptake.deadline
         if self.watched != WRITABLE:
             self._host.watch(self, WRITABLE)
 
@@ -435,11 +436,8 @@ class NonblockingConnection(Line):
         else:
             self._refuse(ProtocolError(408, "The request did not come in time"))
 
-    def _break_off(self, seconds: float) -> bool:
-        """Break off a client that has taken too little in the last ``seconds``; return whether it has."""
-        error = slow_reader(self.context.http, self._unsent - octets_unsent(self.sock), seconds)
-        if error is None:
-            return False
+    def break_off(self, error: DisconnectedError) -> None:
+        """Break off a client that has taken too little; SENDING only."""
         if self._outgoing is not None:
             self._outgoing.close()
             self._outgoing = None
@@ -448,7 +446,6 @@ class NonblockingConnection(Line):
         else:
             self._answer.fail(error)
             self._go_on(self._answer)
-        return True
 
     def _refuse(self, error: ProtocolError) -> None:
         """Answer a request that the application does not see, and end the connection."""

@@ -158,7 +158,7 @@ class Opening:
         """Give up on a client that takes too long."""
         self._end(f"the handshake took more than {self.context.http.header_timeout:g} s")
 
-    def make_way(self, _now: float) -> bool:
+    def make_way(self) -> bool:
         """End it, as others wait; return False, and go on, if more has come meanwhile."""
         if self._is_queued or has_come(self.sock):
             return False

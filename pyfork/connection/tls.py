@@ -251,6 +251,10 @@ class TlsSocket(LayeredSocket):
     def setblocking(self, flag: bool) -> None:
         """Do nothing: it never blocks."""
 
+    def getsockopt(self, *option: int) -> Any:
+        """See ``socket.getsockopt``."""
+        return self._raw.getsockopt(*option)
+
     def setsockopt(self, *option: Any) -> None:
         """See ``socket.setsockopt``."""
         self._raw.setsockopt(*option)

@@ -129,7 +129,7 @@ class LoopWorker(Worker):
         self.retire()
         while self.connections or self._lingering:
             if self.is_orphaned:
-                self._end_early((each for each in self.connections.values() if each.is_idle), monotonic())
+                self._end_early(each for each in self.connections.values() if each.is_idle)
                 self._lingering.close()
             self._turn()
         self._lingering.close()
@@ -236,9 +236,8 @@ class LoopWorker(Worker):
             self._look_around()
         if self._lingering:
             self._lingering.sweep(now)
-        if self._room.is_wanted(len(self.connections), now):
-            old = (each for each in self.connections.values() if may_yield_at(each) <= now)
-            self._end_early(old, now, self._room.most)
+        if wanted := self._room.wanted(len(self.connections), now):
+            self._make_room(now, wanted)
         if self._has_changed:
             self._has_changed = False
             self.adjust()
@@ -282,15 +281,40 @@ class LoopWorker(Worker):
                 earliest = connection.deadline
         self._sweep_at = max(earliest, now + SWEEP_INTERVAL) if self.connections else math.inf
 
-    def _end_early(self, candidates: Iterable[Watched], now: float, most: float = math.inf) -> None:
-        """Have some end, as many as will: idle ones first, and of them those that have been so for the longest."""
+    def _make_room(self, now: float, most: int) -> None:
+        """Have as many end, if that many may: those that wait for requests first, then readers by what they took."""
+        old = [each for each in self.connections.values() if may_yield_at(each) <= now]
+        ended = self._end_early((each for each in old if each.phase is not Phase.SENDING), most)
+        if ended >= most:
+            return
+        lags = []
+        for reader in old:
+            if isinstance(reader, NonblockingConnection) and reader.phase is Phase.SENDING:
+                if (lag := reader.uptake.lag(now)) is not None:
+                    lags.append((lag, reader))
+                reader.deadline = reader.uptake.deadline
+        lags.sort(key=lambda pair: pair[0].rank)
+        for lag, reader in lags[: most - ended]:
+            try:
+                reader.break_off(lag.error)
+            except Exception as error:  # noqa: BLE001 (as for an event)
+                self.abandon(reader, error)
+
+    def _end_early(self, candidates: Iterable[Watched], most: float = math.inf) -> int:
+        """Have some end, as many as will: idle ones first, and of them those that have been so for the longest.
+
+        Returns:
+            How many that were.
+        """
+        ended = 0
         for connection in sorted(candidates, key=_expendability):
-            if most <= 0:
+            if ended >= most:
                 break
             try:
-                most -= connection.make_way(now)
+                ended += connection.make_way()
             except Exception as error:  # noqa: BLE001 (as for an event)
                 self.abandon(connection, error)
+        return ended
 
     def abandon(self, connection: Watched, error: BaseException) -> None:
         """Close a connection over which the server itself has failed, by ``error``."""

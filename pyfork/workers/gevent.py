@@ -108,8 +108,8 @@ class GeventWorker(Worker):
                 self._accept(self._acceptor.accept_from(fd))
         self._lingering.sweep(now := monotonic())
         self._acceptor.tend(now)
-        if self._room.is_wanted(len(self._visits), now):
-            self._visits.make_room(now, self._room.most)
+        if wanted := self._room.wanted(len(self._visits), now):
+            self._visits.make_room(now, wanted)
         self._beat(now)
 
     def _due_at(self) -> float:

@@ -11,8 +11,7 @@ import pytest
 from pyfork.connection import nonblocking, outgoing
 from pyfork.connection.blocking import Outcome
 from pyfork.connection.context import READABLE, WRITABLE, Persistence
-from pyfork.connection.host import Phase
-from pyfork.connection.nonblocking import MOST_IN_A_ROW
+from pyfork.connection.host import MOST_IN_A_ROW, Phase
 from pyfork.connection.outgoing import MOST_AT_ONCE, MOST_KEPT
 from pyfork.errors import QuitNow
 from tests.contract.visits import PLAIN, get, open_descriptors, returning

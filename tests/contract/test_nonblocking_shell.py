@@ -9,8 +9,8 @@ import pytest
 from pyfork.connection import nonblocking
 from pyfork.connection.blocking import Outcome
 from pyfork.connection.context import READABLE, Persistence
-from pyfork.connection.host import Phase
-from pyfork.connection.nonblocking import MOST_IN_A_ROW
+from pyfork.connection.host import MOST_IN_A_ROW, Phase
+from pyfork.connection.patience import SLOW_PATIENCE
 from pyfork.errors import ProtocolError
 from pyfork.http1.limits import MAX_FEED, Limits
 from tests.contract.visits import PLAIN, echo, get, post, returning
@@ -408,7 +408,7 @@ def test_who_has_sent_nothing_is_idle(prepare):
     while not served.access or served.connection.phase is not Phase.READING:
         served.turn()
     assert served.connection.is_idle
-    assert served.connection.make_way(monotonic())
+    assert served.connection.make_way()
     assert served.outcome is Outcome.CLOSED
 
 
@@ -417,7 +417,7 @@ def test_whoever_has_sent_something_meanwhile_does_not_make_way(prepare):
     served = prepare(returning(b"hello"), **OPEN)
     served.client.sendall(get())
     assert served.connection.is_idle
-    assert not served.connection.make_way(monotonic())
+    assert not served.connection.make_way()
     assert served.serve().body == b"hello"
 
 
@@ -427,7 +427,7 @@ def test_a_slow_request_makes_way_with_a_408(prepare, octets):
     served = prepare(echo, octets, **OPEN)
     while served.connection._parser.is_idle:
         served.turn()
-    assert served.connection.make_way(monotonic())
+    assert served.connection.make_way()
     assert served.is_forgotten
     served.take()
     assert served.status == 408
@@ -443,8 +443,11 @@ def test_a_slow_reader_makes_way(prepare, log, taken, makes_way):
         served.turn()
     if taken:
         assert len(served.client.recv(taken)) > 20_000
-    since = served.connection.deadline - 9
-    assert served.connection.make_way(since + 2) is makes_way
+    uptake = served.connection.uptake
+    lag = uptake.lag(uptake.since + SLOW_PATIENCE)
+    assert (lag is not None) is makes_way
+    if lag is not None:
+        served.connection.break_off(lag.error)
     if served.started:
         served.turn()
     assert served.is_forgotten is makes_way
@@ -502,4 +505,4 @@ def test_each_refusal_is_counted_in_the_access_log(visit):
     assert served.access[0].status == "408 Request Timeout"
     served = visit(echo, b"garbage\r\n\r\n", **OPEN)
     assert served.access[0].request is None
-    assert nonblocking.MOST_IN_A_ROW == 16
+    assert MOST_IN_A_ROW == 16

@@ -3,7 +3,7 @@
 import contextlib
 import select
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic
 
@@ -167,3 +167,58 @@ def test_old_clients_make_way_for_fresh_ones(patient: Server, octets: bytes) -> 
         assert 0 < len(gone) < CONNECTIONS
         if octets not in (b"", GET):
             assert b" 408 " in gone[0].recv(1000)
+
+
+READERS_MAKE_WAY = ["async", "threadpool"]
+
+
+@contextlib.contextmanager
+def reader(server: Server, buffer: int = 2048, segment: int = 0) -> Iterator[socket.socket]:
+    """Ask for megabytes, with a buffer, and maybe segments, of so many octets; read nothing."""
+    with socket.socket() as client:
+        if segment:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        client.settimeout(20)
+        client.connect(("127.0.0.1", server.port))
+        client.sendall(GET.replace(b"/ ", b"/big "))
+        yield client
+
+
+def is_gone(client: socket.socket, within: float = 0) -> bool:
+    """Return whether it is reset, whatever it has left unread, within so many seconds."""
+    poll = select.poll()
+    poll.register(client, 0)
+    return bool(poll.poll(within * 1000))
+
+
+@pytest.mark.parametrize("worker_type", READERS_MAKE_WAY, indirect=True)
+def test_a_reader_that_reads_nothing_makes_way(patient: Server) -> None:
+    """Long before write_timeout, one for each that waits: that which has taken the least."""
+    with contextlib.ExitStack() as stack:
+        buffers = [8192] * (CONNECTIONS - 2) + [2048, 8192]
+        clients = [stack.enter_context(reader(patient, buffer)) for buffer in buffers]
+        for client in clients:
+            assert select.select([client], [], [], 10)[0], "its response has begun"
+        began = monotonic()
+        assert patient.get().body == b"0"
+        assert monotonic() - began < 10
+        wait_until(lambda: any(map(is_gone, clients)), "somebody has made way")
+        assert [is_gone(client) for client in clients] == [buffer == 2048 for buffer in buffers]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("worker_type", READERS_MAKE_WAY, indirect=True)
+def test_whoever_reads_steadily_is_not_broken_off_for_others(patient: Server) -> None:
+    """2 000 octets a second, among readers that read nothing and that come faster than there are places."""
+    with contextlib.ExitStack() as stack:
+        honest = stack.enter_context(reader(patient, 16_384, segment=1460))
+        assert select.select([honest], [], [], 10)[0]
+        idle = [stack.enter_context(reader(patient)) for _ in range(CONNECTIONS - 1)]
+        began, read = monotonic(), 0
+        while monotonic() < began + 5:
+            idle.append(stack.enter_context(reader(patient)))
+            assert patient.get().body == b"0"
+            read += len(honest.recv(1 + int(2000 * (monotonic() - began)) - read))
+            assert not is_gone(honest, within=0.1)
+        assert sum(map(is_gone, idle)) > CONNECTIONS

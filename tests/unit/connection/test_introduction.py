@@ -273,9 +273,9 @@ def test_who_has_sent_nothing_makes_room(scene, pair):
     """If others wait, unless something has come meanwhile."""
     opening, host, client = scene("v1")
     client.sendall(V1[:9])
-    assert opening.make_way(0.0) is False
+    assert opening.make_way() is False
     opening.on_event(READABLE)
-    assert opening.make_way(0.0) is True
+    assert opening.make_way() is True
     assert (host.told, client.recv(1)) == (["forget"], b"")
 
 

@@ -214,11 +214,11 @@ def test_an_opening_makes_room_for_others(scene):
     raw, host, opening = scene
     assert may_yield_at(opening) == 101.0
     raw.come = [b"\x16"]
-    assert not opening.make_way(101.0)
+    assert not opening.make_way()
     opening.on_event(READABLE)
-    assert not opening.make_way(101.0)
+    assert not opening.make_way()
     host.run()
-    assert opening.make_way(101.0)
+    assert opening.make_way()
     assert raw.calls == ["close"]
 
 

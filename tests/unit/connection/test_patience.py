@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 
 from pyfork.config.schema import HttpSettings
 from pyfork.connection.host import FIRST_PATIENCE, Phase
-from pyfork.connection.patience import SLOW_PATIENCE, body_deadline, may_yield_at, slow_body, slow_reader
+from pyfork.connection.patience import (
+    SLOW_PATIENCE,
+    STALL_PATIENCE,
+    Delivery,
+    Lag,
+    body_deadline,
+    lag_of,
+    may_yield_at,
+    slow_body,
+    slow_reader,
+)
 
 HTTP = HttpSettings(body_timeout=30, min_body_rate=100, min_write_rate=100)
 ANY_RATE = HttpSettings(body_timeout=30, min_body_rate=0, min_write_rate=0)
@@ -90,7 +100,7 @@ def test_a_response_must_be_taken(http, taken, said):
         (Phase.READING, True, 100.0 - 5),
         (Phase.READING, False, 100.0 - 10 + FIRST_PATIENCE),
         (Phase.BODY, False, 100.0 - 20 + SLOW_PATIENCE),
-        (Phase.SENDING, False, 100.0 - 30 + SLOW_PATIENCE),
+        (Phase.SENDING, False, 100.0 - 30 + STALL_PATIENCE),
         (Phase.RUNNING, False, math.inf),
         (Phase.ENDED, False, math.inf),
     ],
@@ -100,3 +110,94 @@ def test_who_may_make_way_depends_on_what_is_waited_for(phase, is_kept, expected
     http = HttpSettings(keep_alive=5, header_timeout=10, body_timeout=20, write_timeout=30)
     connection = SimpleNamespace(context=SimpleNamespace(http=http), deadline=100.0, phase=phase, is_kept=is_kept)
     assert may_yield_at(connection) == expected
+
+
+# Readers, when others wait.
+
+
+def closed(acknowledged, seconds):
+    """A client whose window has been closed for so long."""
+    return Delivery(acknowledged, is_stalled=True, quiet=seconds)
+
+
+@pytest.mark.parametrize(
+    ("acknowledged", "patience"),
+    [(0, 0.5), (1024, 0.625), (4096, 1.0), (16 * 1024, 2.5), (64 * 1024, 8.5), (10**9, 30.0)],
+)
+def test_a_closed_window_is_borne_for_longer_from_whoever_has_taken_much(acknowledged, patience):
+    """The octets of a small buffer bring next to nothing; nobody has more than `write_timeout`."""
+    assert lag_of(HTTP, closed(acknowledged, patience - 0.001), 0, 99) is None
+    assert lag_of(HTTP, closed(acknowledged, patience), 0, 99) == Lag(False, acknowledged, patience, 0)
+
+
+def test_a_window_that_was_closed_before_counts_from_when_there_was_something_to_take():
+    """A response that has just begun does not pay for the pause before it."""
+    assert lag_of(HTTP, closed(0, 60), 0, STALL_PATIENCE - 0.001) is None
+    assert lag_of(HTTP, closed(0, 60), 0, STALL_PATIENCE) == Lag(False, 0, STALL_PATIENCE, 0)
+
+
+def test_octets_that_were_taken_before_the_window_closed_do_not_keep_it_open():
+    """What fills the buffer of the client's kernel has been read by nobody."""
+    assert lag_of(HTTP, closed(16 * 1024, 2.5), 10**6, 3) == Lag(False, 16 * 1024, 2.5, 0)
+
+
+@given(st.integers(2**10, 2**17), st.floats(2000, 10**6))
+def test_whoever_reads_two_kilobytes_a_second_opens_its_window_in_time(buffer, rate):
+    """It has taken a full buffer, and opens the window when a quarter of it has been read."""
+    closed_for = buffer / 4 / rate
+    assert lag_of(HTTP, closed(buffer, closed_for), 0, closed_for) is None
+
+
+@pytest.mark.parametrize("delivery", [None, Delivery(5, is_stalled=False, quiet=9.0)])
+@pytest.mark.parametrize(
+    ("taken", "seconds", "is_behind"),
+    [(0, 1.999, False), (0, 2.0, True), (199, 2.0, True), (200, 2.0, False), (1000, 11.0, True)],
+)
+def test_a_slow_line_must_bring_the_least_rate_alone(delivery, taken, seconds, is_behind):
+    """And has two seconds before it is asked for that; also where nobody knows what holds a client back."""
+    acknowledged = 5 if delivery else 0
+    expected = Lag(True, acknowledged, seconds, taken) if is_behind else None
+    assert lag_of(HTTP, delivery, taken, seconds) == expected
+
+
+def test_without_a_rate_a_line_must_bring_something():
+    """Anything at all."""
+    assert lag_of(ANY_RATE, None, 1, 9) is None
+    assert lag_of(ANY_RATE, None, 0, 9) == Lag(True, 0, 9, 0)
+
+
+def test_who_has_taken_the_least_goes_first():
+    """Of those that have taken the same the one that has stood still for longer; slow lines come last of all."""
+    ranked = [Lag(False, 0, 1.0, 0), Lag(False, 1152, 3.0, 0), Lag(False, 1152, 2.0, 0), Lag(False, 9000, 9.0, 0)]
+    ranked += [Lag(True, 0, 2.0, 0), Lag(True, 700, 2.0, 100)]
+    mixed = ranked[::2] + ranked[1::2]
+    assert sorted(mixed, key=lambda lag: lag.rank) == ranked
+
+
+@pytest.mark.parametrize(
+    ("lag", "said"),
+    [
+        (Lag(False, 0, 0.512345, 0), "the client took nothing for 0.51 s, and others wait"),
+        (Lag(True, 900, 2.04, 7), "the client took only 7 octets for 2 s, and others wait"),
+    ],
+)
+def test_a_reader_that_makes_way_is_told_of(lag, said):
+    """With what it took."""
+    assert str(lag.error) == said
+
+
+@given(st.integers(0, 10**7), st.booleans(), st.floats(0, 60), st.integers(-1000, 10**7), st.floats(0, 60))
+def test_nobody_makes_way_in_its_first_moments(acknowledged, is_stalled, quiet, taken, seconds):
+    """Whatever the kernel says: half a second with a closed window, or two."""
+    lag = lag_of(HTTP, Delivery(acknowledged, is_stalled, quiet), taken, seconds)
+    if lag is not None:
+        assert STALL_PATIENCE <= lag.seconds <= seconds
+        assert lag.is_on_its_way is not is_stalled
+        assert is_stalled or (seconds >= SLOW_PATIENCE and taken < HTTP.min_write_rate * seconds)
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.floats(0, 60))
+def test_more_octets_never_bring_less_patience(less, more, quiet):
+    """Or a client would do better to take fewer."""
+    if lag_of(HTTP, closed(less + more, quiet), 0, 60) is not None:
+        assert lag_of(HTTP, closed(less, quiet), 0, 60) is not None

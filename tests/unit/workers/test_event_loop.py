@@ -11,17 +11,17 @@ import pytest
 from msgspec.structs import replace
 
 from pyfork.config.schema import HttpSettings, Settings
-from pyfork.connection import nonblocking
+from pyfork.connection import nonblocking, uptake
 from pyfork.connection.host import FIRST_PATIENCE, Phase
 from pyfork.connection.opening import LONGEST_SLICE
-from pyfork.connection.patience import SLOW_PATIENCE
+from pyfork.connection.patience import SLOW_PATIENCE, STALL_PATIENCE, Delivery
 from pyfork.errors import QuitNow
 from pyfork.ipc.heartbeat import Heartbeat
 from pyfork.ipc.messages import Listener
 from pyfork.ipc.scoreboard import Scoreboard
 from pyfork.workers import accepting, base, event_loop, lingering, selector
 from pyfork.workers.event_loop import LONGEST_BATCH, SWEEP_INTERVAL
-from pyfork.workers.room import ROOM_INTERVAL, Room
+from pyfork.workers.room import SHORTEST_INTERVAL, Room
 from pyfork.workers.selector import FEWEST_HELD, SHORTEST_PAUSE, AsyncWorker
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -524,7 +524,7 @@ def test_a_full_worker_looks_for_those_who_wait(scene):
     """Nothing else would wake it: its listeners are out of the loop."""
     full = Full(scene(), GET, GET, GET)
     full.scene.turn()
-    assert full.scene.poller.timeouts[-1] <= ROOM_INTERVAL + 1e-6
+    assert full.scene.poller.timeouts[-1] <= SHORTEST_INTERVAL + 1e-6
 
 
 def test_an_idle_client_makes_way_at_once(scene):
@@ -555,6 +555,63 @@ def test_a_slow_request_makes_way_after_a_while(scene, request_, patience):
     assert receive(full.late) == b""
     full.pass_time(0.6)
     assert sorted(answer[:12] for answer in full.answers()) == [b"", b"", b"HTTP/1.1 408"]
+    assert receive(full.late).startswith(ANSWER)
+
+
+class Readers(Full):
+    """Three clients that read nothing of a response each, and the kernel's account of them, in their order."""
+
+    def __init__(self, monkeypatch, scene, *deliveries):
+        scene.behaviour["/big"] = lambda: bytes(8_000_000)
+        super().__init__(scene, *[GET.replace(b"/ ", b"/big ")] * 3)
+        readers = list(scene.worker.connections.values())
+        assert [reader.phase for reader in readers] == [Phase.SENDING] * 3
+        accounts = {reader.sock: delivery for reader, delivery in zip(readers, deliveries, strict=True)}
+        monkeypatch.setattr(uptake, "octets_unsent", lambda _: 100_000)
+        monkeypatch.setattr(uptake, "delivery_to", accounts.get)
+        for reader in readers:
+            reader.uptake = uptake.Uptake(reader.sock, reader.context.http, scene.clock.now)
+        self.readers = readers
+
+    def left(self):
+        """Return which of them are."""
+        connections = self.scene.worker.connections.values()
+        return [number for number, reader in enumerate(self.readers) if reader in connections]
+
+
+def test_the_reader_that_has_taken_the_least_makes_way_first(scene, monkeypatch):
+    """Though it came last; a slow line is left alone for longer, and nobody makes way in vain."""
+    line, much = Delivery(0, is_stalled=False, quiet=9.0), Delivery(9000, is_stalled=True, quiet=9.0)
+    full = Readers(monkeypatch, scene(), line, much, Delivery(8000, is_stalled=True, quiet=9.0))
+    full.pass_time(STALL_PATIENCE - 0.1)
+    assert full.left() == [0, 1, 2]
+    full.scene.clock.now += SLOW_PATIENCE
+    full.scene.turn(3)
+    assert full.left() == [0, 1]
+    assert receive(full.late).startswith(ANSWER)
+    full.pass_time(1)
+    assert full.left() == [0, 1], "nobody waits"
+
+
+def test_a_stalled_reader_makes_way_before_a_slow_line_does(scene, monkeypatch):
+    """As soon as it may, and long before its deadline."""
+    line, stalled = Delivery(0, is_stalled=False, quiet=0.0), Delivery(0, is_stalled=True, quiet=9.0)
+    full = Readers(monkeypatch, scene(), line, line, stalled)
+    full.pass_time(STALL_PATIENCE + 0.2)
+    assert full.left() == [0, 1]
+    assert receive(full.late).startswith(ANSWER)
+
+
+def test_a_fault_of_ours_over_a_reader_ends_it(scene, monkeypatch):
+    """And the loop goes on."""
+
+    def fail(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(nonblocking.NonblockingConnection, "break_off", fail)
+    full = Readers(monkeypatch, scene(), *[Delivery(0, is_stalled=True, quiet=9.0)] * 3)
+    full.pass_time(STALL_PATIENCE + 0.2)
+    assert len(full.left()) == 2
     assert receive(full.late).startswith(ANSWER)
 
 

@@ -110,7 +110,7 @@ def wait_writable(line: Line) -> None:
         now = octets_unsent(sock)
         error = slow_reader(context.http, before - now, timeout)
         if error is not None:
-            _silence(sock)
+            silence(sock)
             raise error
         before = now
     line.progress.enter_application()
@@ -143,7 +143,7 @@ def _send_some(line: Line, fd: int, offset: int, count: int) -> int:
     return len(data)
 
 
-def _silence(sock: socket.socket) -> None:
+def silence(sock: socket.socket) -> None:
     """Let every later attempt to send fail at once: the application may catch the error, and go on."""
     with contextlib.suppress(OSError):  # the client has reset the connection by now: sending fails already
         if isinstance(sock, LayeredSocket):

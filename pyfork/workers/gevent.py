@@ -51,7 +51,7 @@ class GeventWorker(Worker):
         self._acceptor = Acceptor(self, self._poller, is_balanced=True, is_nested=True)
         self._lingering = LingeringSockets(self._poller, MOST_OF_MANY)
         self._active = ActiveRequests(self.slot, GreenletProgress)
-        self._places = Places(gevent)
+        self._places = Places(gevent, self.settings.http)
         self._own = Place(self._places, self._poller.fileno())
         self._visits = Visits(gevent, self._places, self._on_end)
         self._room = Room(self.sockets, self.settings.workers.connections)

@@ -15,7 +15,9 @@ from socket import socket
 from time import monotonic
 from typing import Any
 
+from pyfork.config.schema import HttpSettings
 from pyfork.connection.context import READABLE
+from pyfork.connection.uptake import Uptake
 
 SWEEP_INTERVAL = 0.1
 """Seconds between two sweeps, at least; a deadline may be missed by as much."""
@@ -49,10 +51,20 @@ class Place:
 
     Attributes:
         deadline: when the wait that is under way ends at the latest (monotonic seconds); infinity otherwise.
+        uptake: how the client takes what is there for it, while a greenlet waits to send; else None.
         greenlet: who waits; None when nobody does.
     """
 
-    __slots__ = ("_get_current", "_is_watching", "_places", "_switch_to_hub", "_watcher", "deadline", "greenlet")
+    __slots__ = (
+        "_get_current",
+        "_is_watching",
+        "_places",
+        "_switch_to_hub",
+        "_watcher",
+        "deadline",
+        "greenlet",
+        "uptake",
+    )
 
     def __init__(self, places: "Places", fd: int) -> None:
         self._places = places
@@ -62,6 +74,7 @@ class Place:
         self._is_watching = False
         self.deadline = math.inf
         self.greenlet: Any = None
+        self.uptake: Uptake | None = None
 
     def wait(self, deadline: float) -> bool:
         """Let others run until the descriptor is readable (True), or until ``deadline`` or `on_time` (False)."""
@@ -125,6 +138,7 @@ class Places:
 
     Args:
         gevent: the module; this one can be imported without it.
+        http: the settings.
 
     Attributes:
         gevent: the module.
@@ -132,8 +146,9 @@ class Places:
         sweep_at: when deadlines are looked at next (monotonic seconds).
     """
 
-    def __init__(self, gevent: Any) -> None:
+    def __init__(self, gevent: Any, http: HttpSettings) -> None:
         self.gevent = gevent
+        self._http = http
         self.hub = gevent.get_hub()
         self.sweep_at = math.inf
         self._places: dict[int, Place] = {}
@@ -155,7 +170,13 @@ class Places:
         place = self._places.get(connection.fileno())
         if events == READABLE and place is not None and place.greenlet is None:
             return place.wait(deadline)
-        return self._wait_apart(connection.fileno(), events, deadline)
+        if events == READABLE or place is None:
+            return self._wait_apart(connection.fileno(), events, deadline)
+        place.uptake = Uptake(connection, self._http, monotonic())
+        try:
+            return self._wait_apart(connection.fileno(), events, deadline)
+        finally:
+            place.uptake = None
 
     def give_way(self) -> None:
         """Let others run if this greenlet has run for long; the heartbeat is one of them."""

@@ -14,6 +14,8 @@ from typing import Any
 
 from pyfork.connection.blocking import BlockingConnection, Outcome
 from pyfork.connection.context import Progress
+from pyfork.connection.patience import STALL_PATIENCE
+from pyfork.connection.sending import silence
 from pyfork.errors import QuitNow
 from pyfork.ipc.progress import ActiveRequests
 from pyfork.workers.greenlets import Place, Places
@@ -73,11 +75,28 @@ class Visits:
                 visit.place.limit(deadline)
 
     def make_room(self, now: float, most: int) -> None:
-        """End some of the waits for requests, at most so many: idle clients first, of them the longest idle."""
+        """Have so many end, if that many may: idle clients first, of them the longest idle, and readers last."""
         waiting = [visit for visit in self._visits.values() if visit.shell.may_yield_at <= now]
         waiting.sort(key=lambda visit: (not visit.shell.is_idle, visit.shell.may_yield_at))
         for visit in waiting[:most]:
             visit.place.limit(0.0)
+        if len(waiting) < most:
+            self._break_off(now, most - len(waiting))
+
+    def _break_off(self, now: float, most: int) -> None:
+        """Break off readers, at most so many: those that have taken the least.
+
+        Whose greenlet waits to send finds that it cannot.
+        """
+        lags = []
+        for visit in self._visits.values():
+            uptake = visit.place.uptake
+            if uptake is not None and uptake.since + STALL_PATIENCE <= now and (lag := uptake.lag(now)) is not None:
+                lags.append((lag, visit.shell))
+        lags.sort(key=lambda pair: pair[0].rank)
+        for lag, shell in lags[:most]:
+            _log.debug("%s: %s", shell.remote or "a unix socket", lag.error)
+            silence(shell.sock)
 
     def retire(self, kill_at: float) -> None:
         """Wait for idle clients no longer than half the time until ``kill_at`` (monotonic), nor let later ones wait."""

@@ -22,6 +22,8 @@ def app(environ, start_response):
 """
 TIMEOUT = 0.5
 CONNECTIONS = 8
+SEVERAL = [name for name in WORKER_TYPES if name != "sync"]
+"""The types that hold several clients at once."""
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n%b\r\n"
 
@@ -151,7 +153,7 @@ def test_a_client_that_goes_on_sending_can_read_why_it_was_refused(impatient: Se
     [b"", b"GET / HTTP/1.1\r\n", POST % b"Content-Length: 5\r\n" + b"abcd", GET],
     ids=["silent", "slow head", "slow body", "kept alive"],
 )
-@pytest.mark.parametrize("worker_type", [name for name in WORKER_TYPES if name != "sync"], indirect=True)
+@pytest.mark.parametrize("worker_type", SEVERAL, indirect=True)
 def test_old_clients_make_way_for_fresh_ones(patient: Server, octets: bytes) -> None:
     """Those who have been idle or slow for the longest, long before their deadlines."""
     with contextlib.ExitStack() as stack:
@@ -167,9 +169,6 @@ def test_old_clients_make_way_for_fresh_ones(patient: Server, octets: bytes) -> 
         assert 0 < len(gone) < CONNECTIONS
         if octets not in (b"", GET):
             assert b" 408 " in gone[0].recv(1000)
-
-
-READERS_MAKE_WAY = ["async", "threadpool"]
 
 
 @contextlib.contextmanager
@@ -192,7 +191,7 @@ def is_gone(client: socket.socket, within: float = 0) -> bool:
     return bool(poll.poll(within * 1000))
 
 
-@pytest.mark.parametrize("worker_type", READERS_MAKE_WAY, indirect=True)
+@pytest.mark.parametrize("worker_type", SEVERAL, indirect=True)
 def test_a_reader_that_reads_nothing_makes_way(patient: Server) -> None:
     """Long before write_timeout, one for each that waits: that which has taken the least."""
     with contextlib.ExitStack() as stack:
@@ -208,7 +207,7 @@ def test_a_reader_that_reads_nothing_makes_way(patient: Server) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("worker_type", READERS_MAKE_WAY, indirect=True)
+@pytest.mark.parametrize("worker_type", SEVERAL, indirect=True)
 def test_whoever_reads_steadily_is_not_broken_off_for_others(patient: Server) -> None:
     """2 000 octets a second, among readers that read nothing and that come faster than there are places."""
     with contextlib.ExitStack() as stack:

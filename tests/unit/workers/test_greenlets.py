@@ -1,13 +1,18 @@
 """Places to wait, with a hub that the test plays: no gevent, no kernel, no time."""
 
 import math
+import socket
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from pyfork.config.schema import HttpSettings
+from pyfork.connection.context import WRITABLE
 from pyfork.workers import greenlets
 from pyfork.workers.greenlets import SWEEP_INTERVAL, TURN, Places
+
+HTTP = HttpSettings()
 
 
 class Watcher:
@@ -113,7 +118,7 @@ def gevent(clock: Clock) -> FakeGevent:
 
 def test_a_wait_ends_when_octets_come(gevent: FakeGevent) -> None:
     """The watcher stays started: the next wait is two switches."""
-    places = Places(gevent)
+    places = Places(gevent, HTTP)
     place = places.open(7)
     (watcher,) = gevent.watchers
     assert watcher.told == {"fd": 7, "events": 1}
@@ -128,7 +133,7 @@ def test_a_wait_ends_when_octets_come(gevent: FakeGevent) -> None:
 
 def test_what_nobody_waits_for_is_not_watched(gevent: FakeGevent) -> None:
     """It would be reported over and over; the next wait watches again."""
-    place = Places(gevent).open(7)
+    place = Places(gevent, HTTP).open(7)
     (watcher,) = gevent.watchers
     gevent.on_switch = watcher.fire
     place.wait(math.inf)
@@ -139,7 +144,7 @@ def test_what_nobody_waits_for_is_not_watched(gevent: FakeGevent) -> None:
 
 def test_a_sweep_ends_the_waits_whose_time_is_up(gevent: FakeGevent, clock: Clock) -> None:
     """One timer for all, set to the first deadline."""
-    places = Places(gevent)
+    places = Places(gevent, HTTP)
     early, late = places.open(7), places.open(8)
     other = late.greenlet = Waiter()
     late.deadline = 1009.0
@@ -165,9 +170,34 @@ def test_a_sweep_ends_the_waits_whose_time_is_up(gevent: FakeGevent, clock: Cloc
     assert places.sweep_at == max(1007.0, clock.now + SWEEP_INTERVAL)
 
 
+def test_who_waits_to_send_can_be_looked_at(gevent: FakeGevent, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as the wait lasts, however it ends."""
+    places = Places(gevent, HTTP)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        place = places.open(ours.fileno())
+
+        def wait_apart(*_: object) -> bool:
+            assert place.uptake is not None
+            assert place.uptake.since == clock.now
+            clock.now += 1
+            if clock.now > 1001:
+                raise ZeroDivisionError
+            return True
+
+        monkeypatch.setattr(places, "_wait_apart", wait_apart)
+        assert place.uptake is None
+        assert places.wait(ours, WRITABLE, 1030.0)
+        assert place.uptake is None
+        with pytest.raises(ZeroDivisionError):
+            places.wait(ours, WRITABLE, 1031.0)
+        assert place.uptake is None
+        assert clock.now == 1002
+
+
 def test_the_loop_has_a_timer_of_its_own(gevent: FakeGevent, clock: Clock) -> None:
     """And can be woken."""
-    place = Places(gevent).open(7)
+    place = Places(gevent, HTTP).open(7)
     gevent.on_switch = lambda: gevent.watchers[-1].fire()  # noqa: PLW0108 - the last one by then
     place.wait_until(1000.5)
     assert gevent.watchers[-1].told == {"after": 0.5}
@@ -181,7 +211,7 @@ def test_the_loop_has_a_timer_of_its_own(gevent: FakeGevent, clock: Clock) -> No
 
 def test_a_greenlet_gives_way_now_and_then(gevent: FakeGevent, clock: Clock) -> None:
     """Not between all of its blocks."""
-    places = Places(gevent)
+    places = Places(gevent, HTTP)
     for _ in range(3):
         places.give_way()
     assert gevent.slept == 1
@@ -239,7 +269,7 @@ def test_a_killed_greenlet_has_no_turn(gevent: FakeGevent) -> None:
 
 def test_a_copy_wakes_nobody(gevent: FakeGevent) -> None:
     """The clients are its parent's."""
-    places = Places(gevent)
+    places = Places(gevent, HTTP)
     place = places.open(7)
     places.sweep_by(1001.0)
     places.abandon()
@@ -248,4 +278,4 @@ def test_a_copy_wakes_nobody(gevent: FakeGevent) -> None:
     assert gevent.sleepless.is_closed
     place.on_time()
     assert gevent.current.values == []
-    Places(gevent).abandon()
+    Places(gevent, HTTP).abandon()

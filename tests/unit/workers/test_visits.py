@@ -3,11 +3,13 @@
 import logging
 import re
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from pyfork.workers.visits import OverdueRequests, format_stack
+from pyfork.connection.patience import STALL_PATIENCE, Lag
+from pyfork.workers.visits import OverdueRequests, Visits, _Visit, format_stack
 
 
 class Request:
@@ -86,3 +88,47 @@ def test_a_timeout_of_zero_is_none() -> None:
     assert OverdueRequests(active, stacks, 0.0).next_deadline() == float("inf")
     active.request = Request(0.0)
     assert OverdueRequests(active, stacks, 30.0).next_deadline() == float("inf")
+
+
+class Sock:
+    """Notes that nobody may send any more."""
+
+    is_silenced = False
+
+    def shutdown(self, how: int) -> None:
+        self.is_silenced = True
+
+
+def visit(*, yields_at: float = float("inf"), since: float | None = None, lag: Lag | None = None) -> Any:
+    """A connection that may yield from a moment on, or waits to send since one and lags behind."""
+    limits: list[float] = []
+    uptake = None if since is None else SimpleNamespace(since=since, lag=lambda now: lag)
+    place: Any = SimpleNamespace(limits=limits, limit=limits.append, uptake=uptake)
+    shell: Any = SimpleNamespace(may_yield_at=yields_at, is_idle=True, remote="192.0.2.1", sock=Sock())
+    return _Visit(shell, place)
+
+
+def test_readers_make_way_when_too_few_wait_for_requests() -> None:
+    """Those that have taken the least, and none that has just begun to read."""
+    hub = SimpleNamespace(SYSTEM_ERROR=(), NOT_ERROR=())
+    visits: Any = Visits(SimpleNamespace(get_hub=lambda: hub), SimpleNamespace(), lambda *_: None)  # type: ignore[arg-type]
+    now = 1000.0
+    idle = visit(yields_at=now)
+    slow = visit(since=now - 9, lag=Lag(True, 0, 9.0, 0))
+    much, little = (visit(since=now - 9, lag=Lag(False, taken, 9.0, 0)) for taken in (5000, 1000))
+    keeping_up = visit(since=now - 9)
+    young = visit(since=now - STALL_PATIENCE + 0.01, lag=Lag(False, 0, 0.0, 0))
+    everybody = [slow, much, young, idle, little, keeping_up, visit()]
+    visits._visits = dict(enumerate(everybody))
+
+    def silenced() -> list[Any]:
+        return [each for each in everybody if each.shell.sock.is_silenced]
+
+    visits.make_room(now, 1)
+    assert (idle.place.limits, silenced()) == ([0.0], [])
+    visits.make_room(now, 2)
+    assert silenced() == [little]
+    visits.make_room(now, 3)
+    assert silenced() == [much, little]
+    visits.make_room(now, 9)
+    assert silenced() == [slow, much, little]

@@ -13,10 +13,10 @@ When a worker has as many connections as it may and others wait, those make way 
 the longest (`may_yield_at`); of readers those that have taken the least (`lag_of`). Two kinds of readers are told apart
 by what the kernel knows of their connections (`Delivery`):
 
-- Octets are on their way: the line is slow, and may need seconds for what a fast sender gave it at once. Such a client
-  has taken too little only when nothing like the least rate has been acknowledged for `SLOW_PATIENCE`.
+- Octets are on their way: the line is slow, and may need seconds for what a fast sender gave it at once, or for one
+  segment. Such a client has taken too little when nothing like the least rate was acknowledged for `READER_PATIENCE`.
 - None is, though there are more: the client's window is closed, because nobody reads there. It may be closed for
-  `STALL_PATIENCE`, and a second longer for each 8 KiB that the client has taken, up to `LONGEST_STALL`. For a kernel
+  `STALL_PATIENCE`, and a second longer for each 8 KiB that the client has taken, up to `READER_PATIENCE`. For a kernel
   does not open the window again for each octet that is read: Linux waits until a quarter of a buffer of 32 KiB is free,
   or a sixteenth of one of 128. It has taken that whole buffer before, so whoever reads 2 kB a second or more is in
   time. What holds a place without reading takes as little as it can, and so has least of this.
@@ -32,11 +32,14 @@ from pyfork.connection.host import FIRST_PATIENCE, Phase, Watched
 from pyfork.errors import DisconnectedError, ProtocolError
 
 SLOW_PATIENCE = 2.0
-"""Seconds that a body may have fallen behind, or a reader, when others wait for its place."""
+"""Seconds that a body may have fallen behind when others wait, or a reader of whom the kernel says nothing."""
 STALL_PATIENCE = 0.5
 """Seconds that a reader's window may be closed when others wait for its place, if it has taken next to nothing."""
-LONGEST_STALL = 5.0
-"""Seconds that it may be closed, however much the reader has taken."""
+READER_PATIENCE = 5.0
+"""Seconds that it may be closed, however much the reader has taken, and that a slow line has to acknowledge something.
+
+At 300 octets a second that is one segment on Ethernet, and more than `min_write_rate` asks for by default.
+"""
 _OCTETS_PER_SECOND = 8 * 1024
 """So many that a reader has taken bring it one more second: a quarter of them is read meanwhile at 2 KiB a second."""
 
@@ -120,9 +123,9 @@ def lag_of(http: HttpSettings, delivery: Delivery | None, taken: int, seconds: f
     """
     if delivery is not None and delivery.is_stalled:
         closed = min(delivery.quiet, seconds)  # for longer only if it was so before there was anything for it
-        patience = min(LONGEST_STALL, STALL_PATIENCE + delivery.acknowledged / _OCTETS_PER_SECOND)
+        patience = min(READER_PATIENCE, STALL_PATIENCE + delivery.acknowledged / _OCTETS_PER_SECOND)
         return Lag(False, delivery.acknowledged, closed, 0) if closed >= patience else None
-    if seconds < SLOW_PATIENCE or slow_reader(http, taken, seconds) is None:
+    if seconds < (SLOW_PATIENCE if delivery is None else READER_PATIENCE) or slow_reader(http, taken, seconds) is None:
         return None
     return Lag(True, 0 if delivery is None else delivery.acknowledged, seconds, taken)
 

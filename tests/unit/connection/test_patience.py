@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pyfork.config.schema import HttpSettings
 from pyfork.connection.host import FIRST_PATIENCE, Phase
 from pyfork.connection.patience import (
-    LONGEST_STALL,
+    READER_PATIENCE,
     SLOW_PATIENCE,
     STALL_PATIENCE,
     Delivery,
@@ -123,7 +123,7 @@ def closed(acknowledged, seconds):
 
 @pytest.mark.parametrize(
     ("acknowledged", "patience"),
-    [(0, 0.5), (1024, 0.625), (4096, 1.0), (16 * 1024, 2.5), (36 * 1024, 5.0), (10**9, LONGEST_STALL)],
+    [(0, 0.5), (1024, 0.625), (4096, 1.0), (16 * 1024, 2.5), (36 * 1024, 5.0), (10**9, READER_PATIENCE)],
 )
 def test_a_closed_window_is_borne_for_longer_from_whoever_has_taken_much(acknowledged, patience):
     """The octets of a small buffer bring next to nothing; nobody has more than five seconds."""
@@ -151,16 +151,23 @@ def test_whoever_reads_two_kilobytes_a_second_opens_its_window_in_time(largest, 
     assert lag_of(HTTP, closed(buffer, closed_for), 0, closed_for) is None
 
 
-@pytest.mark.parametrize("delivery", [None, Delivery(5, is_stalled=False, quiet=9.0)])
 @pytest.mark.parametrize(
-    ("taken", "seconds", "is_behind"),
-    [(0, 1.999, False), (0, 2.0, True), (199, 2.0, True), (200, 2.0, False), (1000, 11.0, True)],
+    ("delivery", "patience"), [(None, SLOW_PATIENCE), (Delivery(5, is_stalled=False, quiet=9.0), READER_PATIENCE)]
 )
-def test_a_slow_line_must_bring_the_least_rate_alone(delivery, taken, seconds, is_behind):
-    """And has two seconds before it is asked for that; also where nobody knows what holds a client back."""
+def test_a_slow_line_must_bring_the_least_rate_alone(delivery, patience):
+    """And has seconds before it is asked for that; fewer where nobody knows what holds a client back."""
     acknowledged = 5 if delivery else 0
-    expected = Lag(True, acknowledged, seconds, taken) if is_behind else None
-    assert lag_of(HTTP, delivery, taken, seconds) == expected
+    assert lag_of(HTTP, delivery, 0, patience - 0.001) is None
+    assert lag_of(HTTP, delivery, 0, patience) == Lag(True, acknowledged, patience, 0)
+    octets = int(patience * HTTP.min_write_rate)
+    assert lag_of(HTTP, delivery, octets, patience) is None
+    assert lag_of(HTTP, delivery, octets - 1, patience) == Lag(True, acknowledged, patience, octets - 1)
+
+
+def test_a_line_of_300_octets_a_second_brings_a_segment_in_time():
+    """Its octets are acknowledged 1 448 at a time."""
+    line = Delivery(1448, is_stalled=False, quiet=4.0)
+    assert lag_of(HttpSettings(), line, 1448, READER_PATIENCE) is None
 
 
 def test_without_a_rate_a_line_must_bring_something():
@@ -191,12 +198,12 @@ def test_a_reader_that_makes_way_is_told_of(lag, said):
 
 @given(st.integers(0, 10**7), st.booleans(), st.floats(0, 60), st.integers(-1000, 10**7), st.floats(0, 60))
 def test_nobody_makes_way_in_its_first_moments(acknowledged, is_stalled, quiet, taken, seconds):
-    """Whatever the kernel says: half a second with a closed window, or two."""
+    """Whatever the kernel says: half a second with a closed window, or five."""
     lag = lag_of(HTTP, Delivery(acknowledged, is_stalled, quiet), taken, seconds)
     if lag is not None:
         assert STALL_PATIENCE <= lag.seconds <= seconds
         assert lag.is_on_its_way is not is_stalled
-        assert is_stalled or (seconds >= SLOW_PATIENCE and taken < HTTP.min_write_rate * seconds)
+        assert is_stalled or (seconds >= READER_PATIENCE and taken < HTTP.min_write_rate * seconds)
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.floats(0, 60))

@@ -54,9 +54,9 @@ def test_whoever_takes_enough_is_looked_at_anew(kernel):
     kernel.take(5000, is_stalled=False, quiet=0.1)
     assert taking.lag(1002.0) is None
     assert (taking.since, taking.deadline) == (1002.0, 1032.0)
-    assert taking.lag(1003.999) is None
+    assert taking.lag(1006.999) is None
     assert taking.since == 1002.0, "it has taken nothing since"
-    assert taking.lag(1004.0) == Lag(True, 5000, 2.0, 0)
+    assert taking.lag(1007.0) == Lag(True, 5000, 5.0, 0)
 
 
 def test_a_window_that_has_closed_is_looked_at_from_when_it_took_the_last(kernel):

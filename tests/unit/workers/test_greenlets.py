@@ -222,7 +222,7 @@ def test_a_greenlet_gives_way_now_and_then(gevent: FakeGevent, clock: Clock) -> 
 
 def test_who_steps_aside_goes_on_one_by_one_at_the_end_of_a_turn(gevent: FakeGevent) -> None:
     """A handshake takes as long as many requests: twenty at once would hold up everybody for twenty times that."""
-    places = Places(gevent)
+    places = Places(gevent, HTTP)
     first, second = gevent.current, Waiter()
 
     def another_comes() -> None:
@@ -245,7 +245,7 @@ def test_who_steps_aside_goes_on_one_by_one_at_the_end_of_a_turn(gevent: FakeGev
 
 def test_a_killed_greenlet_has_no_turn(gevent: FakeGevent) -> None:
     """It would be woken somewhere else, by what it does not wait for."""
-    places = Places(gevent)
+    places = Places(gevent, HTTP)
 
     def kill() -> None:
         raise ZeroDivisionError

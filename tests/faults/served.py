@@ -141,9 +141,8 @@ class Site(Server):
             successor.replace(self.log_path)
         self.rotated.append(moved)
 
-    @property
-    def log(self) -> str:
-        """The error log with all that was rotated away, from the start."""
+    def _whole_log(self) -> str:
+        """Return the error log with all that was rotated away: what is wrong in any part of it is found."""
         parts = [*self.rotated, self.log_path]
         return "".join(path.read_text(errors="replace") for path in parts if path.is_file())
 

@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import WORKER_TYPES
 from tests.faults import processes
 from tests.faults.episode import DECK, Fault, deal, fits, play, preloads
+from tests.faults.orders import storm_of_rotations
 from tests.faults.scene import Scene
 from tests.harness import wait_until
 
@@ -45,6 +46,13 @@ def leave_an_error(scene: Scene) -> None:
     scene.kill(scene.victim())
 
 
+def rotate_an_error_away(scene: Scene) -> None:
+    """Leave an error in a log that is the log no more when the server ends."""
+    leave_an_error(scene)
+    scene.expect("was killed by SIGKILL")
+    storm_of_rotations(scene)
+
+
 def leak_a_descriptor(scene: Scene) -> None:
     """Have one kind of descriptor more than before: as good as one that the arbiter forgot."""
     scene.kinds["pipe"] -= 1
@@ -68,6 +76,7 @@ def have_two_molds(scene: Scene) -> None:
         (kill_in_secret, "requests lost"),
         (kill_a_bystander, "requests lost"),
         (leave_an_error, "unexpected error in the log"),
+        (rotate_an_error_away, "unexpected error in the log"),
         (leak_a_descriptor, "the descriptors that it had"),
     ],
 )

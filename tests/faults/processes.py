@@ -28,6 +28,12 @@ def state(pid: int) -> str:
     return fields[0] if fields else ""
 
 
+def parent_of(pid: int) -> int:
+    """Return the parent's pid, 0 when there is no such process."""
+    fields = _stat(pid)
+    return int(fields[1]) if fields else 0
+
+
 def is_alive(pid: int) -> bool:
     """Return whether it runs: a zombie does not."""
     return state(pid) not in {"", "Z", "X"}

@@ -6,7 +6,7 @@ import re
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from random import Random
 from time import monotonic
 
@@ -118,16 +118,33 @@ class Scene:
     def kill(self, pid: int, number: signal.Signals = signal.SIGKILL) -> bool:
         """End a worker by a signal, with its connections noted; return whether it was there.
 
-        Where it has just become ready, a reload that fails by its death says so in a line of its own.
+        Its arbiter stands still meanwhile: where all cores are busy, the list of the connections takes so long that it
+        would miss the victim's beats. Where the victim has just become ready, a reload that fails by its death says so
+        in a line of its own.
         """
-        if not self.stop(pid):
-            return False
-        self.forgive(rf"\(pid {pid}\) died within 1 s of getting ready")
-        self.condemn(pid)
-        os.kill(pid, number)
-        with contextlib.suppress(ProcessLookupError):  # SIGKILL does not wait for it
-            os.kill(pid, signal.SIGCONT)
+        with self._held(processes.parent_of(pid)):
+            if not self.stop(pid):
+                return False
+            self.forgive(rf"\(pid {pid}\) died within 1 s of getting ready")
+            self.condemn(pid)
+            os.kill(pid, number)
+            with contextlib.suppress(ProcessLookupError):  # SIGKILL does not wait for it
+                os.kill(pid, signal.SIGCONT)
         return True
+
+    @contextlib.contextmanager
+    def _held(self, pid: int) -> Iterator[None]:
+        """Let one of the server's processes stand still for the length of a ``with`` block, and no other's."""
+        if pid not in processes_of_session(self.server.session):
+            yield
+            return
+        with contextlib.suppress(ProcessLookupError):  # an arbiter that was replaced, and has ended
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
     def kill_expected(self, pid: int) -> bool:
         """SIGKILL a worker, as a part of a fault that is about something else, and wait for the line about it."""

@@ -3,6 +3,7 @@
 import itertools
 import os
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -11,9 +12,11 @@ import pytest
 
 from tests.conftest import WORKER_TYPES
 from tests.faults import processes
+from tests.faults.deaths import kill_a_worker
 from tests.faults.episode import DECK, Fault, deal, fits, play, preloads
 from tests.faults.orders import storm_of_rotations
 from tests.faults.scene import Scene
+from tests.faults.served import TIMEOUT
 from tests.harness import wait_until
 
 
@@ -95,6 +98,22 @@ def test_what_is_planted_about_molds_is_found(planted: Fault, said: str, new_dir
     """The same where the application is preloaded."""
     with pytest.raises(AssertionError, match=said):
         play(new_directory(), "async", "planted", 1, (planted,), preload=True)
+
+
+@pytest.mark.slow
+def test_a_victim_that_waits_for_its_end_is_not_found_silent(
+    new_directory: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where all cores are busy, more than the workers' timeout may pass between its stop and its end."""
+
+    def list_slowly(pid: int, port: int) -> frozenset[int]:
+        threading.Event().wait(TIMEOUT + 0.5)
+        return held_ports(pid, port)
+
+    held_ports = processes.held_ports
+    monkeypatch.setattr(processes, "held_ports", list_slowly)
+    report = play(new_directory(), "async", "slow", 1, (kill_a_worker,), preload=False)
+    assert report.faults == ["kill_a_worker"]
 
 
 @pytest.mark.parametrize("seed", ["1.0", "1.1", "2.0"])

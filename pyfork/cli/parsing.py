@@ -5,6 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from pyfork.cli.command_line import CommandLine
@@ -41,7 +42,8 @@ def parse_apart(arguments: Sequence[str]) -> CommandLine | int:
     os.close(writing)
     with open(reading, "rb") as pipe:
         told = pipe.read()
-    os.waitpid(pid, 0)
+    with suppress(ChildProcessError):  # who started pyfork has SIGCHLD ignored: the kernel has seen to it
+        os.waitpid(pid, 0)
     return _read(marshal.loads(told)) if told else ExitStatus.FAILURE  # noqa: S302 (our own child's)
 
 
@@ -49,7 +51,8 @@ def _be_the_parser(writing: int, arguments: Sequence[str]) -> NoReturn:
     """Parse, tell, end: in the child, whose stack must not unwind into what the parent does."""
     try:
         told = _parse(arguments)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it is closed
+            sys.stdout.flush()
     except BrokenPipeError:  # `pyfork --help | head`: the reader has seen enough
         told = (int(ExitStatus.FAILURE),)
     except BaseException:  # noqa: BLE001 (told in full; nobody is there to catch it)

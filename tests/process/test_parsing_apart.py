@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -56,3 +57,18 @@ def test_completion():
     run = pyfork(env={**os.environ, "_PYFORK_COMPLETE": "bash_source"})
     assert run.returncode == 0
     assert "_pyfork_completion" in run.stdout
+
+
+def test_where_children_are_not_waited_for():
+    """Some supervisors start with SIGCHLD ignored, and that is inherited."""
+    run = pyfork("--nope", preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN))
+    assert run.returncode == 2
+
+
+def test_a_closed_standard_output():
+    """As of a daemon's: there is nothing to flush."""
+    command = [*PYFORK, "--check-config", "nothing_here:app"]
+    run = subprocess.run(
+        command, stderr=subprocess.PIPE, text=True, timeout=30, check=False, preexec_fn=lambda: os.close(1)
+    )
+    assert (run.returncode, "nothing_here" in run.stderr, "Traceback" in run.stderr) == (4, True, False)

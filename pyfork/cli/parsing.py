@@ -24,7 +24,8 @@ def parse_apart(arguments: Sequence[str]) -> CommandLine | int:
         parser failed, which has told why by then.
 
     Raises:
-        ConfigurationError: it has an unknown flag, or one without its value; or there is no room for a process.
+        ConfigurationError: it has an unknown flag, or one without its value; there is no room for a process, or
+            somebody has killed it.
     """
     reading, writing = os.pipe()
     try:
@@ -42,8 +43,13 @@ def parse_apart(arguments: Sequence[str]) -> CommandLine | int:
     os.close(writing)
     with open(reading, "rb") as pipe:
         told = pipe.read()
+    status = 0
     with suppress(ChildProcessError):  # who started pyfork has SIGCHLD ignored: the kernel has seen to it
-        os.waitpid(pid, 0)
+        _, status = os.waitpid(pid, 0)
+    if os.WIFSIGNALED(status):
+        raise ConfigurationError(
+            f"the process that read the command line was killed by signal {os.WTERMSIG(status)}; start pyfork again"
+        )
     return _read(marshal.loads(told)) if told else ExitStatus.FAILURE  # noqa: S302 (our own child's)
 
 
@@ -72,7 +78,7 @@ def _parse(arguments: Sequence[str]) -> tuple[Any, ...]:
     except ConfigurationError as error:
         return (error.problems,)
     except SystemExit as end:  # completion
-        return (end.code,)
+        return (end.code or int(ExitStatus.OK),)
     if isinstance(found, CommandLine):
         return tuple(getattr(found, name) for name in CommandLine.__struct_fields__)
     return (found,)

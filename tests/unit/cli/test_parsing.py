@@ -65,3 +65,11 @@ def test_no_room_for_a_process(monkeypatch):
     for end in pipes[0]:
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(end)
+
+
+def test_a_parser_that_is_killed(monkeypatch):
+    """It could tell nothing, so the arbiter does; as when the kernel has run out of memory."""
+    monkeypatch.setattr(os, "fork", lambda: 4711)
+    monkeypatch.setattr(os, "waitpid", lambda pid, _: (pid, 9))
+    with pytest.raises(ConfigurationError, match="was killed by signal 9; start pyfork again"):
+        parsing.parse_apart(["app:app"])

@@ -7,7 +7,7 @@ import registered with ``atexit`` runs in the mold as in each worker, once in ea
 
 The garbage collector is off while the application is imported, and all that there is then is frozen, as the
 documentation of ``gc.freeze`` has it: pages that a collection empties would be filled, and so copied, by each worker,
-and a collection in a worker would write to every object that it looks at.
+and a collection in a worker would write to every object that it looks at. The heap is packed before that.
 
 A process that becomes another in here (a worker, and that a mold again) unwinds to `mold_main`, so that no stack grows.
 """
@@ -28,6 +28,7 @@ from pyfork.ipc.orders import GarbledOrderError, SpawnOrder, decode_order
 from pyfork.ipc.passing import close_all, receive_message
 from pyfork.log import error as error_log
 from pyfork.process import lifeline, title
+from pyfork.process.memory import pack_heap
 from pyfork.process.signals import SignalQueue, disregard
 from pyfork.workers.births import BecameMold, BecameWorker, Birth, flush_output, fork_apart, report_threads
 from pyfork.workers.boot import (
@@ -126,6 +127,7 @@ def _freeze(handoff: MoldHandoff, *, calls_hook: bool, is_warm: bool = False) ->
     flush_output()
     if is_warm:
         gc.collect()
+    pack_heap()
     gc.freeze()
     title.set_title(f"pyfork: {handoff.name} [{handoff.settings.label}]")
     return mold

@@ -152,6 +152,53 @@ def test_mold_and_workers_hold_what_the_first_ones_held(
     assert [descriptors(pid) for pid in after] == expected
 
 
+HOLES = """
+import os
+
+KEPT, HOLES = [], set()
+
+def octets(count):
+    return [bytes(2000) for _ in range(count)]  # each too small for a mapping of its own
+
+def leave_holes():
+    freed = octets(40_000)
+    KEPT.extend(octets(1))  # above them, so that the heap does not shrink
+    every_second = octets(2000)
+    KEPT.extend(every_second[::2])
+    HOLES.update(map(id, every_second[1::2]))
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    inside = sum(id(each) in HOLES for each in octets(2000))
+    leave_holes()
+    return [f"{os.getpid()} {inside}".encode()]
+
+leave_holes()
+"""
+
+
+def anonymous_kilobytes(pid: int) -> int:
+    """Return how much of a process is memory that no file has, in kilobytes."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Anonymous:"))
+
+
+def test_what_is_free_in_a_mold_is_not_shared(start: Callable[..., Server], tmp_path: Path, safe_type: str) -> None:
+    """Molds give back what the import and the worker have freed; what a worker allocates does not fill their holes."""
+    (tmp_path / "holes1.py").write_text(HOLES)
+    server = start("holes1:app", cwd=tmp_path, settings=settings_of(safe_type, count=1))
+    before = server.wait_workers(1)
+    assert anonymous_kilobytes(wait_mold(server, 1)) < 60_000
+    assert server.get("/").body.decode() == f"{before[0]} 0"
+    assert anonymous_kilobytes(before[0]) > 80_000, "a worker keeps its own holes"
+    server.signal("URG")
+    mold = wait_mold(server, 2)
+    after = wait_replaced(server, before)
+    for pid in (mold, *after):
+        assert anonymous_kilobytes(pid) < 60_000
+    server.stop()
+
+
 def test_the_promoted_worker_goes_on_serving(start: Callable[..., Server], site: Path) -> None:
     """Its connections stay its own: what was begun before the fork is finished by the same process, and once."""
     server = start("warm1:app", cwd=site, settings=settings_of("async", count=1, graceful_timeout=30))

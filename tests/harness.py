@@ -2,7 +2,7 @@
 
 The test binds the socket and passes it in by LISTEN_FDS, so there is no race for a port, and a connection can be made
 before the first worker is ready: it waits in the queue. Each server has a session of its own, by which leftovers are
-found; at the end nothing of it may live, and its error log may hold no error that the test did not expect.
+found; at the end nothing of it may live (`guardian`), and its error log may hold no error that the test did not expect.
 """
 
 import contextlib
@@ -21,6 +21,8 @@ from time import monotonic
 from typing import Any, Self
 
 import tomlkit
+
+from tests.guardian import guardian
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "sample_apps"
@@ -235,6 +237,7 @@ class Server:
                 pass_fds=(fd,) if fd else (),
                 start_new_session=True,
             )
+        guardian.watch(self.session)
         return self
 
     def __enter__(self) -> Self:
@@ -301,6 +304,7 @@ class Server:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             self.process.wait(PATIENCE)
+            guardian.forget(self.session)
 
     def signal(self, name: str) -> None:
         """Send a signal to the arbiter, "HUP" for example."""

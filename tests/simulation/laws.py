@@ -244,6 +244,7 @@ class Laws(Model):
                 "QUIT": QUIT_GRACE,
                 "DUMP": DUMP_GRACE,
                 "GAVE UP": QUIT_GRACE,
+                "GARBLED": 0.0,
             }
             if "DUMP ALIVE" in told:
                 del limits["DUMP"]

@@ -281,6 +281,13 @@ class ArbiterMachine(RuleBasedStateMachine):
         if process is not None:
             self.world.request(process, seconds, in_thread=in_thread)
 
+    @rule(index=st.integers(0, 20), patience=st.sampled_from((0.0, 0.3, 1.1)))
+    def garble(self, index: int, patience: float) -> None:
+        process = self.choose(index)
+        if process is not None:
+            self.world.garble(process)
+            self.world.run(patience)
+
     @rule(index=st.integers(0, 20))
     def make_stubborn(self, index: int) -> None:
         process = self.choose(index)
@@ -349,9 +356,18 @@ SUBJECTS = {
         "deploy",
         "configure",
     },
-    "molds": {"reload", "refork", "ripen", "wear", "lose_mold", "deploy"},
+    "molds": {"reload", "refork", "ripen", "wear", "lose_mold", "garble", "deploy"},
     "upgrades": {"reload", "upgrade", "spoil_upgrade", "request"},
-    "requests": {"request", "hang", "make_stubborn", "stall", "stall_unnoticed", "stall_in_a_request", "reload"},
+    "requests": {
+        "request",
+        "hang",
+        "garble",
+        "make_stubborn",
+        "stall",
+        "stall_unnoticed",
+        "stall_in_a_request",
+        "reload",
+    },
     "loads": {"put_under_load", "configure", "reload", "upgrade", "request"},
 }
 """What a machine may dwell upon: the rules that it has beside those that every one has.

@@ -98,6 +98,8 @@ class Model:
                 self._boot_failed(worker, kind)
                 if worker is not None and worker.state is WorkerState.READY:
                     self._died(worker, pid)
+            case ev.PipeGarbled(pid):
+                self._lost(pid)
             case ev.ConfigurationLoaded():
                 self.candidate = max(self.world.generations)
                 self.is_proved = False
@@ -108,6 +110,16 @@ class Model:
                 moved = {one: since + seconds for one, since in self.molds_ready_since.items()}
                 self.molds_ready_since = moved
                 self.crash_lines.shift(seconds)
+
+    def _lost(self, pid: int) -> None:
+        """A process is killed that had not been told to end: that counts as if it had died by then."""
+        worker = self._worker(pid)
+        if worker is None:
+            self._mold_exited(self._mold(pid), pid, None)
+            return
+        self._boot_failed(worker, FailureKind.BOOT)
+        if worker.state is WorkerState.READY:
+            self._died(worker, pid)
 
     def _died(self, worker: WorkerStatistics, pid: int) -> None:
         self.lost.append(worker.number)

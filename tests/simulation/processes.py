@@ -67,6 +67,8 @@ class Process:
     """It has ended, and nobody has reaped it yet."""
     hangs: bool = False
     """Its loop turns no more."""
+    is_garbled: bool = False
+    """It has said what is no word, and nothing more is heard of it."""
     is_stubborn: bool = False
     """It will not end before it is killed."""
     entered: float | None = None

@@ -432,6 +432,22 @@ def hush_failures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CrashLog, "next_deadline", lambda self: None)
 
 
+def forgive_garbled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that is killed for its words is replaced at once, each time: its successor may say the same."""
+
+    def only_kill(self: Core, event: ev.PipeGarbled) -> None:
+        process = self._roster.find(event.pid) or self._molds.find(event.pid)
+        if process is not None and process.state is not WorkerState.KILLED:
+            self._desk.order(*process.kill(WorkerMove.GARBLED))
+
+    monkeypatch.setattr(Core, "_on_garbled", only_kill)
+
+
+def hear_garbled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker or mold whose words are no words goes on, and nobody hears of it any more."""
+    monkeypatch.setattr(Core, "_on_garbled", lambda self, event: None)
+
+
 BUGS = {
     "reloads": (
         retire_before_ready,
@@ -461,6 +477,7 @@ BUGS = {
         kill_living,
         judge_living_through_stalls,
         wait_for_stubborn,
+        forgive_garbled,
         exit_early,
     ),
     "molds": (
@@ -474,6 +491,7 @@ BUGS = {
         keep_deaf_mold,
         fail_reload_by_copy,
         leave_mold_behind,
+        hear_garbled,
     ),
     "upgrades": (
         hand_over_before_ready,

@@ -317,7 +317,7 @@ class World:
 
     def _say(self, process: Process, event: ev.Event) -> None:
         """Hand over what a process says while it is not reaped (a dead one's last words are read before)."""
-        if process.pid in self.processes:
+        if process.pid in self.processes and not process.is_garbled:
             self.tell(event)
 
     # What a test does to the world.
@@ -396,6 +396,13 @@ class World:
             if inside and process.entered is None:
                 self._enter(process)
 
+    def garble(self, process: Process) -> None:
+        """Let a process say what is no word: the shell reads no more of its pipe."""
+        if not process.is_garbled:
+            process.told.setdefault("GARBLED", self.now)
+            self._say(process, ev.PipeGarbled(process.pid, "b'?' is no word"))
+            process.is_garbled = True
+
     def request(self, process: Process, seconds: float, *, in_thread: bool = False) -> None:
         """Let a worker be inside the application for a while; in a thread, its loop goes on to beat."""
         if not process.serves or process.hangs or process.entered is not None or process.is_mold:
@@ -424,12 +431,12 @@ class World:
     def wear(self, process: Process) -> None:
         """Let a worker ask for its replacement."""
         if process.serves and not process.is_silent and not process.is_mold and not process.dead:
-            self.tell(ev.WorkerWorn(process.pid, "it has served 1000 requests"))
+            self._say(process, ev.WorkerWorn(process.pid, "it has served 1000 requests"))
 
     def ripen(self, process: Process) -> None:
         """Let a worker say that it could be a mold."""
         if process.serves and not process.is_silent and not process.is_mold and not process.dead:
-            self.tell(ev.WorkerRipe(process.pid))
+            self._say(process, ev.WorkerRipe(process.pid))
 
     def heal(self) -> None:
         """Let faults stop: from now on everything boots, spawns and loads."""

@@ -61,6 +61,7 @@ def pack_heap() -> None:
     _trim(libc)
     _fill_holes(libc)
     _free(libc, before)
+    _trim(libc)  # the ends of the blocks that lay in large holes for a moment
 
 
 def _trim(libc: ctypes.CDLL) -> None:

@@ -22,7 +22,7 @@ from typing import Any, Self
 
 import tomlkit
 
-from tests.guardian import guardian
+from tests.guardian import guardian, processes_of_session
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "sample_apps"
@@ -119,18 +119,6 @@ def read_all(connection: socket.socket) -> bytes:
     while received := connection.recv(65536):
         octets += received
     return bytes(octets)
-
-
-def processes_of_session(session: int) -> list[int]:
-    """Return the pids whose session is ``session``, zombies left out."""
-    found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdecimal():
-            with contextlib.suppress(OSError):
-                state, _, _, sid = Path(f"/proc/{entry}/stat").read_text().rpartition(") ")[2].split(" ", 4)[:4]
-                if int(sid) == session and state != "Z":
-                    found.append(int(entry))
-    return found
 
 
 def title_of(pid: int) -> str:

@@ -196,7 +196,6 @@ def test_what_is_free_in_a_mold_is_not_shared(start: Callable[..., Server], tmp_
     after = wait_replaced(server, before)
     for pid in (mold, *after):
         assert anonymous_kilobytes(pid) < 60_000
-    server.stop()
 
 
 def test_the_promoted_worker_goes_on_serving(start: Callable[..., Server], site: Path) -> None:

@@ -93,13 +93,10 @@ class Model:
             case ev.SpawnFailed(number, generation):
                 self._fork_failed(number, generation)
             case ev.WorkerExited(pid, code):
-                worker = self._worker(pid)
-                kind = FailureKind.APPLICATION if code == ExitStatus.APPLICATION else FailureKind.BOOT
-                self._boot_failed(worker, kind)
-                if worker is not None and worker.state is WorkerState.READY:
-                    self._died(worker, pid)
-            case ev.PipeGarbled(pid):
-                self._lost(pid)
+                self._worker_exited(self._worker(pid), pid, code)
+            case ev.PipeGarbled(pid):  # it is killed, and counts as if it had died by then
+                self._worker_exited(self._worker(pid), pid, None)
+                self._mold_exited(self._mold(pid), pid, None)
             case ev.ConfigurationLoaded():
                 self.candidate = max(self.world.generations)
                 self.is_proved = False
@@ -111,14 +108,10 @@ class Model:
                 self.molds_ready_since = moved
                 self.crash_lines.shift(seconds)
 
-    def _lost(self, pid: int) -> None:
-        """A process is killed that had not been told to end: that counts as if it had died by then."""
-        worker = self._worker(pid)
-        if worker is None:
-            self._mold_exited(self._mold(pid), pid, None)
-            return
-        self._boot_failed(worker, FailureKind.BOOT)
-        if worker.state is WorkerState.READY:
+    def _worker_exited(self, worker: WorkerStatistics | None, pid: int, code: int | None) -> None:
+        kind = FailureKind.APPLICATION if code == ExitStatus.APPLICATION else FailureKind.BOOT
+        self._boot_failed(worker, kind)
+        if worker is not None and worker.state is WorkerState.READY:
             self._died(worker, pid)
 
     def _died(self, worker: WorkerStatistics, pid: int) -> None:

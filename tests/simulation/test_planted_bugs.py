@@ -443,7 +443,7 @@ def forgive_garbled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Core, "_on_garbled", only_kill)
 
 
-def hear_garbled(monkeypatch: pytest.MonkeyPatch) -> None:
+def overlook_garbled(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker or mold whose words are no words goes on, and nobody hears of it any more."""
     monkeypatch.setattr(Core, "_on_garbled", lambda self, event: None)
 
@@ -491,7 +491,7 @@ BUGS = {
         keep_deaf_mold,
         fail_reload_by_copy,
         leave_mold_behind,
-        hear_garbled,
+        overlook_garbled,
     ),
     "upgrades": (
         hand_over_before_ready,

@@ -20,7 +20,7 @@ from time import monotonic
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.faults import processes
+from tests import procfs
 from tests.faults.client import Load
 from tests.faults.judge import Terms, judge
 from tests.faults.served import COUNT, GRACEFUL_TIMEOUT, KEEP_ALIVE, Site
@@ -119,14 +119,12 @@ def reload(server: Site) -> None:
 def read_alone(server: Site) -> Reading:
     """Read the arbiter's memory while it has no workers, and bring them back."""
     server.signal("WINCH")
-    wait_until(lambda: list(processes.family(server.session)) == [server.pid], "workers and mold are reaped")
+    wait_until(lambda: list(procfs.family(server.session)) == [server.pid], "workers and mold are reaped")
     mark = len(server.log)
     server.signal("USR1")  # answered in a later turn than that of the last reaping, whose descriptors are closed then
     wait_until(lambda: "signal SIGUSR1" in server.log[mark:], "the arbiter hears USR1")
     text = Path(f"/proc/{server.pid}/smaps_rollup").read_text()
-    reading = Reading(
-        int(re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)[1]), len(processes.descriptors(server.pid))
-    )
+    reading = Reading(int(re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)[1]), len(procfs.descriptors(server.pid)))
     server.signal("TTIN")
     server.wait_workers(COUNT)
     return reading

@@ -128,13 +128,6 @@ def title_of(pid: int) -> str:
     return ""
 
 
-def state_of(pid: int) -> str:
-    """Return the state of a process: "S" sleeps, "T" is stopped (proc_pid_stat(5)); "" when it has gone."""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
-    return ""
-
-
 class Server:
     """One pyfork.
 

@@ -8,7 +8,7 @@ import os
 import signal
 from time import monotonic
 
-from tests.faults import processes
+from tests import procfs
 from tests.faults.client import Wire
 from tests.faults.scene import Scene
 from tests.faults.served import GRACEFUL_TIMEOUT, TIMEOUT
@@ -79,7 +79,7 @@ def pause_a_worker(scene: Scene) -> None:
     scene.pause(0.1, TIMEOUT / 2)
     os.kill(pid, signal.SIGCONT)
     scene.pause(0.1)
-    assert processes.is_alive(pid)
+    assert procfs.is_alive(pid)
 
 
 def freeze_a_worker(scene: Scene) -> None:
@@ -99,7 +99,7 @@ def freeze_a_worker(scene: Scene) -> None:
 def pause_the_arbiter(scene: Scene) -> None:
     """The workers serve on, and none is judged by what the arbiter did not hear."""
     workers = scene.workers()
-    wait_until(lambda: processes.state(scene.server.pid) == "S", "the arbiter waits: in a turn it would not tell")
+    wait_until(lambda: procfs.state(scene.server.pid) == "S", "the arbiter waits: in a turn it would not tell")
     scene.server.signal("STOP")
     scene.pause(TIMEOUT + 1.2)
     scene.server.signal("CONT")
@@ -139,7 +139,7 @@ def hang_a_request(scene: Scene) -> None:
         scene.expect(rf"\(pid {pid}\) has .*no progress for 2 s \(workers\.timeout\)")
         scene.expect(rf"\(pid {pid}\): its oldest request is GET /hang")
         began = monotonic()
-        wait_until(lambda: not processes.is_alive(pid), "the worker that hangs is gone", GRACEFUL_TIMEOUT + 10)
+        wait_until(lambda: not procfs.is_alive(pid), "the worker that hangs is gone", GRACEFUL_TIMEOUT + 10)
         assert monotonic() - began < GRACEFUL_TIMEOUT + 5
     finally:
         wire.close()

@@ -23,10 +23,10 @@ from tests.faults import deaths, molds, orders, scarcity, upgrades
 from tests.faults.client import HABITS, Load
 from tests.faults.clock import Clock
 from tests.faults.judge import RESET_BY_STOP
-from tests.faults.processes import become
 from tests.faults.scene import Scene
 from tests.faults.served import COUNT, USER, Site
 from tests.harness import ROOT, wait_until
+from tests.procfs import become
 
 Fault = Callable[[Scene], None]
 MOST_REQUESTS = max(habit.requests for habit in HABITS)

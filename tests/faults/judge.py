@@ -2,7 +2,7 @@
 
 A request that got no whole answer is excused for one reason only: the process that held its connection was killed
 while the request was on it. Who held what is known from the kernel: a victim is stopped, its connections are listed
-(`processes.held_ports`), and only then is it killed. "A worker was killed at about that time" excuses nothing.
+(`procfs.held_ports`), and only then is it killed. "A worker was killed at about that time" excuses nothing.
 
 Three things are no losses by definition, and counted apart: after a stop began, a connection that was refused or not
 yet made when it began; a connection that the server closed in the face of a client that had left it idle for longer

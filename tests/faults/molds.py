@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 
-from tests.faults import processes
+from tests import procfs
 from tests.faults.orders import REPLACED
 from tests.faults.scene import Scene
 from tests.harness import wait_until
@@ -150,7 +150,7 @@ def _end_the_mold(scene: Scene, number: signal.Signals, how: str) -> None:
     scene.forgive(rf"\(pid {mold}\) {how}", rf"\(pid {mold}\) died within 1 s of getting ready")
     os.kill(mold, number)
     scene.expect(rf"\(pid {mold}\) {how}.* although nobody asked it to: another is made, the workers serve on")
-    assert not processes.is_alive(mold)
+    assert not procfs.is_alive(mold)
 
 
 FAULTS = (

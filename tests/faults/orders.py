@@ -7,7 +7,7 @@ import os
 import re
 import signal
 
-from tests.faults import processes
+from tests import procfs
 from tests.faults.scene import Scene
 from tests.faults.served import COUNT
 from tests.harness import wait_until
@@ -128,7 +128,7 @@ def drain_and_return(scene: Scene) -> None:
 
 
 def _writes_to(pid: int, path: str) -> bool:
-    return path in processes.descriptors(pid).values()
+    return path in procfs.descriptors(pid).values()
 
 
 FAULTS = (

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 
-from tests.faults import processes
+from tests import procfs
 from tests.faults.orders import REPLACED
 from tests.faults.scene import Scene
 from tests.harness import wait_until
@@ -28,18 +28,18 @@ MOST_CPU = 0.5
 @contextlib.contextmanager
 def limited(pids: list[int], kind: int, soft: int) -> Iterator[None]:
     """Lower a limit of processes for the length of a ``with`` block, and see that nobody spins meanwhile."""
-    before = {pid: processes.limit_of(pid, kind)[0] for pid in pids}
-    used = {pid: processes.cpu_seconds(pid) for pid in pids}
+    before = {pid: procfs.limit_of(pid, kind)[0] for pid in pids}
+    used = {pid: procfs.cpu_seconds(pid) for pid in pids}
     began = monotonic()
     for pid in pids:
-        processes.set_limit(pid, kind, soft)
+        procfs.set_limit(pid, kind, soft)
     try:
         yield
     finally:
         took = monotonic() - began
-        spent = {pid: processes.cpu_seconds(pid) - used[pid] for pid in pids}
-        for pid in filter(processes.is_alive, pids):
-            processes.set_limit(pid, kind, before[pid])
+        spent = {pid: procfs.cpu_seconds(pid) - used[pid] for pid in pids}
+        for pid in filter(procfs.is_alive, pids):
+            procfs.set_limit(pid, kind, before[pid])
     spinning = {pid: seconds for pid, seconds in spent.items() if seconds > 0.1 + MOST_CPU * took}
     assert not spinning, f"within {took:.2f} s these processes used so many of processor time: {spinning}"
 
@@ -73,9 +73,9 @@ def _starve(scene: Scene, pids: list[int]) -> None:
 
 def _lasting(pid: int) -> int:
     """Return the limit that leaves a process nothing to open: below it are only descriptors that are no connection's."""
-    open_now = processes.descriptors(pid)
+    open_now = procfs.descriptors(pid)
     lasting = {fd for fd, target in open_now.items() if not target.startswith("socket:")}
-    listeners = {fd for fd, target in open_now.items() if target in processes.listening(pid)}
+    listeners = {fd for fd, target in open_now.items() if target in procfs.listening(pid)}
     return next(fd for fd in itertools.count() if fd not in lasting | listeners)
 
 
@@ -134,7 +134,7 @@ def a_stuffed_access_log(scene: Scene) -> None:
 def a_flood_of_beats(scene: Scene) -> None:
     """A heartbeat pipe that is full of beats all the time: the arbiter attends to the others nevertheless."""
     pid = scene.victim()
-    with open(processes.heartbeat_of(pid, scene.server.pid), "wb", buffering=0) as pipe:
+    with open(procfs.heartbeat_of(pid, scene.server.pid), "wb", buffering=0) as pipe:
         os.set_blocking(pipe.fileno(), False)
         if scene.random.random() < 0.5:
             scene.server.signal("STOP")  # the worker's own beat then finds no room
@@ -144,7 +144,7 @@ def a_flood_of_beats(scene: Scene) -> None:
         scene.server.signal("HUP")
         deadline = monotonic() + 1
         with contextlib.suppress(BrokenPipeError):  # it was replaced, and the arbiter has closed its pipe
-            while monotonic() < deadline and processes.is_alive(pid):
+            while monotonic() < deadline and procfs.is_alive(pid):
                 _fill(pipe.fileno(), b".", 65536)
                 scene.pause(0.01)
     scene.expect(REPLACED)
@@ -160,7 +160,7 @@ def a_garbled_heartbeat(scene: Scene) -> None:
     scene.forgive(rf"\(pid {pid}\): its oldest")
     assert scene.stop(pid)
     scene.condemn(pid)
-    with open(processes.heartbeat_of(pid, scene.server.pid), "wb", buffering=0) as pipe:
+    with open(procfs.heartbeat_of(pid, scene.server.pid), "wb", buffering=0) as pipe:
         pipe.write(b"\xff\xfe garbage")
     scene.expect(rf"\(pid {pid}\): .*; it is killed")
     scene.expect(rf"\(pid {pid}\) is gone after it was killed")
@@ -216,7 +216,7 @@ def _reopen(scene: Scene, path: Path, target: str) -> None:
         writers -= set(scene.molds())  # they answer nobody
     for pid in writers:
         wait_until(
-            lambda at=pid: not processes.is_alive(at) or target in processes.descriptors(at).values(),
+            lambda at=pid: not procfs.is_alive(at) or target in procfs.descriptors(at).values(),
             f"process {pid} has opened {target}",
         )
 

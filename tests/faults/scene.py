@@ -11,7 +11,7 @@ from random import Random
 from time import monotonic
 
 from pyfork.arbiter.policy import SETTLED
-from tests.faults import processes
+from tests import procfs
 from tests.faults.client import Load
 from tests.faults.clock import Clock
 from tests.faults.judge import Attempt, Death, Terms, Verdict, judge
@@ -60,11 +60,11 @@ class Scene:
         self.excused = 0
         self.apart: Counter[str] = Counter()
         self.is_preloading = bool(server.tables["workers"].get("preload"))
-        self.kinds = processes.descriptor_kinds(server.pid)
+        self.kinds = procfs.descriptor_kinds(server.pid)
         self.patience = CALM_PATIENCE
         self._memory: int | None = None
         self._began = monotonic()
-        self._cpu = processes.cpu_seconds(server.pid)
+        self._cpu = procfs.cpu_seconds(server.pid)
 
     # What a fault does.
 
@@ -97,7 +97,7 @@ class Scene:
 
     def children(self) -> list[int]:
         """Return the pids of the arbiter's living children, also of those that have no title yet."""
-        return processes.children(self.server.session, self.server.pid)
+        return procfs.children(self.server.session, self.server.pid)
 
     def newborn(self, known: list[int]) -> int:
         """Wait for a child that is not among ``known``, and return its pid."""
@@ -107,13 +107,13 @@ class Scene:
         """SIGSTOP a worker and list what it holds, as if it were to die; return whether it was there."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGSTOP)
-            if processes.wait_stopped(pid):
+            if procfs.wait_stopped(pid):
                 return True
         return False
 
     def condemn(self, pid: int) -> None:
         """Note that ``pid``, which does nothing any more, will be killed: what it holds is excused."""
-        self.deaths.append(Death(pid, monotonic(), processes.held_ports(pid, self.server.port)))
+        self.deaths.append(Death(pid, monotonic(), procfs.held_ports(pid, self.server.port)))
 
     def kill(self, pid: int, number: signal.Signals = signal.SIGKILL) -> bool:
         """End a worker by a signal, with its connections noted; return whether it was there.
@@ -122,7 +122,7 @@ class Scene:
         would miss the victim's beats. Where the victim has just become ready, a reload that fails by its death says so
         in a line of its own.
         """
-        with self._held(processes.parent_of(pid)):
+        with self._held(procfs.parent_of(pid)):
             if not self.stop(pid):
                 return False
             self.forgive(rf"\(pid {pid}\) died within 1 s of getting ready")
@@ -174,7 +174,7 @@ class Scene:
         """Wait until another arbiter has replaced this one, and look at that from now on."""
         self.server.successor()
         self._memory = None
-        self._cpu = processes.cpu_seconds(self.server.pid)
+        self._cpu = procfs.cpu_seconds(self.server.pid)
 
     def has(self, pattern: str) -> bool:
         """Return whether the log of this round has ``pattern`` by now."""
@@ -210,7 +210,7 @@ class Scene:
         """Note where the log and the clocks are."""
         self.since = len(self.server.log)
         self._began = monotonic()
-        self._cpu = processes.cpu_seconds(self.server.pid)
+        self._cpu = procfs.cpu_seconds(self.server.pid)
 
     def settle(self) -> None:
         """Wait for calm and check that everything is as it was.
@@ -222,10 +222,10 @@ class Scene:
         wait_until(self._is_calm, f"{COUNT} workers of one generation, their mold, and no others", self.patience)
         self._check_descriptors()
         assert self.server.pidfile.read_text() == f"{self.server.pid}\n"
-        used = processes.cpu_seconds(self.server.pid) - self._cpu
+        used = procfs.cpu_seconds(self.server.pid) - self._cpu
         took = monotonic() - self._began
         assert used <= 1 + MOST_CPU * took, f"the arbiter used {used:.1f} s of processor time in {took:.1f} s"
-        resident = processes.resident(self.server.pid)
+        resident = procfs.resident(self.server.pid)
         self._memory = self._memory or resident
         assert resident - self._memory < MOST_GROWTH, f"the arbiter grew from {self._memory} to {resident} octets"
         self.judge()
@@ -234,15 +234,15 @@ class Scene:
         """Check that the arbiter has as many as ever, and that no mold has a client's connection."""
 
         def is_kept() -> bool:
-            return processes.descriptor_kinds(self.server.pid) == self.kinds
+            return procfs.descriptor_kinds(self.server.pid) == self.kinds
 
         try:
             wait_until(is_kept, "the arbiter has the descriptors that it had", 5)
         except AssertionError as error:
-            error.add_note(f"it had {self.kinds} and has {processes.descriptor_kinds(self.server.pid)}")
+            error.add_note(f"it had {self.kinds} and has {procfs.descriptor_kinds(self.server.pid)}")
             raise
         for pid in self.molds():
-            held = processes.held_ports(pid, self.server.port)
+            held = procfs.held_ports(pid, self.server.port)
             assert not held, f"mold {pid} holds connections of the clients' ports {sorted(held)}"
 
     def judge(self) -> None:
@@ -268,7 +268,7 @@ class Scene:
     def _is_calm(self) -> bool:
         """Whether the wanted workers serve, all of one generation, with their mold and nobody else, to stay."""
         arbiter = self.server.pid
-        found = processes.family(self.server.session)
+        found = procfs.family(self.server.session)
         found.pop(arbiter, None)
         if any(parent != arbiter or letter == "Z" for parent, letter in found.values()):
             return False

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.faults.processes import become
 from tests.harness import Server
+from tests.procfs import become
 
 SOURCE = """
 import os

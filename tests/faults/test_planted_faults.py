@@ -10,8 +10,8 @@ from random import Random
 
 import pytest
 
+from tests import procfs
 from tests.conftest import WORKER_TYPES
-from tests.faults import processes
 from tests.faults.deaths import kill_a_worker
 from tests.faults.episode import DECK, Fault, deal, fits, play, preloads
 from tests.faults.orders import storm_of_rotations
@@ -22,7 +22,7 @@ from tests.harness import wait_until
 
 def kill_busy(scene: Scene, pids: list[int]) -> None:
     """Kill workers that clients wait for, and tell the judge nothing: they are stopped until somebody does."""
-    wait_until(lambda: all(processes.held_ports(pid, scene.server.port) for pid in pids), "each has a client")
+    wait_until(lambda: all(procfs.held_ports(pid, scene.server.port) for pid in pids), "each has a client")
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     scene.pause(0.5)
@@ -110,8 +110,8 @@ def test_a_victim_that_waits_for_its_end_is_not_found_silent(
         threading.Event().wait(TIMEOUT + 0.5)
         return held_ports(pid, port)
 
-    held_ports = processes.held_ports
-    monkeypatch.setattr(processes, "held_ports", list_slowly)
+    held_ports = procfs.held_ports
+    monkeypatch.setattr(procfs, "held_ports", list_slowly)
     report = play(new_directory(), "async", "slow", 1, (kill_a_worker,), preload=False)
     assert report.faults == ["kill_a_worker"]
 

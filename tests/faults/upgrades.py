@@ -8,7 +8,7 @@ import os
 import signal
 from collections.abc import Callable
 
-from tests.faults import processes
+from tests import procfs
 from tests.faults.orders import REPLACED
 from tests.faults.scene import Scene
 from tests.faults.served import COUNT
@@ -96,7 +96,7 @@ def kill_the_new_arbiter(scene: Scene) -> None:
     scene.pause(0, 0.7)
     ready = rf"\[{pid}\] \[INFO\] \[arbiter\] worker \d+ gen \d+ \(pid \d+\) is ready"
     if scene.stop(pid) and not scene.has(f"(?s)({ready}.*){{{COUNT}}}"):  # with the last one, it says that it is
-        orphans = processes.children(scene.server.session, pid)
+        orphans = procfs.children(scene.server.session, pid)
         for orphan in orphans:
             if scene.stop(orphan):
                 scene.condemn(orphan)

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from pyfork.hooks.catalogue import KINDS
-from tests.harness import Server, processes_of_session, state_of, title_of, wait_until
+from tests import procfs
+from tests.harness import Server, processes_of_session, title_of, wait_until
 
 SAMPLED = {name: f"hooks:{name}" for name in KINDS}
 
@@ -330,7 +331,7 @@ def hangs(hooked: Hooked) -> tuple[int, int]:
 
 def have_gone(*pids: int) -> bool:
     """Return whether none of ``pids`` lives (a zombie that its new parent has not reaped does not)."""
-    return all(state_of(pid) in {"", "Z"} for pid in pids)
+    return all(procfs.state(pid) in {"", "Z"} for pid in pids)
 
 
 @pytest.mark.parametrize("name", ["on_starting", "when_ready", "child_exit", "on_exit"])
@@ -458,8 +459,10 @@ def test_a_hook_has_none_of_the_arbiters_descriptors(serve: Callable[..., Hooked
     hooked = serve({"when_ready": "hang", "timeout": 300}, settings={"workers": {"count": 2}}, bind=["127.0.0.1:0"])
     hooked.server.wait_workers(2)
     pid, _ = hangs(hooked)
-    opened = {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir() if int(entry.name) > 2}
-    assert {name for name in opened if name.startswith(("socket:", "pipe:", "anon_inode:"))} == set()
+    opened = procfs.descriptors(pid)
+    assert 0 in opened, "it has gone"
+    links = [link for fd, link in opened.items() if fd > 2]
+    assert not [link for link in links if link.startswith(("socket:", "pipe:", "anon_inode:"))]
     hooked.server.signal("INT")
     assert hooked.server.wait() == 0
     hooked.server.wait_log(r"signal SIGINT: the hook when_ready \(shop_hooks:hang\) is killed")

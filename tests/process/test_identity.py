@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import procfs
 from tests.harness import Server, wait_until
 from tests.process.test_listeners import ask, free_port, run_pyfork
 
@@ -156,7 +157,7 @@ def test_files_of_log_config_are_the_users_too(start: Callable[..., Server], sit
 
     def has_moved() -> bool:
         pids = [server.pid, *server.workers()]
-        links = [os.readlink(f"/proc/{pid}/fd/{fd}") for pid in pids for fd in os.listdir(f"/proc/{pid}/fd")]
+        links = [link for pid in pids for link in procfs.descriptors(pid).values()]
         return str(old) not in links and links.count(str(access)) == len(pids)
 
     wait_until(has_moved, "every process writes to the new file")

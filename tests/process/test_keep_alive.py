@@ -10,6 +10,7 @@ from time import monotonic
 
 import pytest
 
+from tests import procfs
 from tests.conftest import WORKER_TYPES
 from tests.harness import Server, parse_response, read_all, wait_until
 
@@ -204,7 +205,7 @@ def test_quit_sends_what_is_finished(serve: Callable[..., Server], site: Path) -
         exchange(second, GET)
         exchange(first, GET)  # the last one is reported first
         os.kill(worker, signal.SIGSTOP)  # so that it finds both at once
-        wait_until(lambda: ") T " in Path(f"/proc/{worker}/stat").read_text(), "it has stopped")
+        wait_until(lambda: procfs.state(worker) == "T", "it has stopped")
         first.sendall(GET)
         second.sendall(GET.replace(b"/", b"/wait?never", 1))
         os.kill(worker, signal.SIGCONT)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import procfs
 from tests.harness import SAMPLES, Server, wait_until
 
 COMBINED = re.compile(
@@ -181,16 +182,10 @@ def test_rotated_logs_are_opened_anew(start: Callable[..., Server], tmp_path: Pa
 
     def is_reopened() -> bool:
         holders = [server.pid, *server.workers()]
-        links = {os.readlink(f"/proc/{pid}/fd/{fd}") for pid in holders for fd in os.listdir(f"/proc/{pid}/fd")}
+        links = {link for pid in holders for link in procfs.descriptors(pid).values()}
         return str(access) in links and str(old_access) not in links and str(old_error) not in links
 
-    def quietly() -> bool:
-        try:
-            return is_reopened()
-        except OSError:  # a worker ended between listing and reading
-            return False
-
-    wait_until(quietly, "every process has opened its logs anew")
+    wait_until(is_reopened, "every process has opened its logs anew")
     for _ in range(12):
         assert server.get("/after").status == 200
     assert len(lines_of(access, 12)) == 12
@@ -212,7 +207,7 @@ def test_stacks_go_to_the_log_that_was_opened_anew(
     server.signal("USR1")
 
     def has_moved() -> bool:
-        links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+        links = procfs.descriptors(pid).values()
         return str(server.log_path) in links and str(old) not in links
 
     wait_until(has_moved, "the worker has opened its log anew")

@@ -10,7 +10,8 @@ from time import monotonic, monotonic_ns
 
 import pytest
 
-from tests.harness import Server, parse_response, read_all, state_of, wait_until
+from tests import procfs
+from tests.harness import Server, parse_response, read_all, wait_until
 from tests.service_manager import ServiceManager
 
 SITE = """
@@ -319,7 +320,7 @@ def test_the_watchdog_is_fed_by_the_loop_alone(start: Callable[..., Server], man
     for _ in range(5):
         manager.wait("WATCHDOG")
     server.signal("STOP")
-    wait_until(lambda: state_of(server.pid) == "T", "the arbiter is stopped")
+    wait_until(lambda: procfs.state(server.pid) == "T", "the arbiter is stopped")
     manager.drain()
     with pytest.raises(TimeoutError):
         manager.receive(1.0)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import procfs
 from tests.harness import Server, parse_response, processes_of_session, read_all, title_of, wait_until
 
 SITE = """
@@ -118,17 +119,6 @@ def told(server: Server, site: Path, pids: list[int]) -> dict[int, dict]:
     return {answer["pid"]: answer for answer in answers}
 
 
-def kinds_of_descriptors(pid: int) -> list[str]:
-    """Return what a process has open, without the numbers of pipes and sockets."""
-    links = []
-    for fd in os.listdir(f"/proc/{pid}/fd"):
-        try:
-            links.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
-        except FileNotFoundError:
-            continue
-    return sorted(re.sub(r"\[\d+\]", "", link) for link in links)
-
-
 # Births.
 
 
@@ -157,12 +147,11 @@ def test_a_worker_holds_what_it_holds_without_a_mold(
         server = start("molded1:app", cwd=site, settings=settings)
         workers = server.wait_workers(3)
         told(server, site, workers)
-        held = [kinds_of_descriptors(pid) for pid in workers]
-        held = [[link.replace(str(server.directory), "") for link in links] for links in held]
+        held = [procfs.descriptor_kinds(pid) for pid in workers]
         if preload and worker_type in {"sync", "async"}:
-            for links in held:
-                links.remove("socket:")  # its control socket
-        expected[preload] = held
+            for kinds in held:
+                kinds["socket"] -= 1  # its control socket
+        expected[preload] = [{kind.replace(str(server.directory), ""): kinds[kind] for kind in kinds} for kinds in held]
         server.stop()
     assert expected[True] == expected[False]
 

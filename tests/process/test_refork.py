@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import re
 import signal
 import threading
 from collections.abc import Callable
@@ -11,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Server, parse_response, processes_of_session, read_all, state_of, title_of, wait_until
+from tests import procfs
+from tests.harness import Server, parse_response, processes_of_session, read_all, title_of, wait_until
 
 SITE = """
 import json, os, pathlib, time
@@ -77,7 +77,7 @@ def warm(server: Server, workers: list[int]) -> None:
         others = [other for other in workers if other != pid]
         for other in others:
             os.kill(other, signal.SIGSTOP)
-            wait_until(lambda at=other: state_of(at) == "T", f"worker {other} is stopped")
+            wait_until(lambda at=other: procfs.state(at) == "T", f"worker {other} is stopped")
         try:
             assert {ask(server)["pid"] for _ in range(10)} == {pid}
         finally:
@@ -101,15 +101,6 @@ def wait_replaced(server: Server, before: list[int]) -> list[int]:
     """Wait until none of the workers ``before`` is left, and as many serve; return their pids."""
     wait_until(lambda: not set(server.workers()) & set(before), f"all are replaced: {server.titles()}")
     return server.wait_workers(len(before))
-
-
-def descriptors(pid: int) -> list[str]:
-    """Return what a process has open, without the numbers of pipes and sockets."""
-    links = []
-    for fd in os.listdir(f"/proc/{pid}/fd"):
-        with contextlib.suppress(FileNotFoundError):
-            links.append(re.sub(r"\[\d+\]", "", os.readlink(f"/proc/{pid}/fd/{fd}")))
-    return sorted(links)
 
 
 # An operator's order.
@@ -138,8 +129,8 @@ def test_mold_and_workers_hold_what_the_first_ones_held(
     """A promoted mold closes all that the worker had; its workers' descriptors are of the same kinds and as many."""
     server = start("warm1:app", cwd=site, settings=settings_of(safe_type))
     before = server.wait_workers(2)
-    expected_mold = descriptors(wait_mold(server, 1))
-    expected = [descriptors(pid) for pid in before]
+    expected_mold = procfs.descriptor_kinds(wait_mold(server, 1))
+    expected = [procfs.descriptor_kinds(pid) for pid in before]
     with contextlib.ExitStack() as stack:
         if safe_type == "async":
             for _ in range(20):
@@ -147,9 +138,12 @@ def test_mold_and_workers_hold_what_the_first_ones_held(
         ask(server)
         server.signal("URG")
         mold = wait_mold(server, 2)
-        wait_until(lambda: descriptors(mold) == expected_mold, f"the mold has let go of all else: {descriptors(mold)}")
+        wait_until(
+            lambda: procfs.descriptor_kinds(mold) == expected_mold,
+            f"the mold has let go of all else: {procfs.descriptor_kinds(mold)}",
+        )
     after = wait_replaced(server, before)
-    assert [descriptors(pid) for pid in after] == expected
+    assert [procfs.descriptor_kinds(pid) for pid in after] == expected
 
 
 HOLES = """

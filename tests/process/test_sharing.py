@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Server, parse_response, state_of, wait_until
+from tests import procfs
+from tests.harness import Server, parse_response, wait_until
 
 SITE = """
 import os, pathlib, time
@@ -140,7 +141,7 @@ def test_nobody_waits_for_a_stopped_worker(
     assert len(hold_open(server, 10, stack)) == 2
     os.kill(stopped, signal.SIGSTOP)
     try:
-        wait_until(lambda: state_of(stopped) == "T", "the worker is stopped")
+        wait_until(lambda: procfs.state(stopped) == "T", "the worker is stopped")
         assert set(hold_open(server, 100, stack)) == {other}
     finally:
         os.kill(stopped, signal.SIGCONT)
@@ -173,6 +174,6 @@ def test_a_worker_without_descriptors_serves_whom_it_was_woken_for(
 
 def limit_that_leaves(pid: int, count: int) -> int:
     """Return the RLIMIT_NOFILE with which a process can open ``count`` descriptors more: those below it that are free."""
-    taken = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+    taken = procfs.descriptors(pid)
     free = (fd for fd in itertools.count() if fd not in taken)
     return next(itertools.islice(free, count, None))

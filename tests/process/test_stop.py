@@ -13,6 +13,7 @@ from time import monotonic
 
 import pytest
 
+from tests import procfs
 from tests.harness import Server, parse_response, read_all, wait_until
 from tests.process.plants import plant_at
 
@@ -285,7 +286,7 @@ def test_nothing_is_left_open_or_defunct(start: Callable[..., Server], site: Pat
     """Reloads and scaling leave the arbiter with the descriptors that it began with."""
     server = start("site1:app", cwd=site)
     server.wait_workers(1, 1)
-    before = len(os.listdir(f"/proc/{server.pid}/fd"))
+    before = len(procfs.descriptors(server.pid))
     for generation in (2, 3):
         server.signal("HUP")
         server.wait_workers(1, generation)
@@ -293,7 +294,7 @@ def test_nothing_is_left_open_or_defunct(start: Callable[..., Server], site: Pat
     server.wait_workers(2)
     server.signal("TTOU")
     server.wait_workers(1)
-    wait_until(lambda: len(os.listdir(f"/proc/{server.pid}/fd")) == before, "the descriptors are closed")
+    wait_until(lambda: len(procfs.descriptors(server.pid)) == before, "the descriptors are closed")
     os.kill(server.pid, signal.SIGTERM)
     assert server.wait() == 0
 

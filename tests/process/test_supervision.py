@@ -11,8 +11,8 @@ from time import monotonic
 
 import pytest
 
-from tests.faults.processes import heartbeat_of
 from tests.harness import Server, parse_response, processes_of_session, read_all, title_of, wait_until
+from tests.procfs import heartbeat_of
 
 SITE = """
 import ctypes, os, signal, sys, threading, time

@@ -10,6 +10,7 @@ from time import monotonic
 
 import pytest
 
+from tests import procfs
 from tests.harness import PATIENCE, Server, parse_response, processes_of_session, read_all, wait_until
 
 GET = b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -100,14 +101,6 @@ def threads_of(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/task"))
 
 
-def sockets_of(pid: int) -> int:
-    """Return how many sockets a process has open."""
-    found = 0
-    for name in os.listdir(f"/proc/{pid}/fd"):
-        found += os.readlink(f"/proc/{pid}/fd/{name}").startswith("socket:")
-    return found
-
-
 @pytest.mark.slow
 def test_a_stuck_thread_is_told_of_and_its_worker_replaced_while_the_others_serve(
     serve: Callable[..., Server], connect: Callable[[Server], socket.socket]
@@ -170,7 +163,7 @@ def test_what_waits_for_a_thread_is_served_in_order_and_bounded(
     early = [connect(server) for _ in range(5)]
     for connection in early:
         assert ask(connection) == b"one"
-    before = sockets_of(worker)
+    before = procfs.descriptor_kinds(worker)["socket"]
     early[0].sendall(GET % b"/wait")
     wait_until((site / "waiting").exists, "the thread is busy")
     for number, connection in enumerate(early[1:]):
@@ -180,7 +173,7 @@ def test_what_waits_for_a_thread_is_served_in_order_and_bounded(
         connection.sendall(GET % b"/late")
     # Nobody can see that something does not happen: a worker that took them all would long have done so.
     threading.Event().wait(0.3)
-    assert sockets_of(worker) <= before + 2
+    assert procfs.descriptor_kinds(worker)["socket"] <= before + 2
     (site / "open").touch()
     for connection in [*early, *late]:
         assert receive(connection) == b"one"
@@ -202,10 +195,10 @@ def test_busy_connections_do_not_keep_new_ones_out(
     wait_until((site / "waiting").exists, "the thread is busy")
     for connection in early[1:]:
         connection.sendall(GET % b"/queued")
-    before = sockets_of(worker)
+    before = procfs.descriptor_kinds(worker)["socket"]
     late = connect(server)
     late.sendall(GET % b"/late")
-    wait_until(lambda: sockets_of(worker) > before, "the new client is let in")
+    wait_until(lambda: procfs.descriptor_kinds(worker)["socket"] > before, "the new client is let in")
     (site / "open").touch()
     for connection in [*early, late]:
         assert receive(connection) == b"one"

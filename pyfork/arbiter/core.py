@@ -26,7 +26,7 @@ from random import Random
 from pyfork.arbiter import actions as act
 from pyfork.arbiter import events as ev
 from pyfork.arbiter.actions import Level
-from pyfork.arbiter.desk import Desk
+from pyfork.arbiter.context import EventContext
 from pyfork.arbiter.failures import Failures, early_death, overdue_boot
 from pyfork.arbiter.figures import MoldStatistics, Statistics, WorkerStatistics
 from pyfork.arbiter.handles import MoldHandle, WorkerHandle
@@ -71,7 +71,7 @@ class Core:
     """
 
     def __init__(self, plan: ev.Plan, *, random: Random, succession: Succession | None = None) -> None:
-        self._desk = desk = Desk()
+        self._context = context = EventContext()
         self._roster = Roster()
         self._rollout = Rollout(plan)
         self._succession = succession or Succession()
@@ -80,11 +80,11 @@ class Core:
         self._molds = Molds()
         self._staffing = Staffing(self._roster, self._molds, self._pacing, self._rollout)
         self._stopping = Stopping()
-        self._failures = Failures(desk, self._rollout, self._headcount, self._pacing, self._give_up)
-        load = self._load_events = LoadEvents(desk, self._roster, self._headcount)
-        molds = self._mold_events = MoldEvents(desk, self._roster, self._molds, self._failures)
+        self._failures = Failures(context, self._rollout, self._headcount, self._pacing, self._give_up)
+        load = self._load_events = LoadEvents(context, self._roster, self._headcount)
+        molds = self._mold_events = MoldEvents(context, self._roster, self._molds, self._failures)
         upgrade = self._upgrade = UpgradeEvents(
-            desk, self._succession, self._rollout, self._headcount, self._pacing, self._failures.crashes
+            context, self._succession, self._rollout, self._headcount, self._pacing, self._failures.crashes
         )
         self._handlers: dict[type, Callable[..., None]] = {
             ev.Started: self._on_started,
@@ -132,11 +132,11 @@ class Core:
         Raises:
             IllegalMoveError: the shell answered what nobody had asked.
         """
-        self._desk.begin(now)
+        self._context.begin(now)
         self._handlers[type(event)](event)
-        if self._desk.actions or not isinstance(event, ev.WorkerBeat):  # the commonest event seldom changes anything
+        if self._context.actions or not isinstance(event, ev.WorkerBeat):  # the commonest event seldom changes anything
             self._settle()
-        return self._desk.actions
+        return self._context.actions
 
     def next_deadline(self) -> float | None:
         """Return the moment for the next `events.TimePassed`, or None when only other events can change anything."""
@@ -147,13 +147,13 @@ class Core:
             self._failures.crashes.next_deadline(),
         ]
         if self._can_refork():
-            moments.append(self._molds.next_try(self._roster, self._rollout.current, self._desk.now))
+            moments.append(self._molds.next_try(self._roster, self._rollout.current, self._context.now))
         return min((moment for moment in moments if moment is not None), default=None)
 
     def statistics(self) -> Statistics:
         """Return what there is to know."""
         return Statistics(
-            state=self._desk.state,
+            state=self._context.state,
             reload=self._rollout.state,
             is_reload_asked=self._rollout.is_asked,
             upgrade=self._succession.state,
@@ -187,8 +187,8 @@ class Core:
 
     def _on_spawned(self, event: ev.WorkerSpawned) -> None:
         worker = self._roster.find_spawning(event.number, event.generation)
-        worker.spawned(event.pid, self._desk.now)
-        self._desk.log(Level.INFO, f"{worker} is booting")
+        worker.spawned(event.pid, self._context.now)
+        self._context.log(Level.INFO, f"{worker} is booting")
 
     def _on_spawn_failed(self, event: ev.SpawnFailed) -> None:
         worker = self._roster.find_spawning(event.number, event.generation)
@@ -200,31 +200,31 @@ class Core:
         if worker is None:
             return
         if worker.state is not WorkerState.BOOTING:
-            worker.serves_after_all(self._desk.now)  # it crossed our order to end
+            worker.serves_after_all(self._context.now)  # it crossed our order to end
             return
-        self._desk.log(Level.INFO, f"{worker} is ready")
-        self._desk.order(*worker.got_ready(self._desk.now))
-        self._pacing.succeed(worker.generation, self._desk.now)
-        self._failures.crashes.recovered(worker.generation, self._desk.now)
-        if self._desk.is_starting:
-            self._desk.move(ArbiterMove.SERVING)
+        self._context.log(Level.INFO, f"{worker} is ready")
+        self._context.order(*worker.got_ready(self._context.now))
+        self._pacing.succeed(worker.generation, self._context.now)
+        self._failures.crashes.recovered(worker.generation, self._context.now)
+        if self._context.is_starting:
+            self._context.move(ArbiterMove.SERVING)
         if worker.generation == self._rollout.trial:
-            self._desk.log(Level.INFO, f"reload: generation {worker.generation} is ready to replace the others")
+            self._context.log(Level.INFO, f"reload: generation {worker.generation} is ready to replace the others")
             if self._rollout.prove():
-                self._desk.log(Level.INFO, self._headcount.follow_file(worker.plan.count, _bounds_of(worker.plan)))
+                self._context.log(Level.INFO, self._headcount.follow_file(worker.plan.count, _bounds_of(worker.plan)))
 
     def _on_beat(self, event: ev.WorkerBeat) -> None:
         worker = self._roster.find(event.pid)
-        if worker is not None and worker.silence is not None and worker.silence.hear(self._desk.now, event.entered):
-            self._desk.order(report_stuck_alive(worker))
-            self._desk.order(*worker.dump_and_drain(self._desk.now))
+        if worker is not None and worker.silence is not None and worker.silence.hear(self._context.now, event.entered):
+            self._context.order(report_stuck_alive(worker))
+            self._context.order(*worker.dump_and_drain(self._context.now))
             self._pacing.lose(worker.number)
 
     def _on_worn(self, event: ev.WorkerWorn) -> None:
         worker = self._roster.find(event.pid)
         if worker is not None and worker.is_ready and not worker.is_outworn:
-            worker.wear_out(self._desk.now)
-            self._desk.log(Level.INFO, f"{worker} is to be replaced: {event.reason}")
+            worker.wear_out(self._context.now)
+            self._context.log(Level.INFO, f"{worker} is to be replaced: {event.reason}")
 
     def _on_ripe(self, event: ev.WorkerRipe) -> None:
         worker = self._roster.find(event.pid)
@@ -235,7 +235,7 @@ class Core:
         process = self._roster.find(event.pid) or self._molds.find(event.pid)
         if process is None or process.state is not WorkerState.BOOTING:
             return  # it crossed our order to end
-        process.gave_up(self._desk.now)
+        process.gave_up(self._context.now)
         why = f"{process} could not boot: {describe_boot_failure(event.message, event.traceback)}"
         if isinstance(process, MoldHandle):
             self._mold_events.on_boot_failed(process, why, event.kind)
@@ -247,8 +247,8 @@ class Core:
         if process is None or process.state is WorkerState.KILLED:
             return
         was_booting, was_ready = process.state is WorkerState.BOOTING, process.is_ready
-        self._desk.log(Level.ERROR, f"{process}: {event.reason}; it is killed")
-        self._desk.order(*process.kill(WorkerMove.GARBLED))
+        self._context.log(Level.ERROR, f"{process}: {event.reason}; it is killed")
+        self._context.order(*process.kill(WorkerMove.GARBLED))
         if isinstance(process, MoldHandle):
             if was_booting:
                 self._mold_events.on_boot_failed(process, f"{process} could not boot: {event.reason}", FailureKind.BOOT)
@@ -266,8 +266,8 @@ class Core:
         if worker.state is WorkerState.BOOTING:
             self._failures.boot_failed(worker, *early_death(worker, event.code, event.signal, event.oom_kills))
         else:
-            is_settled = worker.has_settled(self._desk.now)
-            self._desk.order(report_exit(worker, event.code, event.signal, event.oom_kills, is_settled=is_settled))
+            is_settled = worker.has_settled(self._context.now)
+            self._context.order(report_exit(worker, event.code, event.signal, event.oom_kills, is_settled=is_settled))
         if worker.is_ready:
             self._failures.worker_lost(worker)
         self._roster.remove(worker, WorkerMove.EXITED)
@@ -277,17 +277,17 @@ class Core:
     def _on_time_passed(self, event: ev.TimePassed) -> None:
         self._mold_events.on_time_passed()
         self._load_events.on_time_passed()
-        for line in self._failures.crashes.on_time(self._desk.now):
-            self._desk.log(*line)
+        for line in self._failures.crashes.on_time(self._context.now):
+            self._context.log(*line)
         for worker in self._roster:
             entered = None if worker.pid is None else event.in_application.get(worker.pid)
-            if worker.is_overdue(self._desk.now, entered):
+            if worker.is_overdue(self._context.now, entered):
                 self._deal_with_overdue(worker)
-        self._desk.order(*self._succession.look(self._desk.now))
+        self._context.order(*self._succession.look(self._context.now))
 
     def _on_stalled(self, event: ev.Stalled) -> None:
-        self._roster.shift(event.seconds, self._desk.now)
-        self._molds.shift(event.seconds, self._desk.now)
+        self._roster.shift(event.seconds, self._context.now)
+        self._molds.shift(event.seconds, self._context.now)
         self._pacing.shift(event.seconds)
         self._failures.crashes.shift(event.seconds)
         self._load_events.shift(event.seconds)
@@ -295,20 +295,20 @@ class Core:
 
     def _deal_with_overdue(self, worker: WorkerHandle) -> None:
         if worker.state is WorkerState.READY:
-            self._desk.order(report_stuck(worker))
-            self._desk.order(*worker.dump(self._desk.now))
+            self._context.order(report_stuck(worker))
+            self._context.order(*worker.dump(self._context.now))
             self._pacing.lose(worker.number)
         elif worker.state is WorkerState.SPAWNING:
             worker.deadline = None
             self._mold_events.on_late_fork(worker)
-            self._desk.order(act.CancelSpawn(worker.number, worker.generation))
+            self._context.order(act.CancelSpawn(worker.number, worker.generation))
         elif worker.state is WorkerState.BOOTING:
-            self._desk.order(*worker.dump(self._desk.now))
+            self._context.order(*worker.dump(self._context.now))
             self._failures.boot_failed(worker, overdue_boot(worker), FailureKind.BOOT)
         else:
             if worker.state is WorkerState.DRAINING:
-                self._desk.order(report_kill(worker))
-            self._desk.order(*worker.kill())
+                self._context.order(report_kill(worker))
+            self._context.order(*worker.kill())
 
     # What an operator asks.
 
@@ -316,38 +316,38 @@ class Core:
         self._verbs[event.verb]()
 
     def _scale(self, step: int) -> None:
-        if not self._desk.is_stopping:
-            self._desk.log(Level.INFO, self._headcount.scale(step))
+        if not self._context.is_stopping:
+            self._context.log(Level.INFO, self._headcount.scale(step))
 
     def _drain_workers(self) -> None:
-        if not self._desk.is_stopping:
+        if not self._context.is_stopping:
             self._headcount.is_drained = True
-            self._desk.log(Level.INFO, "all workers are retired; HUP or TTIN brings them back")
+            self._context.log(Level.INFO, "all workers are retired; HUP or TTIN brings them back")
 
     def _ask_refork(self) -> None:
-        if self._desk.is_stopping:
+        if self._context.is_stopping:
             return
         if self._rollout.plan(self._rollout.current).can_refork:
             self._molds.is_refork_asked = True
         else:
             why = "it takes workers.preload = true and workers of type sync or async"
-            self._desk.log(Level.WARNING, f"refork: no worker can become a mold here: {why}")
+            self._context.log(Level.WARNING, f"refork: no worker can become a mold here: {why}")
 
     def _reopen_logs(self) -> None:
-        self._desk.order(act.ReopenLogs())
+        self._context.order(act.ReopenLogs())
         self._upgrade.note_reopened()
         for process in (*self._roster, *self._molds):
-            self._desk.order(*process.reopen_logs())
+            self._context.order(*process.reopen_logs())
 
     def _stop(self, move: ArbiterMove, *, at_once: bool = False) -> None:
         self._stopping.is_hurried |= at_once or self._stopping.is_asked
         self._stopping.is_asked = True
-        if self._desk.is_stopping:
+        if self._context.is_stopping:
             return
-        self._desk.move(move)
+        self._context.move(move)
         self._pacing.rest()
         self._failures.crashes.rest()
-        self._desk.order(act.StopAccepting())
+        self._context.order(act.StopAccepting())
 
     def _give_up(self, status: ExitStatus) -> None:
         self._stopping.status = status
@@ -356,51 +356,51 @@ class Core:
     # Reload.
 
     def _ask_reload(self) -> None:
-        if self._desk.is_stopping:
+        if self._context.is_stopping:
             return
         self._headcount.is_drained = False
         self._rollout.is_asked = True
-        is_busy = self._desk.state in {ArbiterState.STARTING, ArbiterState.UPGRADING}
+        is_busy = self._context.state in {ArbiterState.STARTING, ArbiterState.UPGRADING}
         if is_busy or self._rollout.state is ReloadState.REPLACING:
-            self._desk.log(Level.INFO, "reload: it begins when what is under way has ended")
+            self._context.log(Level.INFO, "reload: it begins when what is under way has ended")
 
     def _on_loaded(self, event: ev.ConfigurationLoaded) -> None:
-        if self._desk.is_stopping:
+        if self._context.is_stopping:
             return
         self._rollout.load(event.plan)
         self._reopen_logs()
-        self._desk.log(Level.INFO, f"reload: generation {self._rollout.newest} is tried with one worker")
+        self._context.log(Level.INFO, f"reload: generation {self._rollout.newest} is tried with one worker")
 
     def _on_refused(self, event: ev.ConfigurationRefused) -> None:
-        if self._desk.is_stopping:
+        if self._context.is_stopping:
             return
         self._rollout.refuse()
         self._reopen_logs()
         for problem in event.problems:
-            self._desk.log(Level.ERROR, f"reload refused: {problem}")
-        self._desk.log(Level.ERROR, f"reload refused: generation {self._rollout.current} goes on")
-        self._desk.order(act.ReloadEnded("\n".join(event.problems)))
+            self._context.log(Level.ERROR, f"reload refused: {problem}")
+        self._context.log(Level.ERROR, f"reload refused: generation {self._rollout.current} goes on")
+        self._context.order(act.ReloadEnded("\n".join(event.problems)))
 
     # From what is to what shall be.
 
     def _settle(self) -> None:
-        if self._desk.is_stopping:
+        if self._context.is_stopping:
             self._load_events.settle()
-            self._desk.order(*self._succession.end(self._desk.now, is_hurried=self._stopping.is_hurried))
+            self._context.order(*self._succession.end(self._context.now, is_hurried=self._stopping.is_hurried))
             if not (self._succession.is_under_way and self._stopping.is_complete(self._roster, self._molds)):
-                self._desk.order(*self._stopping.settle(self._roster, self._molds, self._desk.now))
+                self._context.order(*self._stopping.settle(self._roster, self._molds, self._context.now))
             return
         if self._rollout.state is ReloadState.TRYING and (self._rollout.is_asked or self._headcount.is_drained):
             self._failures.fail_reload(ReloadMove.ABANDONED)
-        self._desk.order(*self._staffing.settle(self._aim(), self._desk.now))
+        self._context.order(*self._staffing.settle(self._aim(), self._context.now))
         self._settle_reload()
         self._upgrade.settle(self._roster)
         self._load_events.settle()
         if self._can_refork():
-            self._desk.order(*self._staffing.promote(self._desk.now))
+            self._context.order(*self._staffing.promote(self._context.now))
 
     def _can_refork(self) -> bool:
-        return self._desk.state is ArbiterState.RUNNING and not self._headcount.is_drained
+        return self._context.state is ArbiterState.RUNNING and not self._headcount.is_drained
 
     def _aim(self) -> Aim:
         rollout = self._rollout
@@ -421,27 +421,29 @@ class Core:
             self._pacing.forget_others(adopted)
             self._failures.crashes.forget_others(adopted)
             # Before the last of the old ones are told to end: at an address that goes they take all that is queued.
-            self._desk.order_first(*drops, act.AdoptGeneration(adopted))
+            self._context.order_first(*drops, act.AdoptGeneration(adopted))
             drops.clear()
-            self._desk.log(Level.INFO, f"reload: generation {adopted} has replaced the others")
-            self._desk.order(act.ReloadEnded(None))
-            self._desk.order(*self._staffing.settle(self._aim(), self._desk.now))  # the old mold is not kept any more
+            self._context.log(Level.INFO, f"reload: generation {adopted} has replaced the others")
+            self._context.order(act.ReloadEnded(None))
+            self._context.order(
+                *self._staffing.settle(self._aim(), self._context.now)
+            )  # the old mold is not kept any more
         elif rollout.state is ReloadState.ROLLING_BACK and not rollout.failed:
             rollout.undo()
-        self._desk.order(*drops)
-        is_settled = self._desk.state in {ArbiterState.RUNNING, ArbiterState.RELOADING}
+        self._context.order(*drops)
+        is_settled = self._context.state in {ArbiterState.RUNNING, ArbiterState.RELOADING}
         if rollout.is_asked and rollout.can_begin and is_settled:
             generation = rollout.begin()
             self._note_reload()  # before the answer to the next order, which may end the reload at once
-            self._desk.order(act.LoadConfiguration(generation))
+            self._context.order(act.LoadConfiguration(generation))
         self._note_reload()
 
     def _note_reload(self) -> None:
         is_reloading = self._rollout.state is not ReloadState.IDLE
-        if is_reloading and self._desk.state is ArbiterState.RUNNING:
-            self._desk.move(ArbiterMove.RELOAD)
-        elif not is_reloading and self._desk.state is ArbiterState.RELOADING:
-            self._desk.move(ArbiterMove.RELOADED)
+        if is_reloading and self._context.state is ArbiterState.RUNNING:
+            self._context.move(ArbiterMove.RELOAD)
+        elif not is_reloading and self._context.state is ArbiterState.RELOADING:
+            self._context.move(ArbiterMove.RELOADED)
 
 
 def _bounds_of(plan: ev.Plan) -> Bounds | None:

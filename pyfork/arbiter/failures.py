@@ -7,8 +7,8 @@ growing delays, and the rest serve. A mold that was to be made of a worker only 
 from collections.abc import Callable
 
 from pyfork.arbiter.actions import Level, ReloadEnded
+from pyfork.arbiter.context import EventContext
 from pyfork.arbiter.crashes import CrashLog, Kind
-from pyfork.arbiter.desk import Desk
 from pyfork.arbiter.handles import MoldHandle, ProcessHandle, WorkerHandle
 from pyfork.arbiter.headcount import Headcount
 from pyfork.arbiter.lifecycle import ReloadMove
@@ -25,7 +25,7 @@ class Failures:
     """Judges failures; one for each core.
 
     Args:
-        desk: for orders.
+        context: for orders.
         rollout: whose generations they are.
         headcount: takes back what a failed reload changed.
         pacing: how soon again.
@@ -37,13 +37,13 @@ class Failures:
 
     def __init__(
         self,
-        desk: Desk,
+        context: EventContext,
         rollout: Rollout,
         headcount: Headcount,
         pacing: Pacing,
         give_up: Callable[[ExitStatus], None],
     ) -> None:
-        self._desk = desk
+        self._context = context
         self._rollout = rollout
         self._headcount = headcount
         self._pacing = pacing
@@ -52,13 +52,13 @@ class Failures:
 
     def spawn_refused(self, worker: WorkerHandle, reason: str) -> None:
         """Judge the fork of a worker that has failed."""
-        if self._desk.is_stopping:
+        if self._context.is_stopping:
             return
         generation = worker.generation
         why = f"worker {worker.number} gen {generation} could not be forked: {reason}"
         # A mold may just have been killed, which is no reason to give its generation up.
         may_retry = worker.mold is not None and self._pacing.failures(generation) < SPAWN_TRIES - 1
-        if self._desk.is_starting and not may_retry:
+        if self._context.is_starting and not may_retry:
             self.give_up_start(why, ExitStatus.BOOT)
         elif worker.mold is not None and generation == self._rollout.candidate and not may_retry:
             self.fail_reload(ReloadMove.FAILED, why)
@@ -68,16 +68,16 @@ class Failures:
     def mold_refused(self, mold: MoldHandle, reason: str) -> None:
         """Judge the fork of a mold, from the arbiter, that has failed."""
         why = f"mold {mold.serial} gen {mold.generation} could not be forked: {reason}"
-        if self._desk.is_starting:
+        if self._context.is_starting:
             self.give_up_start(why, ExitStatus.BOOT)
         else:
             self.back_off(mold.generation, why, Kind.FORK)
 
     def boot_failed(self, process: ProcessHandle, why: str, kind: FailureKind, crash: Kind = Kind.BOOT) -> None:
         """Judge a process that will not become ready, or died too soon after that (``crash`` says which)."""
-        if self._desk.is_stopping:
+        if self._context.is_stopping:
             return
-        if self._desk.is_starting:
+        if self._context.is_starting:
             is_application = kind is FailureKind.APPLICATION
             self.give_up_start(why, ExitStatus.APPLICATION if is_application else ExitStatus.BOOT)
         elif process.generation == self._rollout.candidate:
@@ -91,7 +91,10 @@ class Failures:
         A candidate whose workers die like that is given up: each of them would have cost a worker that serves.
         """
         why = f"{worker} died within {SETTLED:g} s of getting ready"
-        if worker.has_settled(self._desk.now) or worker.generation not in {self._rollout.target, self._rollout.trial}:
+        if worker.has_settled(self._context.now) or worker.generation not in {
+            self._rollout.target,
+            self._rollout.trial,
+        }:
             self._pacing.lose(worker.number)
         elif worker.generation == self._rollout.candidate:
             self.fail_reload(ReloadMove.FAILED, why)
@@ -101,32 +104,32 @@ class Failures:
     def back_off(self, generation: int, why: str, kind: Kind = Kind.BOOT) -> None:
         """Have ``generation`` tried again later."""
         if generation not in {self._rollout.target, self._rollout.trial}:
-            self._desk.log(Level.WARNING, f"{why}\nit is not needed any more")
+            self._context.log(Level.WARNING, f"{why}\nit is not needed any more")
             return
-        delay = self._pacing.fail(generation, self._desk.now)
-        for line in self.crashes.note(generation, why, delay, self._desk.now, kind):
-            self._desk.log(*line)
+        delay = self._pacing.fail(generation, self._context.now)
+        for line in self.crashes.note(generation, why, delay, self._context.now, kind):
+            self._context.log(*line)
 
     def put_refork_off(self, molds: Molds, why: str) -> None:
         """Leave the mold and its workers as they are, as no worker could be made the next mold."""
-        molds.put_off(self._desk.now)
-        self._desk.log(Level.WARNING, f"{why}\nrefork: the mold and the workers stay as they are")
+        molds.put_off(self._context.now)
+        self._context.log(Level.WARNING, f"{why}\nrefork: the mold and the workers stay as they are")
 
     def fail_reload(self, move: ReloadMove, why: str = "") -> None:
         """Give the candidate up: it FAILED, and ``why`` says how, or is ABANDONED for a newer one."""
         if why:
-            self._desk.log(Level.ERROR, why)
+            self._context.log(Level.ERROR, why)
         failed = self._rollout.fail(move)
         self._headcount.take_back()
         current = self._rollout.current
         level = Level.ERROR if move is ReloadMove.FAILED else Level.INFO
-        self._desk.log(level, f"reload {move.name.lower()}: generation {failed} is ended, {current} goes on")
+        self._context.log(level, f"reload {move.name.lower()}: generation {failed} is ended, {current} goes on")
         if move is ReloadMove.FAILED:
-            self._desk.order(ReloadEnded(why))
+            self._context.order(ReloadEnded(why))
 
     def give_up_start(self, why: str, status: ExitStatus) -> None:
         """End pyfork, whose first start has failed."""
-        self._desk.log(Level.CRITICAL, f"{why}\nno worker has ever been ready: pyfork ends")
+        self._context.log(Level.CRITICAL, f"{why}\nno worker has ever been ready: pyfork ends")
         self._give_up(status)
 
 

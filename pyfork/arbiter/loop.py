@@ -39,11 +39,11 @@ from pyfork.arbiter.hook_waits import HookWaits
 from pyfork.arbiter.lifecycle import ArbiterState
 from pyfork.arbiter.listeners import BoundListener
 from pyfork.arbiter.measure import LoadMeter, Measured
-from pyfork.arbiter.nursery import Nursery
 from pyfork.arbiter.policy import STALL
 from pyfork.arbiter.reaper import Reaper
 from pyfork.arbiter.reports import describe_boot_failure
 from pyfork.arbiter.spawn import spawn_hook
+from pyfork.arbiter.spawner import Spawner
 from pyfork.arbiter.systemd import Notifier
 from pyfork.arbiter.upgrade import Upgrades
 from pyfork.arbiter.verbs import VERBS
@@ -107,7 +107,7 @@ class ArbiterLoop:
         self._load_meter = LoadMeter()
         self._hooks = HookRunner(self._fork_hook)
         self._has_served = False
-        self._nursery = Nursery(
+        self._spawner = Spawner(
             self._scoreboard,
             self._children,
             self._generations,
@@ -129,10 +129,10 @@ class ArbiterLoop:
         self._awake = monotonic()
         self._execute_by_type: dict[type, Callable[..., None]] = {
             act.SpawnWorker: lambda action: self._answer(self._spawn_worker(action)),
-            act.CancelSpawn: lambda action: self._answer(self._nursery.cancel_worker(action)),
-            act.SpawnMold: lambda action: self._answer(self._nursery.spawn_mold(action)),
-            act.PromoteWorker: lambda action: self._answer(self._nursery.promote(action)),
-            act.CancelMold: lambda action: self._answer(self._nursery.cancel_mold(action)),
+            act.CancelSpawn: lambda action: self._answer(self._spawner.cancel_worker(action)),
+            act.SpawnMold: lambda action: self._answer(self._spawner.spawn_mold(action)),
+            act.PromoteWorker: lambda action: self._answer(self._spawner.promote(action)),
+            act.CancelMold: lambda action: self._answer(self._spawner.cancel_mold(action)),
             act.MeasureLoad: self._measure_load,
             act.SignalWorker: self._signal,
             act.DumpStacks: self._dump_stacks,
@@ -333,7 +333,7 @@ class ArbiterLoop:
 
     def _spawn_worker(self, action: act.SpawnWorker) -> ev.Event | None:
         self._hooks.run(self._generations[action.generation].loaded.settings, "pre_fork")
-        return self._nursery.spawn_worker(action)
+        return self._spawner.spawn_worker(action)
 
     def _fork_hook(self, handoff: HookHandoff) -> int:
         return spawn_hook(handoff, self._all_descriptors())

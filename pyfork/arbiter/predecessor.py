@@ -5,8 +5,8 @@ import socket
 from collections.abc import Iterable, MutableMapping
 from contextlib import suppress
 
+from pyfork.arbiter.handover import VARIABLE, Handover, PassedListener, decode
 from pyfork.arbiter.inheritance import Passed
-from pyfork.arbiter.legacy import VARIABLE, Legacy, PassedListener, decode
 from pyfork.arbiter.listeners import BoundListener
 from pyfork.arbiter.pidfile import Pidfile
 from pyfork.errors import ConfigurationError
@@ -17,7 +17,7 @@ class Predecessor:
     """The old arbiter, as the new one that it has started sees it.
 
     Args:
-        legacy: what it said.
+        handover: what it said.
 
     Attributes:
         passed: its listeners, open here as well.
@@ -25,16 +25,16 @@ class Predecessor:
         fd: our end of the pair of sockets, or -1 after its end.
     """
 
-    def __init__(self, legacy: Legacy) -> None:
-        self.legacy = legacy
-        self.pid = legacy.predecessor
-        self.fd = legacy.ready_fd
+    def __init__(self, handover: Handover) -> None:
+        self.handover = handover
+        self.pid = handover.predecessor
+        self.fd = handover.ready_fd
         try:
             os.set_inheritable(self.fd, False)
             os.set_blocking(self.fd, False)
-            self.passed = [_open_passed(listener, legacy.predecessor) for listener in legacy.listeners]
-            if legacy.pidfile_fd is not None:
-                os.set_inheritable(legacy.pidfile_fd, False)
+            self.passed = [_open_passed(listener, handover.predecessor) for listener in handover.listeners]
+            if handover.pidfile_fd is not None:
+                os.set_inheritable(handover.pidfile_fd, False)
         except OSError as error:
             raise ConfigurationError(
                 f"environment {VARIABLE}: a descriptor that it names is not open: {error}"
@@ -54,9 +54,9 @@ class Predecessor:
 
     def take_pidfile(self, path: str | None) -> Pidfile | None:
         """Return the old arbiter's pidfile if ``path`` leads to it; any other is removed when we are in charge."""
-        if self.legacy.pidfile_fd is None or self.legacy.pidfile is None:
+        if self.handover.pidfile_fd is None or self.handover.pidfile is None:
             return None
-        pidfile = Pidfile(self.legacy.pidfile, self.legacy.pidfile_fd, is_ours=False)
+        pidfile = Pidfile(self.handover.pidfile, self.handover.pidfile_fd, is_ours=False)
         if path is not None and pidfile.is_at(path):
             pidfile.path = path
             return pidfile

@@ -3,7 +3,7 @@
 Two arbiters share the sockets and the pidfile's lock for a while; exactly one of them is *in charge*. Only that one may
 stop a socket, remove a path or write the pidfile. They are joined by a pair of sockets:
 
-1. The old one starts the new one, with one environment variable (`legacy`) and the descriptors that it names.
+1. The old one starts the new one, with one environment variable (`handover`) and the descriptors that it names.
 2. The new one says ``R`` when all its workers are ready, or ``F`` and why there will be nothing (`ipc.messages`).
 3. The old one tells the supervisor, writes the new pid into the pidfile, and says ``Y``: now the new one is in charge.
    If the supervisor cannot be told, it would end the new one with the old one: then nothing is handed over.
@@ -37,8 +37,8 @@ from pyfork.arbiter.events import (
     UpgradeStarted,
 )
 from pyfork.arbiter.generations import Generation
+from pyfork.arbiter.handover import VARIABLE, VERSION, Handover, PassedListener, encode
 from pyfork.arbiter.launch import Launch
-from pyfork.arbiter.legacy import VARIABLE, VERSION, Legacy, PassedListener, encode
 from pyfork.arbiter.listeners import BoundListener
 from pyfork.arbiter.pidfile import Pidfile
 from pyfork.arbiter.predecessor import Predecessor
@@ -58,7 +58,7 @@ _UNTOLD = (
 _log = logging.getLogger("pyfork.error")
 
 
-class Customs(Struct, frozen=True):
+class UpgradeCallbacks(Struct, frozen=True):
     """What others do when an arbiter changes; each is called in the arbiter.
 
     Attributes:
@@ -80,16 +80,16 @@ class Upgrades:
         launch: how this process was started.
         pidfile: the one that it holds.
         predecessor: the old arbiter that has started this one.
-        customs: what others do on the way.
+        callbacks: what others do on the way.
     """
 
     def __init__(
-        self, launch: Launch, pidfile: Pidfile | None, predecessor: Predecessor | None, customs: Customs
+        self, launch: Launch, pidfile: Pidfile | None, predecessor: Predecessor | None, callbacks: UpgradeCallbacks
     ) -> None:
         self._launch = launch
         self._pidfile = pidfile
         self._predecessor = predecessor
-        self._customs = customs
+        self._callbacks = callbacks
         self._label = ""
         self._pid = 0  # of the new arbiter
         self._fd = -1
@@ -143,7 +143,7 @@ class Upgrades:
         self._predecessor = None
         self.is_in_charge = True
         _log.info("upgrade: this arbiter has taken over from pid %d", predecessor.pid)
-        self._customs.taken_over()
+        self._callbacks.taken_over()
 
     # This arbiter is the old one.
 
@@ -167,9 +167,9 @@ class Upgrades:
             return UpgradeRefused(f"there are no descriptors left for it: {error}")
         with ours, theirs:
             try:
-                legacy = self._legacy(generation, wanted, steps, theirs.fileno())
+                handover = self._handover(generation, wanted, steps, theirs.fileno())
                 report = partial(_report, theirs.fileno())
-                become = partial(_become, self._launch, legacy, self._customs.variables())
+                become = partial(_become, self._launch, handover, self._callbacks.variables())
                 self._pid = spawn_program(become, report)
             except OSError as error:
                 return UpgradeRefused(f"the new arbiter could not be forked: {error}")
@@ -179,9 +179,9 @@ class Upgrades:
         self._epoll.register(self._fd, select.EPOLLIN)
         return UpgradeStarted(self._pid)
 
-    def _legacy(self, generation: Generation, wanted: int, steps: int, ready_fd: int) -> Legacy:
+    def _handover(self, generation: Generation, wanted: int, steps: int, ready_fd: int) -> Handover:
         pidfile = self._pidfile
-        return Legacy(
+        return Handover(
             version=VERSION,
             ready_fd=ready_fd,
             pidfile_fd=None if pidfile is None else pidfile.fd,
@@ -199,7 +199,7 @@ class Upgrades:
 
     def hand_over(self, pid: int) -> HandedOver | HandOverRefused:
         """Make the new arbiter the one in charge, or leave all as it is when the supervisor cannot be told."""
-        if not self._customs.handing_over(pid):
+        if not self._callbacks.handing_over(pid):
             return HandOverRefused(pid, _UNTOLD)
         self._leave_to(pid)
         title.set_title(f"pyfork: arbiter (old, draining) [{self._label}]")
@@ -214,7 +214,7 @@ class Upgrades:
         Ready or not, it will be in charge by that end: path and pidfile of what it has open have to stay.
         """
         if self._pid and self.is_in_charge and is_alive(self._pid):
-            self._customs.handing_over(self._pid)
+            self._callbacks.handing_over(self._pid)
             self._leave_to(self._pid)
 
     def _leave_to(self, pid: int) -> None:
@@ -274,12 +274,12 @@ class Upgrades:
             self._fd = -1
 
 
-def _become(launch: Launch, legacy: Legacy, variables: Mapping[str, str]) -> NoReturn:
+def _become(launch: Launch, handover: Handover, variables: Mapping[str, str]) -> NoReturn:
     """Become the new arbiter; called in the child."""
-    fds = [legacy.ready_fd, *(listener.fd for listener in legacy.listeners)]
-    for fd in fds if legacy.pidfile_fd is None else [*fds, legacy.pidfile_fd]:
+    fds = [handover.ready_fd, *(listener.fd for listener in handover.listeners)]
+    for fd in fds if handover.pidfile_fd is None else [*fds, handover.pidfile_fd]:
         os.set_inheritable(fd, True)
-    launch.become({**variables, VARIABLE: encode(legacy)})
+    launch.become({**variables, VARIABLE: encode(handover)})
 
 
 def _report(fd: int, message: str) -> None:

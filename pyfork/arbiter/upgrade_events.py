@@ -2,8 +2,8 @@
 
 from pyfork.arbiter import events as ev
 from pyfork.arbiter.actions import Level, Order, SignalWorker
+from pyfork.arbiter.context import EventContext
 from pyfork.arbiter.crashes import CrashLog
-from pyfork.arbiter.desk import Desk
 from pyfork.arbiter.headcount import Headcount
 from pyfork.arbiter.lifecycle import ArbiterMove, ArbiterState
 from pyfork.arbiter.pacing import Pacing
@@ -16,7 +16,7 @@ class UpgradeEvents:
     """The handlers of an upgrade's events, and its part of the settling.
 
     Args:
-        desk: where orders are put, and the arbiter's state.
+        context: where orders are put, and the arbiter's state.
         succession: how far it has come.
         rollout: whose current plan limits it.
         headcount: which the new arbiter gets as it is when that is started.
@@ -26,14 +26,14 @@ class UpgradeEvents:
 
     def __init__(
         self,
-        desk: Desk,
+        context: EventContext,
         succession: Succession,
         rollout: Rollout,
         headcount: Headcount,
         pacing: Pacing,
         crashes: CrashLog,
     ) -> None:
-        self._desk = desk
+        self._context = context
         self._succession = succession
         self._rollout = rollout
         self._headcount = headcount
@@ -44,23 +44,23 @@ class UpgradeEvents:
 
     def ask(self) -> None:
         """USR2."""
-        self._desk.log(Level.INFO, self._succession.ask(self._desk.state))
+        self._context.log(Level.INFO, self._succession.ask(self._context.state))
 
     def on_started(self, event: ev.UpgradeStarted) -> None:
         """The new arbiter's process exists."""
         plan = self._rollout.plan(self._rollout.current)
         self._steps = self._headcount.steps
         self._has_old_logs = False
-        self._desk.order(*self._succession.started(event.pid, plan, self._desk.now))
+        self._context.order(*self._succession.started(event.pid, plan, self._context.now))
 
     def on_refused(self, event: ev.UpgradeRefused) -> None:
         """There will be no new arbiter."""
-        self._desk.order(*self._succession.refused(event.reason))
-        self._desk.move(ArbiterMove.UPGRADE_FAILED)
+        self._context.order(*self._succession.refused(event.reason))
+        self._context.move(ArbiterMove.UPGRADE_FAILED)
 
     def on_ready(self, event: ev.UpgradeReady) -> None:
         """The new arbiter serves: this one hands over, unless that has crossed our order to end."""
-        self._desk.order(*self._succession.got_ready(event.pid))
+        self._context.order(*self._succession.got_ready(event.pid))
 
     def note_reopened(self) -> None:
         """USR1 has come: a new arbiter that starts has opened the logs already, and goes on with the old ones."""
@@ -70,37 +70,37 @@ class UpgradeEvents:
         """The new arbiter is in charge: from here on this one stops, without stopping the sockets."""
         self._succession.handed_over()
         self._pass_on(event.pid)
-        self._desk.move(ArbiterMove.HANDED_OVER)
+        self._context.move(ArbiterMove.HANDED_OVER)
         self._pacing.rest()
         self._crashes.rest()
 
     def on_hand_over_refused(self, event: ev.HandOverRefused) -> None:
         """This arbiter is in charge still."""
-        self._desk.order(*self._succession.not_handed_over(event.reason, self._desk.now))
+        self._context.order(*self._succession.not_handed_over(event.reason, self._context.now))
 
     def on_exited(self, event: ev.UpgradeExited) -> None:
         """The new arbiter is gone."""
-        self._desk.order(*self._succession.exited(event.code, event.signal, is_stopping=self._desk.is_stopping))
-        if self._desk.state is ArbiterState.UPGRADING:
-            self._desk.move(ArbiterMove.UPGRADE_FAILED)
+        self._context.order(*self._succession.exited(event.code, event.signal, is_stopping=self._context.is_stopping))
+        if self._context.state is ArbiterState.UPGRADING:
+            self._context.move(ArbiterMove.UPGRADE_FAILED)
 
     def _pass_on(self, pid: int) -> None:
         """Give the new arbiter the orders that came while it started."""
         if self._rollout.is_asked:
             self._rollout.is_asked = False
-            self._desk.log(Level.INFO, f"upgrade: the HUP that came meanwhile is passed on to pid {pid}")
-            self._desk.order(SignalWorker(pid, Order.HUP))  # which opens the logs anew, too
+            self._context.log(Level.INFO, f"upgrade: the HUP that came meanwhile is passed on to pid {pid}")
+            self._context.order(SignalWorker(pid, Order.HUP))  # which opens the logs anew, too
         elif self._has_old_logs:
-            self._desk.order(SignalWorker(pid, Order.USR1))
+            self._context.order(SignalWorker(pid, Order.USR1))
         if self._headcount.steps != self._steps:
             lost = f"upgrade: TTIN and TTOU that came meanwhile are lost: say them again, to pid {pid}"
-            self._desk.log(Level.WARNING, lost)
+            self._context.log(Level.WARNING, lost)
 
     def settle(self, roster: Roster) -> None:
         """Report to the old arbiter, and start a new one when it is asked for and nothing else is under way."""
         served = {worker.number for worker in roster if worker.is_ready}
-        if not self._desk.is_starting and served.issuperset(range(self._headcount.places)):
-            self._desk.order(*self._succession.report())
-        if self._desk.state is ArbiterState.RUNNING and self._succession.can_begin:
-            self._desk.move(ArbiterMove.UPGRADE)
-            self._desk.order(*self._succession.begin())
+        if not self._context.is_starting and served.issuperset(range(self._headcount.places)):
+            self._context.order(*self._succession.report())
+        if self._context.state is ArbiterState.RUNNING and self._succession.can_begin:
+            self._context.move(ArbiterMove.UPGRADE)
+            self._context.order(*self._succession.begin())

@@ -23,7 +23,7 @@ from pyfork.arbiter.predecessor import Predecessor
 from pyfork.arbiter.spawn import BecameChild
 from pyfork.arbiter.succession import PreviousCount, Succession
 from pyfork.arbiter.systemd import Notifier
-from pyfork.arbiter.upgrade import Customs, Upgrades
+from pyfork.arbiter.upgrade import UpgradeCallbacks, Upgrades
 from pyfork.arbiter.verbs import VERBS
 from pyfork.cli.encryption import load_certificates, warn_of_tls
 from pyfork.config.load import DEFAULT, Loaded
@@ -107,8 +107,8 @@ def serve(
     try:
         _show_title(settings, "arbiter" if predecessor is None else "arbiter (new, starting)")
         _announce(first, predecessor)
-        customs = Customs(notifier.environment, notifier.hand_over, partial(_show_title, settings))
-        upgrades = Upgrades(launch, pidfile, predecessor, customs)
+        callbacks = UpgradeCallbacks(notifier.environment, notifier.hand_over, partial(_show_title, settings))
+        upgrades = Upgrades(launch, pidfile, predecessor, callbacks)
         loop = ArbiterLoop(
             Core(first.plan(), random=random.Random(), succession=_succession(predecessor)),  # noqa: S311 - jitter, not a secret
             first,
@@ -150,8 +150,8 @@ def _become(handoff: AnyHandoff) -> ExitStatus:
 def _succession(predecessor: Predecessor | None) -> Succession:
     if predecessor is None:
         return Succession()
-    legacy = predecessor.legacy
-    return Succession(PreviousCount(legacy.count, legacy.wanted, legacy.bounds, legacy.steps))
+    handover = predecessor.handover
+    return Succession(PreviousCount(handover.count, handover.wanted, handover.bounds, handover.steps))
 
 
 def _heed_orders_while_starting() -> None:

@@ -306,7 +306,7 @@ def close_sockets_of_successor(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def stop(self: UpgradeEvents, event: ev.HandedOver) -> None:
         handed_over(self, event)
-        self._desk.order(StopAccepting())
+        self._context.order(StopAccepting())
 
     monkeypatch.setattr(UpgradeEvents, "on_handed_over", stop)
 
@@ -338,7 +338,7 @@ def forget_hup_during_upgrade(monkeypatch: pytest.MonkeyPatch) -> None:
     ask = Core._ask_reload
 
     def ask_when_alone(self: Core) -> None:
-        if self._desk.state is not ArbiterState.UPGRADING:
+        if self._context.state is not ArbiterState.UPGRADING:
             ask(self)
 
     monkeypatch.setattr(Core, "_ask_reload", ask_when_alone)
@@ -349,7 +349,7 @@ def forget_usr2_during_reload(monkeypatch: pytest.MonkeyPatch) -> None:
     ask = UpgradeEvents.ask
 
     def ask_when_idle(self: UpgradeEvents) -> None:
-        if self._desk.state is not ArbiterState.RELOADING:
+        if self._context.state is not ArbiterState.RELOADING:
             ask(self)
 
     monkeypatch.setattr(UpgradeEvents, "ask", ask_when_idle)
@@ -360,8 +360,8 @@ def start_two(monkeypatch: pytest.MonkeyPatch) -> None:
     ask = UpgradeEvents.ask
 
     def ask_again(self: UpgradeEvents) -> None:
-        if self._desk.state is ArbiterState.UPGRADING:
-            self._desk.order(StartUpgrade())
+        if self._context.state is ArbiterState.UPGRADING:
+            self._context.order(StartUpgrade())
         ask(self)
 
     monkeypatch.setattr(UpgradeEvents, "ask", ask_again)
@@ -373,7 +373,7 @@ def report_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def report(self: UpgradeEvents, roster: Roster) -> None:
         if any(worker.is_ready for worker in roster):
-            self._desk.order(*self._succession.report())
+            self._context.order(*self._succession.report())
         settle(self, roster)
 
     monkeypatch.setattr(UpgradeEvents, "settle", report)
@@ -399,7 +399,7 @@ def measure_while_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     settle = LoadEvents.settle
 
     def settle_unless_stopping(self: LoadEvents) -> None:
-        if not self._desk.is_stopping:
+        if not self._context.is_stopping:
             settle(self)
 
     monkeypatch.setattr(LoadEvents, "settle", settle_unless_stopping)
@@ -438,7 +438,7 @@ def forgive_garbled(monkeypatch: pytest.MonkeyPatch) -> None:
     def only_kill(self: Core, event: ev.PipeGarbled) -> None:
         process = self._roster.find(event.pid) or self._molds.find(event.pid)
         if process is not None and process.state is not WorkerState.KILLED:
-            self._desk.order(*process.kill(WorkerMove.GARBLED))
+            self._context.order(*process.kill(WorkerMove.GARBLED))
 
     monkeypatch.setattr(Core, "_on_garbled", only_kill)
 

@@ -8,13 +8,13 @@ import pytest
 
 from pyfork.arbiter.events import UpgradeRefused
 from pyfork.arbiter.launch import Launch
-from pyfork.arbiter.upgrade import Customs, Upgrades
+from pyfork.arbiter.upgrade import UpgradeCallbacks, Upgrades
 
 
 def test_process_1_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A container ends with its process 1; the operator is told what to do instead."""
-    customs = Customs(variables=dict, handing_over=lambda _pid: None, taken_over=lambda: None)
-    upgrades = Upgrades(Launch(("pyfork",), "/", {}), None, None, customs)
+    callbacks = UpgradeCallbacks(variables=dict, handing_over=lambda _pid: None, taken_over=lambda: None)
+    upgrades = Upgrades(Launch(("pyfork",), "/", {}), None, None, callbacks)
     monkeypatch.setattr(os, "getpid", lambda: 1)
     generation: Any = None
     refused = upgrades.start(generation, 2, 0)
@@ -25,7 +25,7 @@ def test_process_1_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_outside_of_an_upgrade_there_is_nothing_to_hear() -> None:
     """And strangers that are reaped are nobody's end."""
-    upgrades = Upgrades(Launch(("pyfork",), "/", {}), None, None, Customs(dict, print, print))
+    upgrades = Upgrades(Launch(("pyfork",), "/", {}), None, None, UpgradeCallbacks(dict, print, print))
     assert upgrades.listen() == upgrades.reaped(4321, 0) == upgrades.descriptors() == []
     upgrades.abandon()
     upgrades.report_ready()
@@ -37,7 +37,7 @@ def test_an_arbiter_without_descriptors_refuses(monkeypatch: pytest.MonkeyPatch)
     def refuse(*_: object) -> None:
         raise OSError(24, "Too many open files")
 
-    upgrades = Upgrades(Launch(("pyfork",), "/", {}), None, None, Customs(dict, print, print))
+    upgrades = Upgrades(Launch(("pyfork",), "/", {}), None, None, UpgradeCallbacks(dict, print, print))
     monkeypatch.setattr("pyfork.arbiter.upgrade.socket.socketpair", refuse)
     generation: Any = SimpleNamespace(loaded=SimpleNamespace(settings=SimpleNamespace(label="shop")))
     refused = upgrades.start(generation, 2, 0)

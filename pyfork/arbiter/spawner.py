@@ -1,4 +1,4 @@
-"""Children come to be here: forked by the arbiter, by a mold, or, when they are molds, by a worker. Part of the shell.
+"""Has children forked: by the arbiter (`spawn`), by a mold, or, when they are molds, by a worker. Part of the shell.
 
 The arbiter makes the pipes in every case. Where it does not fork itself, it sends the child's ends with the order and
 closes its own copies; the child then is awaited, see `pyfork.arbiter.children`.
@@ -24,7 +24,7 @@ from pyfork.process.subreaper import become_subreaper
 _log = logging.getLogger("pyfork.error")
 
 
-class Nursery:
+class Spawner:
     """Carries out the orders that bring children into the world.
 
     Each method returns the answer, or None when it comes later, from the child's heartbeat pipe.

@@ -2,10 +2,10 @@
 
 import pytest
 
-from pyfork.arbiter.legacy import Legacy, PassedListener, decode, encode
+from pyfork.arbiter.handover import Handover, PassedListener, decode, encode
 from pyfork.errors import ConfigurationError
 
-LEGACY = Legacy(
+HANDOVER = Handover(
     version=1,
     ready_fd=9,
     pidfile_fd=8,
@@ -22,12 +22,12 @@ LEGACY = Legacy(
 
 def test_it_arrives_as_it_was_sent() -> None:
     """Paths that are no UTF-8 included."""
-    assert decode(encode(LEGACY)) == LEGACY
+    assert decode(encode(HANDOVER)) == HANDOVER
 
 
 def test_a_later_version_may_say_more() -> None:
     """Keys that are not known are left alone."""
-    assert decode(encode(LEGACY).replace("{", '{"more": [1], ', 1)) == LEGACY
+    assert decode(encode(HANDOVER).replace("{", '{"more": [1], ', 1)) == HANDOVER
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_a_later_version_may_say_more() -> None:
         ("[]", "pyfork sets it itself"),
         ('{"version": 1}', "missing required field"),
         ('{"version": 2, "anything": 1}', "version 2 is not known here"),
-        (encode(LEGACY).replace('"ready_fd": 9', '"ready_fd": -1'), "ready_fd"),
+        (encode(HANDOVER).replace('"ready_fd": 9', '"ready_fd": -1'), "ready_fd"),
     ],
 )
 def test_what_cannot_be_read_is_refused(text: str, words: str) -> None:

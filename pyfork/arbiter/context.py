@@ -4,7 +4,7 @@ from pyfork.arbiter.actions import Action, Level, Log, StateChanged
 from pyfork.arbiter.lifecycle import ARBITER_TRANSITIONS, ArbiterMove, ArbiterState, advance
 
 
-class Desk:
+class EventContext:
     """One for each core.
 
     Attributes:
@@ -19,7 +19,7 @@ class Desk:
         self.actions: list[Action] = []
 
     def begin(self, now: float) -> None:
-        """Clear the desk for the next event."""
+        """Clear the context for the next event."""
         self.now = now
         self.actions = []
 

@@ -34,7 +34,7 @@ class PassedListener(msgspec.Struct, frozen=True):
     passed: bool
 
 
-class Legacy(msgspec.Struct, frozen=True, kw_only=True):
+class Handover(msgspec.Struct, frozen=True, kw_only=True):
     """All that a new arbiter gets from the old one beside its command line.
 
     Attributes:
@@ -66,12 +66,12 @@ class _Head(msgspec.Struct):
     version: int
 
 
-def encode(legacy: Legacy) -> str:
+def encode(handover: Handover) -> str:
     """Return the variable's value."""
-    return json.dumps(msgspec.to_builtins(legacy))  # not msgspec's own: a path need not be UTF-8
+    return json.dumps(msgspec.to_builtins(handover))  # not msgspec's own: a path need not be UTF-8
 
 
-def decode(text: str) -> Legacy:
+def decode(text: str) -> Handover:
     """Return what the variable's value says.
 
     Raises:
@@ -85,7 +85,7 @@ def decode(text: str) -> Legacy:
                 f"environment {VARIABLE}: version {version} is not known here (this pyfork knows {VERSION}); restart "
                 "pyfork instead of upgrading it in place"
             )
-        return msgspec.convert(known, Legacy)
+        return msgspec.convert(known, Handover)
     except (ValueError, msgspec.ValidationError) as error:
         raise ConfigurationError(
             f"environment {VARIABLE}: {error}; pyfork sets it itself at an upgrade: do not set it"

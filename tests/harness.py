@@ -121,6 +121,23 @@ def read_all(connection: socket.socket) -> bytes:
     return bytes(octets)
 
 
+_reserved: list[socket.socket] = []
+
+
+def reserve_port() -> int:
+    """Return a port of 127.0.0.1 that the kernel chooses for nobody else while this process lives.
+
+    It stays bound, without listening, so a server can bind it too (SO_REUSEADDR, socket(7)). A port that was chosen and
+    let go again may be somebody else's by the time the server binds it: another test's, or any client's.
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    _reserved.append(holder)
+    port: int = holder.getsockname()[1]
+    return port
+
+
 def title_of(pid: int) -> str:
     """Return the title of a process, "" when it has gone."""
     with contextlib.suppress(OSError):

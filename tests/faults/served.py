@@ -5,12 +5,11 @@ beside it (its mood), so that the next boot can be made slow or impossible.
 """
 
 import os
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.harness import Server
+from tests.harness import Server, reserve_port
 from tests.procfs import become
 
 SOURCE = """
@@ -102,8 +101,7 @@ class Site(Server):
             "http": {"keep_alive": KEEP_ALIVE},
             "log": {"access": str(self.access_path)},
         }
-        with socket.create_server(("127.0.0.1", 0)) as probe:  # its own socket: a stop is to refuse, and to close it
-            port = probe.getsockname()[1]
+        port = reserve_port()  # its own socket: a stop is to refuse, and to close it
         prefix = become(user) if user is not None else []
         super().__init__(
             directory,

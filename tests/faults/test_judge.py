@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.client import HABITS, Habit, Load, body_of
 from tests.faults.judge import Attempt, Death, Outcome, Terms, judge
-from tests.harness import wait_until
+from tests.harness import reserve_port, wait_until
 
 TERMS = Terms(idle_limit=1.5)
 LOST = Attempt("kept", 1, Outcome.BROKEN, 4000, 10.0, 10.0, 11.0, 12.0)
@@ -140,9 +140,7 @@ def test_a_careless_server_is_found_out(way: str) -> None:
 
 def test_a_server_that_refuses_is_found_out() -> None:
     """Nobody listens: every attempt is a loss, unless a stop was asked for."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    with Load(port, Random(1), HABITS[:1]) as load:
+    with Load(reserve_port(), Random(1), HABITS[:1]) as load:
         wait_until(lambda: len(load.attempts) >= 2, "some requests are refused")
     losses = judge(load.take(), [], TERMS).losses
     assert {loss.outcome for loss in losses} == {Outcome.REFUSED}

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Server, parse_response, read_all, title_of, wait_until
+from tests.harness import Server, parse_response, read_all, reserve_port, title_of, wait_until
 from tests.process.plants import plant, plant_at
-from tests.process.test_listeners import free_port
 
 GOOD = """
 import os
@@ -186,7 +185,7 @@ def test_who_waits_at_an_address_that_a_reload_removes_is_answered(
 ) -> None:
     """Nobody else listens there any more: the last workers that do take all of the queue."""
     (site / "site1.py").write_text(WAITS)
-    addresses = {"tcp": ("127.0.0.1", free_port()), "unix": str(site / "goes.sock")}
+    addresses = {"tcp": ("127.0.0.1", reserve_port()), "unix": str(site / "goes.sock")}
     bind = {"tcp": "{0[0]}:{0[1]}".format(addresses["tcp"]), "unix": f"unix:{addresses['unix']}"}
     stays = f"unix:{site}/stays.sock"
     server = start("site1:app", cwd=site, bind=[stays, bind[family]], settings={"workers": {"type": worker_type}})
@@ -295,8 +294,7 @@ def test_bind_changes_at_a_reload(start: Callable[..., Server], site: Path, tmp_
 
 def test_an_address_that_a_reload_removes_is_closed(start: Callable[..., Server], site: Path) -> None:
     """No worker keeps a socket that is not its own: clients of the old address are refused, not left to hang."""
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
-        ports = [one.getsockname()[1], two.getsockname()[1]]
+    ports = [reserve_port(), reserve_port()]
     server = start("site1:app", cwd=site, bind=[f"127.0.0.1:{port}" for port in ports])
     server.wait_workers(1, 1)
     server.configure({"server": {"bind": [f"127.0.0.1:{ports[0]}"]}})

@@ -14,7 +14,7 @@ from time import monotonic
 import pytest
 
 from tests import procfs
-from tests.harness import Server, parse_response, read_all, wait_until
+from tests.harness import Server, parse_response, read_all, reserve_port, wait_until
 from tests.process.plants import plant_at
 
 SITE = """
@@ -80,8 +80,7 @@ def test_term_on_own_sockets_refuses_new_clients_and_answers_queued_ones(
     start: Callable[..., Server], site: Path
 ) -> None:
     """On a socket that pyfork bound, a client after TERM is refused, not reset; one before it is answered."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = reserve_port()
     server = start("site1:app", cwd=site, bind=[f"127.0.0.1:{port}"])
     server.port = port
     server.wait_workers(1)
@@ -102,8 +101,7 @@ def test_term_on_own_sockets_refuses_new_clients_and_answers_queued_ones(
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="takes a capability away from root")
 def test_term_refuses_new_clients_without_the_right_to_filter(start: Callable[..., Server], site: Path) -> None:
     """Linux 6.18 lets only CAP_NET_ADMIN filter TCP; without it one client may still get in, and no more than one."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = reserve_port()
     server = start("site1:app", cwd=site, bind=[f"127.0.0.1:{port}"], prefix=["setpriv", "--bounding-set=-net_admin"])
     server.port = port
     server.wait_workers(1)

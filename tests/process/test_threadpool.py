@@ -11,7 +11,7 @@ from time import monotonic
 import pytest
 
 from tests import procfs
-from tests.harness import PATIENCE, Server, parse_response, processes_of_session, read_all, wait_until
+from tests.harness import PATIENCE, Server, parse_response, processes_of_session, read_all, reserve_port, wait_until
 
 GET = b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -360,8 +360,7 @@ def test_term_under_load_loses_nothing(
     start: Callable[..., Server], send_load: Callable[..., list[Client]], site: Path
 ) -> None:
     """Clients that come later are refused, which is no loss."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = reserve_port()
     workers = {"type": "threadpool", "threads": 4, "count": 2}
     server = start("site1:app", cwd=site, settings={"workers": workers}, bind=[f"127.0.0.1:{port}"])
     server.port = port

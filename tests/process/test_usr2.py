@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Server, processes_of_session, title_of, wait_until
+from tests.harness import Server, processes_of_session, reserve_port, title_of, wait_until
 from tests.process.plants import plant_at
-from tests.process.test_listeners import BUSY, ask, free_port, run_pyfork
+from tests.process.test_listeners import BUSY, ask, run_pyfork
 from tests.process.test_reload import GOOD, load
 
 
@@ -145,7 +145,7 @@ def test_a_program_that_is_gone_is_told_in_the_log(start: Callable[..., Server],
     script.chmod(0o755)
     log = tmp_path / "log"
     process = subprocess.Popen(
-        [str(script), "-b", f"127.0.0.1:{free_port()}", "--error-logfile", str(log), "hello:app"],
+        [str(script), "-b", f"127.0.0.1:{reserve_port()}", "--error-logfile", str(log), "hello:app"],
         cwd=Path(__file__).parent.parent.parent / "sample_apps", start_new_session=True,
     )  # fmt: skip
     try:
@@ -173,7 +173,7 @@ def test_pidfile_and_unix_socket_change_hands(start: Callable[..., Server], site
         server.successor()
         assert path.stat().st_ino == inode
         assert pidfile.read_text() == f"{server.pid}\n"
-        result = run_pyfork("-b", f"127.0.0.1:{free_port()}", "-p", str(pidfile), "hello:app")
+        result = run_pyfork("-b", f"127.0.0.1:{reserve_port()}", "-p", str(pidfile), "hello:app")
         assert f"held by a running pyfork (pid {server.pid})" in result.stderr
         assert ask(str(path), socket.AF_UNIX) == b"one"
     server.stop()
@@ -220,7 +220,7 @@ def test_what_the_new_configuration_drops_is_removed(start: Callable[..., Server
         "site1:app", cwd=site, bind=[f"unix:{stays}", f"unix:{goes}"], settings={"server": {"pidfile": str(old)}}
     )
     server.wait_workers(1)
-    port = free_port()
+    port = reserve_port()
     server.configure({"server": {"pidfile": str(new), "bind": [f"unix:{stays}", f"127.0.0.1:{port}"]}})
     server.signal("USR2")
     server.successor()
@@ -391,7 +391,7 @@ def test_process_1_refuses(start: Callable[..., Server], site: Path) -> None:
     command = [unshare or "unshare", "--pid", "--fork", "--mount-proc"]
     if unshare is None or subprocess.run([*command, "true"], capture_output=True).returncode:
         pytest.skip("this system makes no process namespaces (tests/unit tests the refusal too)")
-    port = free_port()
+    port = reserve_port()
     server = start("site1:app", cwd=site, bind=[f"127.0.0.1:{port}"], prefix=command)
     server.wait_log("is ready")
     [arbiter] = [pid for pid in processes_of_session(server.session) if title_of(pid).startswith("pyfork: arbiter")]
@@ -421,7 +421,7 @@ def test_a_switched_link_brings_the_new_interpreter_and_pyfork(tmp_path: Path) -
         script.chmod(0o755)
     current = tmp_path / "current"
     current.symlink_to("one")
-    port, log, pidfile = free_port(), tmp_path / "log", tmp_path / "pid"
+    port, log, pidfile = reserve_port(), tmp_path / "log", tmp_path / "pid"
     process = subprocess.Popen(
         ["current/bin/pyfork", "-b", f"127.0.0.1:{port}", "-p", str(pidfile), "--error-logfile", str(log), "site1:app",
          "--chdir", "current"],

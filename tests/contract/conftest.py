@@ -2,9 +2,11 @@
 
 import gc
 import logging
+from time import monotonic
 
 import pytest
 
+from pyfork.connection import blocking, nonblocking, receiving
 from tests.contract.visits import LoopVisit, Visit, open_descriptors
 
 
@@ -49,6 +51,15 @@ def prepare(shell, _quick_collection):
     visits.clear()
     gc.collect()  # files of applications that have no close()
     assert open_descriptors() <= before, "a descriptor is still open"
+
+
+@pytest.fixture
+def now(monkeypatch):
+    """A moment at which the shells' clock stands still: how long they wait does not depend on how long we take."""
+    moment = monotonic()
+    for module in (blocking, nonblocking, receiving):
+        monkeypatch.setattr(module, "monotonic", lambda: moment)
+    return moment
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ class Client:
         self.sent = 0
         self.is_over = False
         self.has_shut = False
-        self.deadline = monotonic() + PATIENCE
+        self._renew()
         self._unsent = b""
         self.sock = socket.socket()
         self.sock.setblocking(False)
@@ -65,6 +65,7 @@ class Client:
         if not self._unsent and self.sent < len(self.script.pieces):
             self._unsent = self.script.pieces[self.sent]
             self.sent += 1
+            self._renew()
         self._send()
 
     def take(self) -> None:
@@ -77,6 +78,7 @@ class Client:
             data = b""  # whether that was right is for the script to say: what it waits for does not come
         self.received += data
         self.is_over = not data
+        self._renew()
 
     def proceed(self) -> bool:
         """Do what the script says next; return whether the conversation is over."""
@@ -93,6 +95,10 @@ class Client:
             self.has_shut = True
             self.sock.shutdown(socket.SHUT_WR)
         return False
+
+    def _renew(self) -> None:
+        """It goes on: what is waited for next has its own time."""
+        self.deadline = monotonic() + PATIENCE
 
     def _send(self) -> None:
         try:

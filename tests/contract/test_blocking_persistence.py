@@ -1,9 +1,8 @@
 """The blocking shell with connections that persist: what comes behind a request, and how long is waited for it."""
 
-from time import monotonic
-
 import pytest
 
+from pyfork.connection import blocking
 from pyfork.connection.blocking import MOST_OWED, BlockingConnection, Outcome
 from pyfork.connection.context import Persistence
 from pyfork.http1.limits import MAX_FEED, Limits
@@ -20,12 +19,12 @@ class TimedVisit(Visit):
         self.lengths = []
 
     def wait(self, connection, events, deadline):
-        self.lengths.append(round(deadline - monotonic()))
+        self.lengths.append(round(deadline - blocking.monotonic()))
         return super().wait(connection, events, deadline)
 
 
 @pytest.fixture
-def shell():
+def shell(now):
     """The blocking shell, and its patience."""
     return TimedVisit
 

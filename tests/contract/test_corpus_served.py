@@ -173,7 +173,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str,
     def get(worker_type: str, limits: dict[str, int]) -> Server:
         key = json.dumps([worker_type, sorted(limits.items())])
         if key not in servers:
-            http = {f"limit_request_{name}": value for name, value in limits.items()}
+            http: dict[str, float] = {f"limit_request_{name}": value for name, value in limits.items()}
+            http |= {"keep_alive": 120, "header_timeout": 120, "body_timeout": 120}  # octet by octet takes its time
             directory: Path = tmp_path_factory.mktemp("server")
             settings = {
                 "workers": {"type": worker_type, "count": 2 if worker_type in ONE_REQUEST_ONLY else 1},

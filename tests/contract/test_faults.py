@@ -115,7 +115,7 @@ def test_what_fails_before_the_head_is_answered_500(server):
         assert b"Deliberate" not in answer.body
         assert answer.header("X-Forged") is None
         wait_until(lambda at=start, said=reason: re.search(said, server.log[at:]), f"{path}: {reason}")
-        assert path in server.log[start:], f"{path} is not named"
+        wait_until(lambda at=start, name=path: name in server.log[at:], f"{path} is named")
     assert server.workers() == workers
 
 

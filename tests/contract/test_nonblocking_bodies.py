@@ -4,7 +4,6 @@ import errno
 import os
 import socket
 import tempfile
-from time import monotonic
 
 import pytest
 
@@ -158,15 +157,15 @@ def test_a_client_that_leaves_within_its_body_takes_the_file_along(prepare, file
         (0.1, [8, 1, 1, 8, 8, 1]),  # and no more than ``body_timeout``
     ],
 )
-def test_each_wait_has_its_time(prepare, min_rate, expected):
+def test_each_wait_has_its_time(prepare, now, min_rate, expected):
     """Behind a kept-alive request as well. Each move comes when one second is left."""
     lengths = []
 
     def note(octets):
         def move(current):
             if current.connection.phase is Phase.BODY:
-                lengths.append(round(current.connection.deadline - monotonic()))
-                current.connection.deadline = min(current.connection.deadline, monotonic() + 1)
+                lengths.append(round(current.connection.deadline - now))
+                current.connection.deadline = min(current.connection.deadline, now + 1)
             current.client.sendall(octets)
 
         return move

@@ -2,7 +2,6 @@
 
 import re
 import socket
-from time import monotonic
 
 import pytest
 
@@ -107,12 +106,12 @@ def test_persistence_may_end_between_two_requests(prepare):
     assert served.received.count(b"hello") == 2
 
 
-def test_an_idle_client_is_left_after_keep_alive(prepare):
+def test_an_idle_client_is_left_after_keep_alive(prepare, now):
     """Without a word. The first request has the time of a head, and so has the next from its first octet on."""
     lengths = []
 
     def note(current):
-        lengths.append(round(current.connection.deadline - monotonic()))
+        lengths.append(round(current.connection.deadline - now))
 
     def begin(current):
         note(current)

@@ -177,7 +177,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def server(share: Callable[..., Server], worker_type: str, site: str) -> Server:
     """A server of the worker type."""
-    server = share("site1:app", cwd=site, settings={"workers": {"type": worker_type}})
+    settings = {"workers": {"type": worker_type}, "http": {"keep_alive": 60}}  # a next request is sent at any time
+    server = share("site1:app", cwd=site, settings=settings)
     server.expect_errors(
         "the application ", "the name of ", "the response ", "the status is ", "the application", "the Content-Length"
     )

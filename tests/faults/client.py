@@ -80,6 +80,7 @@ class Wire:
     Attributes:
         port: our own.
         pid: who has answered on it, None before.
+        asked: when the first octets of what was asked last had been handed to the kernel, None before.
         octets: received since the last whole answer.
 
     Raises:
@@ -94,6 +95,7 @@ class Wire:
         self.port = self.socket.getsockname()[1]
         self.pid: int | None = None
         self.answered: float | None = None
+        self.asked: float | None = None
         self._received = b""
 
     @property
@@ -204,10 +206,11 @@ class Client(threading.Thread):
 
     def _ask(self, wire: Wire, numbers: list[int]) -> bool:
         """Return whether the connection can be used again."""
-        began = monotonic()
-        idle = None if wire.answered is None else began - wire.answered
+        answered, wire.asked = wire.answered, None
 
         def note(number: int, outcome: Outcome, detail: str) -> None:
+            began = wire.asked or monotonic()
+            idle = None if answered is None else began - answered
             seen = (wire.port, wire.opened, wire.connected, began, monotonic(), idle, wire.octets, wire.pid, detail)
             self._load.attempts.append(Attempt(self.name, number, outcome, *seen))
 
@@ -257,7 +260,9 @@ class Client(threading.Thread):
 
     def _send(self, wire: Wire, octets: bytes) -> None:
         for piece in self._pieces(octets):
-            wire.socket.sendall(piece)
+            sent = wire.socket.send(piece)  # waits for nobody while the connection is idle, however much it is
+            wire.asked = wire.asked or monotonic()  # not before: until now we may have been paused ourselves
+            wire.socket.sendall(piece[sent:])
 
     def _pieces(self, octets: bytes) -> Iterator[bytes]:
         if not self._habit.is_slow:

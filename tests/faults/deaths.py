@@ -6,12 +6,11 @@ The docstring of each says what may be lost: nothing, where it does not say so.
 import contextlib
 import os
 import signal
-from time import monotonic
 
 from tests import procfs
 from tests.faults.client import Wire
 from tests.faults.scene import Scene
-from tests.faults.served import GRACEFUL_TIMEOUT, TIMEOUT
+from tests.faults.served import TIMEOUT
 from tests.harness import wait_until
 
 LOOP_IS_SILENT = {"sync", "async"}
@@ -46,7 +45,7 @@ def kill_one_that_boots(scene: Scene) -> None:
     """The replacement of a worker, or of the mold, dies before it is ready: the next try comes later."""
     scene.forgive("was killed by SIGKILL", "could not boot")
     scene.begin_generation()
-    scene.server.feel("slow 5")
+    scene.server.feel("slow 20")  # longer than we take
     known = scene.children()
     assert scene.kill(scene.mold() if scene.is_preloading else scene.victim())
     newborn = scene.newborn(known)
@@ -113,7 +112,8 @@ def pause_everybody(scene: Scene) -> None:
     workers = scene.workers()
     everybody = scene.everybody()
     scene.random.shuffle(everybody)
-    for pid in everybody:
+    wait_until(lambda: procfs.state(scene.server.pid) == "S", "the arbiter waits: in a turn it would not tell")
+    for pid in sorted(everybody, key=lambda pid: pid != scene.server.pid):  # it first, while it waits
         os.kill(pid, signal.SIGSTOP)
     scene.pause(TIMEOUT + 1.2)
     scene.random.shuffle(everybody)
@@ -138,9 +138,7 @@ def hang_a_request(scene: Scene) -> None:
             scene.condemn(pid)
         scene.expect(rf"\(pid {pid}\) has .*no progress for 2 s \(workers\.timeout\)")
         scene.expect(rf"\(pid {pid}\): its oldest request is GET /hang")
-        began = monotonic()
-        wait_until(lambda: not procfs.is_alive(pid), "the worker that hangs is gone", GRACEFUL_TIMEOUT + 10)
-        assert monotonic() - began < GRACEFUL_TIMEOUT + 5
+        wait_until(lambda: not procfs.is_alive(pid), "the worker that hangs is gone, long before the request ends")
     finally:
         wire.close()
 

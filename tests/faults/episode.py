@@ -178,7 +178,7 @@ def _stop_during_a_reload(scene: Scene) -> None:
 def _stop_during_an_upgrade(scene: Scene) -> None:
     """TERM while a new arbiter starts its workers: both end, and the old one is the last, with exit status 0."""
     scene.begin_round()
-    scene.server.feel("slow 3")
+    scene.server.feel("slow 20")  # longer than we take
     scene.server.signal("USR2")
     scene.expect(upgrades.BEGUN)
     scene.pause(0, 1.0)

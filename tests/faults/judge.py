@@ -39,7 +39,7 @@ class Attempt:
         port: the client's port, 0 when there was no connection.
         opened: when the connection was begun.
         connected: when it was made; None if it never was.
-        began: when the request's first octet was sent.
+        began: when the request's first octets had been sent.
         ended: when the client knew.
         idle: seconds for which the connection had been idle before; None for its first request.
         octets: of the answer that came.
@@ -130,6 +130,13 @@ def _no_loss(attempt: Attempt, terms: Terms) -> str | None:
             return RESET_BY_STOP
         if attempt.idle is not None and attempt.octets == 0 and attempt.began >= terms.stopped_at:
             return "idle connection closed by the stop"
-    if attempt.outcome is Outcome.BROKEN and attempt.octets == 0 and (attempt.idle or 0.0) > terms.idle_limit:
+    if attempt.outcome is Outcome.BROKEN and attempt.octets == 0 and _silence(attempt) > terms.idle_limit:
         return "idle for longer than promised"
     return None
+
+
+def _silence(attempt: Attempt) -> float:
+    """Return for how many seconds the client had sent nothing, on a new connection too: it may not have run."""
+    if attempt.idle is not None or attempt.connected is None:
+        return attempt.idle or 0.0
+    return attempt.began - attempt.connected

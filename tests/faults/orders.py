@@ -60,7 +60,7 @@ def kill_the_candidate(scene: Scene) -> None:
     """The first worker of the new generation dies before it is ready: the old generation serves on."""
     scene.forgive("could not boot: it was killed by SIGKILL", "reload failed")
     workers = scene.workers()
-    scene.server.feel("slow 3")
+    scene.server.feel("slow 20")  # longer than we take
     known = scene.children()
     scene.server.signal("HUP")
     candidate = scene.newborn(known)

@@ -122,7 +122,7 @@ class Scene:
         would miss the victim's beats. Where the victim has just become ready, a reload that fails by its death says so
         in a line of its own.
         """
-        with self._held(procfs.parent_of(pid)):
+        with self.held(procfs.parent_of(pid)):
             if not self.stop(pid):
                 return False
             self.forgive(rf"\(pid {pid}\) died within 1 s of getting ready")
@@ -133,7 +133,7 @@ class Scene:
         return True
 
     @contextlib.contextmanager
-    def _held(self, pid: int) -> Iterator[None]:
+    def held(self, pid: int) -> Iterator[None]:
         """Let one of the server's processes stand still for the length of a ``with`` block, and no other's."""
         if pid not in processes_of_session(self.server.session):
             yield
@@ -237,7 +237,7 @@ class Scene:
             return procfs.descriptor_kinds(self.server.pid) == self.kinds
 
         try:
-            wait_until(is_kept, "the arbiter has the descriptors that it had", 5)
+            wait_until(is_kept, "the arbiter has the descriptors that it had", 15)
         except AssertionError as error:
             error.add_note(f"it had {self.kinds} and has {procfs.descriptor_kinds(self.server.pid)}")
             raise

@@ -71,8 +71,9 @@ def test_an_idle_connection_may_be_closed_by_a_stop_and_not_otherwise() -> None:
 
 
 def test_a_client_that_idles_for_too_long_may_find_the_connection_closed() -> None:
-    """Only then, and only without an octet of the answer."""
+    """Only then, and only without an octet of the answer; also one that idles before its first request."""
     assert judge([changed(idle=1.6)], [], TERMS).apart.total() == 1
+    assert judge([changed(began=11.6)], [], TERMS).apart.total() == 1
     for attempt in (changed(idle=1.4), changed(idle=1.6, octets=3)):
         assert judge([attempt], [], TERMS).losses == [attempt]
 

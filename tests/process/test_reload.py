@@ -66,12 +66,12 @@ def test_ten_reloads_under_load_lose_nothing(start: Callable[..., Server], site:
             (site / "site1.py").write_text(GOOD.format(label=f"release {generation}"))
             server.signal("HUP")
             server.wait_workers(2, generation)
+        wait_until(lambda: len(answers) > 50, "there was a load")
     finally:
         stop.set()
         for client in clients:
             client.join()
     assert not failures
-    assert len(answers) > 50
     assert server.get("/").body == b"release 11"
 
 
@@ -79,15 +79,18 @@ def test_ten_reloads_under_load_lose_nothing(start: Callable[..., Server], site:
 @pytest.mark.slow
 def test_a_broken_application_leaves_the_old_one_serving(start: Callable[..., Server], site: Path, fault: str) -> None:
     """Whatever keeps the new application from booting, the old workers serve on and the log says why."""
-    server = start("site1:app", cwd=site, settings={"workers": {"count": 2, "boot_timeout": 2}})
+    server = start("site1:app", cwd=site, settings={"workers": {"count": 2}})
     before = server.wait_workers(2, 1)
     (site / "site1.py").write_text(BROKEN[fault])
+    if fault == "hangs":  # who is to boot has as long as ever
+        server.configure({"workers": {"boot_timeout": 2}})
     server.expect_errors(r"\[ERROR\]", "SIGKILL", "SIGSEGV")
     server.signal("HUP")
     reason = server.wait_log(r"\[ERROR\].*[Rr]eload.*")
     assert server.get("/").body == b"one"
     assert sorted(server.wait_workers(2, 1)) == sorted(before), reason
     (site / "site1.py").write_text(GOOD.format(label="mended"))
+    server.configure({"workers": {"boot_timeout": 60}})
     server.signal("HUP")
     wait_until(lambda: server.get("/").body == b"mended", "the mended application serves")
 
@@ -306,9 +309,11 @@ def test_an_address_that_a_reload_removes_is_closed(start: Callable[..., Server]
             socket.create_connection(("127.0.0.1", ports[1]), 5).close()
         except ConnectionRefusedError:
             return True
+        except TimeoutError:  # it takes nobody any more, and a worker that ends still has it
+            pass
         return False
 
-    wait_until(is_refused, "the removed address refuses", 10)
+    wait_until(is_refused, "the removed address refuses")
 
 
 def test_a_settings_file_that_has_vanished_refuses_the_reload(start: Callable[..., Server], site: Path) -> None:
@@ -347,9 +352,9 @@ def test_hup_during_a_reload_that_hangs_starts_afresh(start: Callable[..., Serve
     """A second HUP abandons a candidate that has not become ready and loads what is there now."""
     server = start("site1:app", cwd=site)
     server.wait_workers(1, 1)
-    (site / "site1.py").write_text(BROKEN["hangs"])
+    (site / "site1.py").write_text("open('hangs', 'w').close()\n" + BROKEN["hangs"])
     server.signal("HUP")
-    wait_until(lambda: any("gen 2" in title for title in server.titles()), "the candidate boots")
+    wait_until((site / "hangs").exists, "the candidate has read the old code")
     (site / "site1.py").write_text(GOOD.format(label="two"))
     server.signal("HUP")
     wait_until(lambda: server.get("/").body == b"two", "the new code serves")

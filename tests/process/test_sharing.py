@@ -85,15 +85,28 @@ def test_kept_alive_connections_are_shared(
     workers = {"type": worker_type, "count": 3, "threads": 4}
     server = start("balanced1:app", cwd=site, settings={"workers": workers, "http": {"keep_alive": 60}})
     server.wait_workers(3)
-    held = hold_open(server, 90, stack)
-    assert len(held) == 3
-    assert all(20 <= count <= 40 for count in held.values()), held
+    check_shares(server, stack)
     stack.close()
     server.signal("HUP")
     server.wait_workers(3, generation=2)
-    held = hold_open(server, 90, stack)
-    assert all(20 <= count <= 40 for count in held.values()), held
+    check_shares(server, stack)
     stack.close()
+
+
+def check_shares(server: Server, stack: contextlib.ExitStack) -> None:
+    """Open 90 connections, and see that each of three workers has about a third.
+
+    One that did not run for a moment has less, and gets what comes until it has as many as the others.
+    """
+    held = hold_open(server, 90, stack)
+
+    def is_even() -> bool:
+        third = held.total() / 3
+        return len(held) == 3 and all(third * 2 / 3 <= count <= third * 4 / 3 for count in held.values())
+
+    while not is_even() and held.total() < 270:
+        held.update(hold_open(server, 10, stack))
+    assert is_even(), held
 
 
 @pytest.mark.slow
@@ -104,11 +117,14 @@ def test_no_request_waits_while_a_thread_is_free(
     workers = {"type": "threadpool", "count": 3, "threads": 4}
     server = start("balanced1:app", cwd=site, settings={"workers": workers})
     server.wait_workers(3)
-    connections = [stack.enter_context(server.connect()) for _ in range(12)]
-    for connection in connections:
-        ask(connection, "/hold")
+    connections = []
     held = site / "held"
-    wait_until(lambda: held.exists() and len(held.read_text().split()) == 12, "all requests are under way")
+    for count in range(1, 13):
+        connections.append(stack.enter_context(server.connect()))
+        ask(connections[-1], "/hold")
+        wait_until(
+            lambda wanted=count: held.exists() and len(held.read_text().split()) == wanted, f"{count} are under way"
+        )
     (site / "go").touch()
     assert set(Counter(answer_of(connection) for connection in connections).values()) == {4}
     stack.close()
@@ -135,13 +151,14 @@ def test_nobody_waits_for_a_stopped_worker(
     start: Callable[..., Server], site: Path, stack: contextlib.ExitStack, worker_type: str
 ) -> None:
     """It has fewer connections than the other, which accepts all the same; when it goes on it gets its share again."""
-    workers = {"type": worker_type, "count": 2, "threads": 4}
+    workers = {"type": worker_type, "count": 2, "threads": 4, "timeout": 120}
     server = start("balanced1:app", cwd=site, settings={"workers": workers, "http": {"keep_alive": 60}})
     stopped, other = server.wait_workers(2)
-    assert len(hold_open(server, 10, stack)) == 2
+    held = hold_open(server, 10, stack)
+    wait_until(lambda: len(held) == 2 or held.update(hold_open(server, 1, stack)), "both have some")
     os.kill(stopped, signal.SIGSTOP)
     try:
-        wait_until(lambda: procfs.state(stopped) == "T", "the worker is stopped")
+        assert procfs.wait_stopped(stopped)
         assert set(hold_open(server, 100, stack)) == {other}
     finally:
         os.kill(stopped, signal.SIGCONT)
@@ -164,9 +181,11 @@ def test_a_worker_without_descriptors_serves_whom_it_was_woken_for(
     _, hard = resource.prlimit(poor, resource.RLIMIT_NOFILE)
     resource.prlimit(poor, resource.RLIMIT_NOFILE, (limit_that_leaves(poor, 3), hard))
     held = hold_open(server, 40, stack)
+    wait_until(
+        lambda: "cannot accept" in server.log or held.update(hold_open(server, 1, stack)), "it has no descriptor left"
+    )
     assert held[rich] >= 30, held
     assert 1 <= held[poor] <= 10, held
-    server.wait_log("cannot accept")
     resource.prlimit(poor, resource.RLIMIT_NOFILE, (hard, hard))
     wait_until(lambda: hold_open(server, 1, stack)[poor], "the worker accepts again")
     stack.close()

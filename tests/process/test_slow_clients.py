@@ -1,16 +1,20 @@
 """Clients that are slow on purpose, in every worker type: they are cut off, and do not keep others out."""
 
 import contextlib
+import os
 import select
+import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic
 
 import pytest
 
+from tests import procfs
 from tests.conftest import WORKER_TYPES
-from tests.harness import Server, parse_response, read_all, wait_until
+from tests.harness import PATIENCE, Server, parse_response, read_all, wait_until
 
 SITE = """
 BIG = [bytes(8_000_000)]
@@ -38,15 +42,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def impatient(share: Callable[..., Server], site: Path, worker_type: str) -> Server:
-    """A server of each type that waits for nobody."""
-    http = {
-        "header_timeout": TIMEOUT,
-        "body_timeout": TIMEOUT,
-        "min_body_rate": 10_000,
-        "write_timeout": TIMEOUT,
-        "min_write_rate": 10_000_000,
-        "limit_request_body": 1000,
-    }
+    """A server of each type that waits for no request; only slow ones are sent to it."""
+    http = {"header_timeout": TIMEOUT, "body_timeout": TIMEOUT, "min_body_rate": 10_000}
+    return share("patient:app", cwd=site, settings={"workers": {"type": worker_type}, "http": http})
+
+
+@pytest.fixture
+def demanding(share: Callable[..., Server], site: Path, worker_type: str) -> Server:
+    """A server of each type that waits for no reader, and takes little."""
+    http = {"write_timeout": TIMEOUT, "min_write_rate": 10_000_000, "limit_request_body": 1000}
     return share("patient:app", cwd=site, settings={"workers": {"type": worker_type}, "http": http})
 
 
@@ -78,29 +82,45 @@ def drip(client: socket.socket, octet: bytes) -> bytes:
     ids=["head", "body", "chunk extension"],
 )
 def test_a_request_that_drips_is_refused(impatient: Server, begin: bytes, octet: bytes) -> None:
-    """An octet before each deadline does not make it last: the client reads a 408, not long after its time."""
+    """An octet before each deadline does not make it last: the client reads a 408, not before its time.
+
+    With a new deadline for each octet it would be something else, after twenty seconds at the earliest: 431, 200, 400.
+    """
+    [worker] = impatient.wait_workers(1)
     began = monotonic()
-    with impatient.connect() as client:
+    with stopped(worker), impatient.connect() as client:  # or it could find the client silent until its deadline
         client.sendall(begin)
+        os.kill(worker, signal.SIGCONT)
         answer = parse_response(drip(client, octet))[0]
     assert answer.status == 408
-    assert TIMEOUT * 0.9 < monotonic() - began < TIMEOUT + 5
+    assert monotonic() - began > TIMEOUT * 0.9
 
 
-def test_a_response_that_is_read_too_slowly_is_broken_off(impatient: Server) -> None:
+@contextlib.contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Have a process stand still, until it is told to go on."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert procfs.wait_stopped(pid)
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_response_that_is_read_too_slowly_is_broken_off(demanding: Server) -> None:
     """Whoever takes an octet now and then does not hold a worker, or the memory of a response."""
     began = monotonic()
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.settimeout(20)
-        client.connect(("127.0.0.1", impatient.port))
+        client.connect(("127.0.0.1", demanding.port))
         client.sendall(GET.replace(b"/ ", b"/big "))
         poll = select.poll()
         poll.register(client, 0)  # its reset is reported in any case, and before what is still to be read
         while not poll.poll(20):
             client.recv(1)
-            assert monotonic() - began < TIMEOUT + 8, "the server waits for ever"
-    assert impatient.get().body == b"0"
+            assert monotonic() - began < PATIENCE, "the server waits for ever"
+    assert demanding.get().body == b"0"
 
 
 def test_a_reader_that_reads_nothing_costs_little_of_the_kernel(patient: Server) -> None:
@@ -131,15 +151,15 @@ def queued(port: int, clients_port: int) -> int:
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 20000000\r\n", b"Transfer-Encoding: chunked\r\n"])
-def test_a_client_that_goes_on_sending_can_read_why_it_was_refused(impatient: Server, framing: bytes) -> None:
+def test_a_client_that_goes_on_sending_can_read_why_it_was_refused(demanding: Server, framing: bytes) -> None:
     """It sends all of its body first, as many do. Others are served meanwhile."""
     piece = bytes(1_000_000)
-    with impatient.connect() as client:
+    with demanding.connect() as client:
         client.sendall(POST % framing)
         for number in range(20):
             client.sendall(b"%x\r\n%b\r\n" % (len(piece), piece) if b"chunked" in framing else piece)
             if number == 10:
-                assert impatient.get().body == b"0"
+                assert demanding.get().body == b"0"
         client.shutdown(socket.SHUT_WR)
         answer = parse_response(read_all(client))[0]
     assert answer.status == 413
@@ -155,16 +175,14 @@ def test_a_client_that_goes_on_sending_can_read_why_it_was_refused(impatient: Se
 )
 @pytest.mark.parametrize("worker_type", SEVERAL, indirect=True)
 def test_old_clients_make_way_for_fresh_ones(patient: Server, octets: bytes) -> None:
-    """Those who have been idle or slow for the longest, long before their deadlines."""
+    """Those who have been idle or slow for the longest, long before their deadlines, and before our patience ends."""
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(patient.connect()) for _ in range(CONNECTIONS)]
         for client in clients:
             client.sendall(octets)
             if octets is GET:
                 assert client.recv(1000).startswith(b"HTTP/1.1 200")
-        began = monotonic()
         assert patient.get().body == b"0"
-        assert monotonic() - began < 10
         gone = [client for client in clients if select.select([client], [], [], 0)[0]]
         assert 0 < len(gone) < CONNECTIONS
         if octets not in (b"", GET):
@@ -184,6 +202,11 @@ def reader(server: Server, buffer: int = 2048, segment: int = 0) -> Iterator[soc
         yield client
 
 
+def silence_of(client: socket.socket) -> float:
+    """Return for how many seconds nothing has come: tcpi_last_data_recv of struct tcp_info (linux/tcp.h)."""
+    return int.from_bytes(client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 56)[52:], sys.byteorder) / 1000
+
+
 def is_gone(client: socket.socket, within: float = 0) -> bool:
     """Return whether it is reset, whatever it has left unread, within so many seconds."""
     poll = select.poll()
@@ -198,10 +221,10 @@ def test_a_reader_that_reads_nothing_makes_way(patient: Server) -> None:
         buffers = [8192] * (CONNECTIONS - 2) + [2048, 8192]
         clients = [stack.enter_context(reader(patient, buffer)) for buffer in buffers]
         for client in clients:
-            assert select.select([client], [], [], 10)[0], "its response has begun"
-        began = monotonic()
+            assert select.select([client], [], [], PATIENCE)[0], "its response has begun"
+        # Whoever has taken more may be waited for longer: those that came first are not to be the first that may go.
+        wait_until(lambda: all(silence_of(client) > 2 for client in clients), "all may be asked to make way")
         assert patient.get().body == b"0"
-        assert monotonic() - began < 10
         wait_until(lambda: any(map(is_gone, clients)), "somebody has made way")
         assert [is_gone(client) for client in clients] == [buffer == 2048 for buffer in buffers]
 
@@ -212,12 +235,12 @@ def test_whoever_reads_steadily_is_not_broken_off_for_others(patient: Server) ->
     """2 000 octets a second, among readers that read nothing and that come faster than there are places."""
     with contextlib.ExitStack() as stack:
         honest = stack.enter_context(reader(patient, 16_384, segment=1460))
-        assert select.select([honest], [], [], 10)[0]
+        assert select.select([honest], [], [], PATIENCE)[0]
         idle = [stack.enter_context(reader(patient)) for _ in range(CONNECTIONS - 1)]
         began, read = monotonic(), 0
-        while monotonic() < began + 5:
+        while monotonic() < began + 5 or sum(map(is_gone, idle)) <= CONNECTIONS:
+            assert monotonic() < began + 5 + PATIENCE, "too few make way"
             idle.append(stack.enter_context(reader(patient)))
             assert patient.get().body == b"0"
             read += len(honest.recv(1 + int(2000 * (monotonic() - began)) - read))
             assert not is_gone(honest, within=0.1)
-        assert sum(map(is_gone, idle)) > CONNECTIONS

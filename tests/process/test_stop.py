@@ -14,7 +14,7 @@ from time import monotonic
 import pytest
 
 from tests import procfs
-from tests.harness import Server, parse_response, read_all, reserve_port, wait_until
+from tests.harness import PATIENCE, Server, parse_response, read_all, reserve_port, wait_until
 from tests.process.plants import plant_at
 
 SITE = """
@@ -81,14 +81,14 @@ def test_term_on_own_sockets_refuses_new_clients_and_answers_queued_ones(
 ) -> None:
     """On a socket that pyfork bound, a client after TERM is refused, not reset; one before it is answered."""
     port = reserve_port()
-    server = start("site1:app", cwd=site, bind=[f"127.0.0.1:{port}"])
+    server = start("site1:app", cwd=site, bind=[f"127.0.0.1:{port}"], settings={"log": {"level": "debug"}})
     server.port = port
     server.wait_workers(1)
     connections = [send(server, "/sleep?1")]
     wait_until((site / "sleeping").exists, "the request is in flight")
     connections += [send(server, "/") for _ in range(5)]
     server.signal("TERM")
-    server.wait_log("stop")
+    server.wait_log("is sent SIGTERM")  # when nobody new gets in any more
     with pytest.raises(OSError, match=r"refused|timed out"):
         server.connect(timeout=5).close()
     for connection in connections:
@@ -102,14 +102,20 @@ def test_term_on_own_sockets_refuses_new_clients_and_answers_queued_ones(
 def test_term_refuses_new_clients_without_the_right_to_filter(start: Callable[..., Server], site: Path) -> None:
     """Linux 6.18 lets only CAP_NET_ADMIN filter TCP; without it one client may still get in, and no more than one."""
     port = reserve_port()
-    server = start("site1:app", cwd=site, bind=[f"127.0.0.1:{port}"], prefix=["setpriv", "--bounding-set=-net_admin"])
+    server = start(
+        "site1:app",
+        cwd=site,
+        bind=[f"127.0.0.1:{port}"],
+        prefix=["setpriv", "--bounding-set=-net_admin"],
+        settings={"log": {"level": "debug"}},
+    )
     server.port = port
     server.wait_workers(1)
     in_flight = send(server, "/sleep?1.5")
     wait_until((site / "sleeping").exists, "the request is in flight")
     queued = [send(server, "/") for _ in range(3)]
     server.signal("TERM")
-    server.wait_log("stop")
+    server.wait_log("is sent SIGTERM")  # when the queue has no length any more
     late = [socket.socket() for _ in range(5)]
     for client in late:
         client.setblocking(False)
@@ -120,7 +126,7 @@ def test_term_refuses_new_clients_without_the_right_to_filter(start: Callable[..
     assert server.wait() == 0
     got_in = 0
     for client in late:
-        select.select([], [client], [], 10)
+        assert select.select([], [client], [], 2 * PATIENCE)[1], "its SYN is sent again, ever more seldom"
         got_in += client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != errno.ECONNREFUSED
         client.close()
     assert got_in <= 1
@@ -130,30 +136,26 @@ def test_term_refuses_new_clients_without_the_right_to_filter(start: Callable[..
 @pytest.mark.parametrize("name", ["INT", "QUIT"])
 def test_int_and_quit_stop_at_once(start: Callable[..., Server], site: Path, name: str) -> None:
     """A request in flight is given up, and atexit still runs."""
-    server = start("site1:app", cwd=site)
+    server = start("site1:app", cwd=site, settings={"workers": {"graceful_timeout": 2 * PATIENCE}})
     server.wait_workers(1)
-    began = monotonic()
-    with send(server, "/sleep?20"):
+    with send(server, "/sleep?600"):
         wait_until((site / "sleeping").exists, "the request is in flight")
         server.signal(name)
         assert server.wait() == 0
-    assert monotonic() - began < 5
     assert list(site.glob("atexit-*"))
 
 
 @pytest.mark.slow
 def test_a_second_term_stops_at_once(start: Callable[..., Server], site: Path) -> None:
     """Who says TERM twice does not want to wait."""
-    server = start("site1:app", cwd=site)
+    server = start("site1:app", cwd=site, settings={"workers": {"graceful_timeout": 2 * PATIENCE}})
     server.wait_workers(1)
-    began = monotonic()
-    with send(server, "/sleep?20"):
+    with send(server, "/sleep?600"):
         wait_until((site / "sleeping").exists, "the request is in flight")
         server.signal("TERM")
         server.wait_log("TERM")
         server.signal("TERM")
         assert server.wait() == 0
-    assert monotonic() - began < 6
 
 
 def test_term_to_the_whole_group_is_one_order(start: Callable[..., Server], site: Path) -> None:
@@ -194,7 +196,7 @@ def test_term_during_a_boot_is_not_lost(
 ) -> None:
     """Python drops what a handler raises in a finaliser, and code catches everything: the boot ends after it."""
     (site / "deaf1.py").write_text(DEAF)
-    workers = {"type": worker_type, "preload": preload, "graceful_timeout": 5}
+    workers = {"type": worker_type, "preload": preload, "graceful_timeout": 2 * PATIENCE}
     server = start("deaf1:app", cwd=site, settings={"workers": workers})
     wait_until((site / "booting").exists, "the application is imported")
     server.signal("TERM")
@@ -253,25 +255,28 @@ def test_winch_drains_the_workers_and_hup_brings_them_back(start: Callable[..., 
 @pytest.mark.slow
 def test_stop_under_load_ends(start: Callable[..., Server], site: Path) -> None:
     """Clients that go on connecting do not keep a stopping server alive."""
-    server = start("site1:app", cwd=site, settings={"workers": {"count": 2}})
+    workers = {"count": 2, "graceful_timeout": 2 * PATIENCE}
+    server = start("site1:app", cwd=site, settings={"workers": workers})
     server.wait_workers(2)
     stop = threading.Event()
+    served = [0] * 4
 
-    def hammer() -> None:
+    def hammer(number: int) -> None:
         while not stop.is_set():
             try:
                 server.get("/")
+                served[number] += 1
             except (OSError, AssertionError):
                 return
 
-    clients = [threading.Thread(target=hammer) for _ in range(4)]
+    clients = [threading.Thread(target=hammer, args=(number,)) for number in range(4)]
     for client in clients:
         client.start()
     try:
-        threading.Event().wait(0.5)
+        wait_until(lambda: all(count > 3 for count in served), "every client is served")
         server.signal("TERM")
         assert server.process is not None
-        assert server.process.wait(15) == 0
+        assert server.process.wait(PATIENCE) == 0
     finally:
         stop.set()
         if server.listener is not None:
@@ -284,6 +289,8 @@ def test_nothing_is_left_open_or_defunct(start: Callable[..., Server], site: Pat
     """Reloads and scaling leave the arbiter with the descriptors that it began with."""
     server = start("site1:app", cwd=site)
     server.wait_workers(1, 1)
+    server.wait_log("is ready")
+    wait_until(lambda: procfs.state(server.pid) == "S", "the arbiter has done what that takes")
     before = len(procfs.descriptors(server.pid))
     for generation in (2, 3):
         server.signal("HUP")

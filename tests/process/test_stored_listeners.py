@@ -204,8 +204,15 @@ def test_an_arbiter_that_has_handed_over_keeps_silent(manager: ServiceManager) -
     old = Notifier.from_environment(environ)
     flood(manager)
     old.state_changed(ArbiterState.RUNNING, serving)
-    reader = threading.Thread(target=manager.wait, args=("MAINPID",))
+    reads = threading.Event()
+
+    def read() -> None:
+        reads.set()
+        manager.wait("MAINPID")
+
+    reader = threading.Thread(target=read)
     reader.start()
+    reads.wait()  # a hand-over waits for two seconds, and a thread may take as long to begin
     variables = old.environment()
     assert old.hand_over(4711)
     reader.join()
@@ -316,6 +323,7 @@ def test_started_by_systemd_socket_activate(manager: ServiceManager, tmp_path: P
             wait_until(lambda: client.connect_ex(str(path)) == 0, "it listens")
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             assert parse_response(read_all(client))[0].status == 200
+        manager.wait("READY")  # the worker serves before the arbiter has heard of it
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
         manager.drain()

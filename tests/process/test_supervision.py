@@ -7,12 +7,11 @@ import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from time import monotonic
 
 import pytest
 
-from tests.harness import Server, parse_response, processes_of_session, read_all, title_of, wait_until
-from tests.procfs import heartbeat_of
+from tests.harness import PATIENCE, Server, parse_response, processes_of_session, read_all, title_of, wait_until
+from tests.procfs import heartbeat_of, state
 
 SITE = """
 import ctypes, os, signal, sys, threading, time
@@ -25,6 +24,9 @@ def app(environ, start_response):
         open("sleeping", "w").close()
         time.sleep(float(environ["QUERY_STRING"]))
         return [b"slept"]
+    if path == "/wait":
+        open("waiting", "w").close()
+        while not os.path.exists("open"): time.sleep(0.01)
     if path == "/loop":
         open("looping", "w").close()
         endless_loop_of_the_user()
@@ -40,8 +42,8 @@ def endless_loop_of_the_user():
     while True:
         pass
 def stream():
-    for _ in range(5):
-        time.sleep(0.5)
+    for _ in range(40):
+        time.sleep(0.1)
         yield b"x"
 """
 
@@ -165,14 +167,12 @@ def test_processes_that_the_application_forks_are_their_own(start: Callable[...,
 
 @pytest.mark.slow
 def test_an_endless_loop_is_shown_and_replaced(start: Callable[..., Server], site: Path) -> None:
-    """Within the timeout and 2 s the log has the request and the user's line, and the worker is new."""
-    server = start("site1:app", cwd=site, settings={"workers": {"timeout": 1}})
+    """After the timeout the log has the request and the user's line, and the worker is new; nobody waits for its end."""
+    server = start("site1:app", cwd=site, settings={"workers": {"timeout": 1, "graceful_timeout": 2 * PATIENCE}})
     [before] = server.wait_workers(1)
     server.expect_errors(r"\[ERROR\]", "SIGKILL")
-    began = monotonic()
     with send(server, "/loop"):
         wait_until(lambda: before not in server.workers() and server.workers(), "the worker is new")
-        assert monotonic() - began < 1 + 2 + 1.5, "timeout + 2 s, and the noise of this machine"
         assert server.get("/pid").body != str(before).encode()
     server.wait_log(r"GET /loop")
     server.wait_log(r'File ".*site1.py", line \d+ in endless_loop_of_the_user')
@@ -192,17 +192,17 @@ def test_a_worker_stuck_in_c_is_shown_and_replaced(start: Callable[..., Server],
 
 @pytest.mark.slow
 def test_a_long_stream_is_not_stuck(start: Callable[..., Server], site: Path) -> None:
-    """The deadline starts anew with each chunk: 2.5 s of stream under a timeout of 1 s are served whole."""
-    server = start("site1:app", cwd=site, settings={"workers": {"timeout": 1}})
+    """The deadline starts anew with each chunk: 4 s of stream under a timeout of 3 s are served whole."""
+    server = start("site1:app", cwd=site, settings={"workers": {"timeout": 3}})
     [before] = server.wait_workers(1)
-    assert server.get("/stream").body == b"x" * 5
+    assert server.get("/stream").body == b"x" * 40
     assert server.workers() == [before]
 
 
 @pytest.mark.slow
 def test_a_slow_client_does_not_make_a_worker_stuck(start: Callable[..., Server], site: Path) -> None:
     """Waiting for the client is not counted: header octets that drip for longer than the timeout are served."""
-    server = start("site1:app", cwd=site, settings={"workers": {"timeout": 1}, "http": {"header_timeout": 20}})
+    server = start("site1:app", cwd=site, settings={"workers": {"timeout": 2}, "http": {"header_timeout": 60}})
     [before] = server.wait_workers(1)
     pause = threading.Event()
     with server.connect() as connection:
@@ -242,13 +242,12 @@ def test_a_crash_loop_backs_off_and_recovers(start: Callable[..., Server], site:
 
 
 def test_idle_workers_leave_when_the_arbiter_is_killed(start: Callable[..., Server], site: Path) -> None:
-    """The end of the lifeline ends idle workers within 2 s."""
-    server = start("site1:app", cwd=site, settings={"workers": {"count": 2}})
+    """The end of the lifeline ends idle workers, long before anything of theirs is due."""
+    workers = {"count": 2, "graceful_timeout": 2 * PATIENCE}
+    server = start("site1:app", cwd=site, settings={"workers": workers})
     server.wait_workers(2)
-    began = monotonic()
     server.signal("KILL")
-    wait_until(lambda: not processes_of_session(server.pid), "all have gone", 5)
-    assert monotonic() - began < 2.5
+    wait_until(lambda: not processes_of_session(server.pid), "all have gone")
 
 
 @pytest.mark.slow
@@ -260,7 +259,7 @@ def test_a_busy_worker_leaves_after_its_request(start: Callable[..., Server], si
         wait_file(site / "sleeping")
         server.signal("KILL")
         assert parse_response(read_all(connection))[0].body == b"slept"
-    wait_until(lambda: not processes_of_session(server.pid), "all have gone", 5)
+    wait_until(lambda: not processes_of_session(server.pid), "all have gone")
 
 
 def test_a_worker_outlives_a_signal_that_only_looks_like_the_arbiters_end(
@@ -283,7 +282,7 @@ def test_an_endless_loop_ends_after_the_arbiter(start: Callable[..., Server], si
     with send(server, "/loop"):
         wait_file(site / "looping")
         server.signal("KILL")
-        wait_until(lambda: not processes_of_session(server.pid), "all have gone", 5)
+        wait_until(lambda: not processes_of_session(server.pid), "all have gone")
 
 
 # Stalls.
@@ -293,17 +292,19 @@ def test_an_endless_loop_ends_after_the_arbiter(start: Callable[..., Server], si
 @pytest.mark.parametrize("order", ["arbiter first", "arbiter last"])
 def test_nobody_is_killed_for_having_been_stopped(start: Callable[..., Server], site: Path, order: str) -> None:
     """All processes are stopped for longer than the timeout and continued in any order: the workers live."""
-    server = start("site1:app", cwd=site, settings={"workers": {"count": 2, "timeout": 1}})
+    server = start("site1:app", cwd=site, settings={"workers": {"count": 2, "timeout": 2}})
     workers = server.wait_workers(2)
     server.wait_log("is ready", count=2)
+    wait_until(lambda: state(server.pid) == "S", "the arbiter waits: in a turn it would not tell")
     everybody = [server.pid, *workers]
     for pid in everybody:
         os.kill(pid, signal.SIGSTOP)
-    threading.Event().wait(2)
+    threading.Event().wait(3.5)
     pause = threading.Event()
     for pid in everybody if order == "arbiter first" else reversed(everybody):
         os.kill(pid, signal.SIGCONT)
         pause.wait(0.15)
+    server.wait_log("the arbiter did not run for")
     assert server.get("/").status == 200
     pause.wait(1)
     assert sorted(server.workers()) == sorted(workers)
@@ -315,6 +316,7 @@ def test_a_stopped_arbiter_judges_nobody(start: Callable[..., Server], site: Pat
     server = start("site1:app", cwd=site, settings={"workers": {"timeout": 1}})
     [worker] = server.wait_workers(1)
     server.wait_log("is ready")  # the title tells it earlier than the arbiter knows it
+    wait_until(lambda: state(server.pid) == "S", "the arbiter waits: in a turn it would not tell")
     server.signal("STOP")
     threading.Event().wait(2.5)
     server.signal("CONT")
@@ -331,9 +333,10 @@ def test_titles_tell_roles_and_requests(start: Callable[..., Server], site: Path
     [worker] = server.wait_workers(1)
     assert title_of(server.pid) == "pyfork: arbiter [site1:app]"
     wait_until(lambda: title_of(worker) == "pyfork: worker 0 gen 1 [site1:app] idle", "the idle title")
-    with send(server, "/sleep?0.3") as connection:
-        wait_file(site / "sleeping")
-        assert title_of(worker) == "pyfork: worker 0 gen 1 [site1:app] GET /sleep"
+    with send(server, "/wait?secret") as connection:
+        wait_file(site / "waiting")
+        assert title_of(worker) == "pyfork: worker 0 gen 1 [site1:app] GET /wait"
+        (site / "open").touch()
         read_all(connection)
     wait_until(lambda: title_of(worker).endswith(" idle"), "the idle title again")
 

@@ -65,7 +65,11 @@ def test_a_reload_takes_new_certificates_and_refuses_bad_ones(
     ]
     new = authority.issue("new", "localhost")
     workers = {"type": worker_type, "count": 2, "threads": 2 if worker_type == "threadpool" else 1}
-    settings = {"workers": workers, "tls": {"certfile": str(served[0]), "keyfile": str(served[1])}}
+    settings = {
+        "workers": workers | {"graceful_timeout": 120},
+        "http": {"keep_alive": 60},  # the kept connection is silent for as long as all else takes
+        "tls": {"certfile": str(served[0]), "keyfile": str(served[1])},
+    }
     server = start("told:app", cwd=site, settings=settings)
     server.wait_workers(2)
     old_serial = serial_of(server, trust)

@@ -13,7 +13,7 @@ import socket
 import stat
 import struct
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
 
@@ -22,6 +22,7 @@ from pyfork.config.schema import ServerSettings
 from pyfork.errors import ConfigurationError
 from pyfork.ipc.messages import Listener
 from pyfork.process.privileges import find_owner
+from pyfork.process.queues import count_queued
 
 RETRIES = 5
 RETRY_PAUSE = 1.0
@@ -138,6 +139,11 @@ class BoundListener(Struct, eq=False):
             self.socket.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
         if _queue_length(self.socket) == 0:
             self.socket.listen(_LONGEST_QUEUE)
+
+
+def count_lost(listeners: Iterable[BoundListener]) -> int:
+    """Return how many clients still wait at sockets that end with this process; the kernel will reset them."""
+    return sum(count_queued(one.socket) for one in listeners if one.is_owned and not one.is_inherited)
 
 
 def _queue_length(listener: socket.socket) -> int:

@@ -37,7 +37,7 @@ from pyfork.arbiter.generations import Generation, Generations
 from pyfork.arbiter.hook_runner import HookRunner
 from pyfork.arbiter.hook_waits import HookWaits
 from pyfork.arbiter.lifecycle import ArbiterState
-from pyfork.arbiter.listeners import BoundListener
+from pyfork.arbiter.listeners import BoundListener, count_lost
 from pyfork.arbiter.measure import LoadMeter, Measured
 from pyfork.arbiter.policy import STALL
 from pyfork.arbiter.reaper import Reaper
@@ -461,6 +461,9 @@ class ArbiterLoop:
 
     def _leave(self, action: act.Exit) -> None:
         self._exit = action.status
+        if self._upgrades.is_in_charge and (count := count_lost(self._generations.listeners())):
+            who = "1 client that was" if count == 1 else f"{count} clients that were"
+            _log.warning("stop: the connections of %s still queued are reset: no worker was left to take them", who)
 
 
 def _until(*deadlines: float | None) -> float | None:

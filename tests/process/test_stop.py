@@ -132,6 +132,28 @@ def test_term_refuses_new_clients_without_the_right_to_filter(start: Callable[..
     assert got_in <= 1
 
 
+@pytest.mark.parametrize("family", ["tcp", "unix"])
+def test_who_is_queued_without_a_worker_is_reset_and_told_of(
+    start: Callable[..., Server], site: Path, tmp_path: Path, family: str
+) -> None:
+    """WINCH has retired all workers; nobody starts one to end it."""
+    port, path = reserve_port(), str(tmp_path / "queue.sock")
+    server = start("site1:app", cwd=site, bind=[f"127.0.0.1:{port}", f"unix:{path}"])
+    server.wait_workers(1)
+    server.signal("WINCH")
+    wait_until(lambda: not server.workers(), "all workers are retired")
+    with socket.socket(socket.AF_UNIX if family == "unix" else socket.AF_INET) as client:
+        client.connect(path if family == "unix" else ("127.0.0.1", port))
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        server.signal("TERM")
+        assert server.wait() == 0
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+    server.wait_log(
+        "stop: the connections of 1 client that was still queued are reset: no worker was left to take them"
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["INT", "QUIT"])
 def test_int_and_quit_stop_at_once(start: Callable[..., Server], site: Path, name: str) -> None:

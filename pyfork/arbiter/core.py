@@ -60,6 +60,9 @@ from pyfork.arbiter.upgrade_events import UpgradeEvents
 from pyfork.ipc.exits import ExitStatus
 from pyfork.ipc.messages import FailureKind
 
+_UNTIL_THE_END = {ev.Verb.STOP, ev.Verb.STOP_NOW, ev.Verb.REOPEN_LOGS}
+"""What an arbiter that stops still does."""
+
 
 class Core:
     """Decides what the arbiter does.
@@ -313,22 +316,22 @@ class Core:
     # What an operator asks.
 
     def _on_verb(self, event: ev.VerbReceived) -> None:
-        self._verbs[event.verb]()
+        if self._context.is_stopping and event.verb not in _UNTIL_THE_END:
+            what = event.verb.name.lower().replace("_", " ")
+            self._context.log(Level.INFO, f"{what}: ignored, {self._succession.describe_end()}")
+        else:
+            self._verbs[event.verb]()
 
     def _scale(self, step: int) -> None:
-        if not self._context.is_stopping:
-            self._context.log(Level.INFO, self._headcount.scale(step))
+        self._context.log(Level.INFO, self._headcount.scale(step))
 
     def _drain_workers(self) -> None:
-        if not self._context.is_stopping:
-            self._headcount.is_drained = True
-            self._context.log(Level.INFO, "all workers are retired; HUP or TTIN brings them back")
+        self._headcount.is_drained = True
+        self._context.log(Level.INFO, "all workers are retired; HUP or TTIN brings them back")
 
     def _ask_refork(self) -> None:
-        if self._context.is_stopping:
-            return
         if self._rollout.plan(self._rollout.current).can_refork:
-            self._molds.is_refork_asked = True
+            self._molds.ask_refork()
         else:
             why = "it takes workers.preload = true and workers of type sync or async"
             self._context.log(Level.WARNING, f"refork: no worker can become a mold here: {why}")
@@ -356,8 +359,6 @@ class Core:
     # Reload.
 
     def _ask_reload(self) -> None:
-        if self._context.is_stopping:
-            return
         self._headcount.is_drained = False
         self._rollout.is_asked = True
         is_busy = self._context.state in {ArbiterState.STARTING, ArbiterState.UPGRADING}
@@ -420,6 +421,7 @@ class Core:
             adopted = rollout.adopt()
             self._pacing.forget_others(adopted)
             self._failures.crashes.forget_others(adopted)
+            self._molds.forget_others(adopted)
             # Before the last of the old ones are told to end: at an address that goes they take all that is queued.
             self._context.order_first(*drops, act.AdoptGeneration(adopted))
             drops.clear()

@@ -106,14 +106,15 @@ class Failures:
         if generation not in {self._rollout.target, self._rollout.trial}:
             self._context.log(Level.WARNING, f"{why}\nit is not needed any more")
             return
-        delay = self._pacing.fail(generation, self._context.now)
+        delay = self._pacing.fail(generation, self._context.now, was_ready=kind is Kind.EARLY_DEATH)
         for line in self.crashes.note(generation, why, delay, self._context.now, kind):
             self._context.log(*line)
 
-    def put_refork_off(self, molds: Molds, why: str) -> None:
-        """Leave the mold and its workers as they are, as no worker could be made the next mold."""
-        molds.put_off(self._context.now)
-        self._context.log(Level.WARNING, f"{why}\nrefork: the mold and the workers stay as they are")
+    def put_refork_off(self, molds: Molds, generation: int, why: str) -> None:
+        """Leave the mold and its workers as they are, as no worker of ``generation`` could be made the next mold."""
+        pause = molds.put_off(generation, self._context.now)
+        rest = f"refork: the mold and the workers stay as they are; the next try is in {pause:g} s at the earliest"
+        self._context.log(Level.WARNING, f"{why}\n{rest}")
 
     def fail_reload(self, move: ReloadMove, why: str = "") -> None:
         """Give the candidate up: it FAILED, and ``why`` says how, or is ABANDONED for a newer one."""

@@ -38,7 +38,7 @@ class MoldEvents:
             return
         if mold.is_promoted:
             why = f"refork: mold {mold.serial} gen {mold.generation} could not be forked: {event.reason}"
-            self._failures.put_refork_off(self._molds, why)
+            self._failures.put_refork_off(self._molds, mold.generation, why)
         else:
             self._failures.mold_refused(mold, event.reason)
 
@@ -50,6 +50,7 @@ class MoldEvents:
         self._context.log(Level.INFO, f"{mold} is ready")
         self._context.order(*mold.got_ready(self._context.now))
         if mold.is_promoted:
+            self._molds.promoted(mold.generation)
             for worker in self._roster:
                 if worker.generation == mold.generation:
                     worker.wear_out(self._context.now)
@@ -58,7 +59,7 @@ class MoldEvents:
     def on_boot_failed(self, mold: MoldHandle, why: str, kind: FailureKind) -> None:
         """It will not become ready."""
         if mold.is_promoted and not self._context.is_stopping:
-            self._failures.put_refork_off(self._molds, why)
+            self._failures.put_refork_off(self._molds, mold.generation, why)
         else:
             self._failures.boot_failed(mold, why, kind)
 

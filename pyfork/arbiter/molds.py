@@ -8,15 +8,30 @@ A mold belongs to a generation. Where a generation preloads:
 - A mold that dies is missed and rebuilt; the workers do not need it.
 - A worker that is *ripe*, or any when an operator asks, is promoted: a copy of it becomes the next mold, one *layer*
   warmer. When that is ready, the old mold goes and all workers of it are outworn: `placement` replaces them in turn.
-  When it fails the old mold stays, and the next try waits for `policy.REFORK_PAUSE`.
+  When it fails the old mold stays, and the next try of that generation waits for `policy.REFORK_PAUSE`, and twice as
+  long after each further failure. An operator's order does not wait.
 """
 
 from collections.abc import Collection, Iterable, Iterator
 
+from msgspec import Struct
+
 from pyfork.arbiter.events import Plan
 from pyfork.arbiter.handles import MoldHandle, WorkerHandle
 from pyfork.arbiter.lifecycle import IllegalMoveError, WorkerMove, WorkerState
-from pyfork.arbiter.policy import REFORK_PAUSE, SPAWN_TIMEOUT
+from pyfork.arbiter.policy import LONGEST_REFORK_PAUSE, REFORK_PAUSE, SPAWN_TIMEOUT
+
+
+class _Pause(Struct):
+    """Of a generation whose promotions fail.
+
+    Attributes:
+        failures: in a row.
+        not_before: the moment of the next try.
+    """
+
+    failures: int = 0
+    not_before: float = 0.0
 
 
 class Molds:
@@ -30,7 +45,7 @@ class Molds:
         self.is_refork_asked = False
         self._molds: list[MoldHandle] = []
         self._serial = 0
-        self._refork_not_before = 0.0
+        self._pauses: dict[int, _Pause] = {}
 
     def __iter__(self) -> Iterator[MoldHandle]:
         return iter(tuple(self._molds))
@@ -112,25 +127,47 @@ class Molds:
         """
         source = self.source(generation)
         is_busy = any(mold.generation == generation and not mold.is_ready for mold in self._molds if mold.is_active)
-        if source is None or is_busy or now < self._refork_not_before:
+        if source is None or is_busy or now < self._not_before(generation):
             return None
         due = self._due(workers, source)
         return min(due, key=lambda worker: worker.ready_since, default=None)
 
     def next_try(self, workers: Iterable[WorkerHandle], generation: int, now: float) -> float | None:
         """Return the end of the pause if a worker waits for it."""
-        source = self.source(generation)
-        if source is None or now >= self._refork_not_before or not self._due(workers, source):
+        source, not_before = self.source(generation), self._not_before(generation)
+        if source is None or now >= not_before or not self._due(workers, source):
             return None
-        return self._refork_not_before
+        return not_before
 
-    def put_off(self, now: float) -> None:
-        """Note that a promotion has failed."""
-        self._refork_not_before = now + REFORK_PAUSE
+    def ask_refork(self) -> None:
+        """Note an operator's order, which ends every pause."""
+        self.is_refork_asked = True
+        for pause in self._pauses.values():
+            pause.not_before = 0.0
+
+    def put_off(self, generation: int, now: float) -> float:
+        """Note that a promotion has failed; return the seconds until the next may be tried."""
+        pause = self._pauses.setdefault(generation, _Pause())
+        seconds = min(LONGEST_REFORK_PAUSE, REFORK_PAUSE * 2.0 ** min(pause.failures, 10))
+        pause.failures += 1
+        pause.not_before = now + seconds
+        return seconds
+
+    def promoted(self, generation: int) -> None:
+        """Note that a promotion has succeeded."""
+        self._pauses.pop(generation, None)
+
+    def forget_others(self, generation: int) -> None:
+        """Note that no worker of any generation but this one will be promoted."""
+        self._pauses = {one: pause for one, pause in self._pauses.items() if one == generation}
+
+    def _not_before(self, generation: int) -> float:
+        return self._pauses[generation].not_before if generation in self._pauses else 0.0
 
     def shift(self, seconds: float, now: float) -> None:
         """Move all deadlines by a stall that ended ``now``."""
-        self._refork_not_before += seconds
+        for pause in self._pauses.values():
+            pause.not_before += seconds
         for mold in self._molds:
             mold.shift(seconds, now)
 

@@ -23,8 +23,9 @@ class Backoff(Struct):
 
     Each delay is up to a fifth shorter or longer, so that servers that failed together do not all come back together.
     What fails while a delay is under way was started before it, and belongs to the same try: sixteen workers that find
-    the database gone are one failure. A start that becomes ready ends the delay; the next one is longer all the same,
-    unless nothing has failed for `CALM` since: who dies as soon as it is ready has not recovered.
+    the database gone are one failure. A start that becomes ready ends the delay, unless it was for workers that died as
+    soon as they were ready: that another is ready, too, says nothing of how long it will live. The next delay is longer
+    in any case, unless nothing has failed for `CALM` since.
 
     Attributes:
         failures: tries that failed since a start that became ready.
@@ -33,19 +34,23 @@ class Backoff(Struct):
 
     failures: int = 0
     not_before: float = 0.0
+    _outlasts_readiness: bool = False
     _growth: int = 0
     _failed_at: float | None = None  # the try whose delay is under way
     _ready_at: float | None = None  # the first one that became ready after the last failure
 
-    def fail(self, now: float, random: Random) -> float:
-        """Note a failure; return the seconds until the next try."""
+    def fail(self, now: float, random: Random, *, was_ready: bool = False) -> float:
+        """Note a failure, of a start that had become ready or not; return the seconds until the next try."""
         if self._failed_at is not None and now < self._failed_at + (1 - _JITTER) * _delay(self._growth - 1):
+            self._outlasts_readiness |= was_ready
+            self._ready_at = None
             return self.not_before - now
         if self._ready_at is not None and now >= self._ready_at + CALM:
             self._growth = 0
         delay = min(_LONGEST_DELAY, _delay(self._growth) * random.uniform(1 - _JITTER, 1 + _JITTER))
         self.failures += 1
         self._growth += 1
+        self._outlasts_readiness = was_ready
         self._failed_at, self._ready_at = now, None
         self.not_before = now + delay
         return delay
@@ -53,8 +58,9 @@ class Backoff(Struct):
     def succeed(self, now: float) -> None:
         """Note that a start became ready."""
         self.failures = 0
-        self.not_before = now
-        self._failed_at = None
+        if not self._outlasts_readiness:
+            self.not_before = now
+            self._failed_at = None
         if self._ready_at is None:
             self._ready_at = now
 
@@ -80,9 +86,9 @@ class Pacing:
         self._lost: set[int] = set()
         self._waiting: set[int] = set()
 
-    def fail(self, generation: int, now: float) -> float:
-        """Note that a worker of ``generation`` could not be started; return the seconds until the next try."""
-        return self._backoffs.setdefault(generation, Backoff()).fail(now, self._random)
+    def fail(self, generation: int, now: float, *, was_ready: bool = False) -> float:
+        """Note that a worker failed, as `Backoff.fail` has it; return the seconds until the next try."""
+        return self._backoffs.setdefault(generation, Backoff()).fail(now, self._random, was_ready=was_ready)
 
     def succeed(self, generation: int, now: float) -> None:
         """Note that a worker of ``generation`` became ready."""

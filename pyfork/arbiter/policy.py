@@ -23,7 +23,9 @@ SPAWN_TIMEOUT = 10.0
 SPAWN_TRIES = 3
 """Forks from a mold that fail in a row before its generation is given up, if it has yet to prove itself."""
 REFORK_PAUSE = 10.0
-"""Seconds after a worker could not be made a mold before the next may try; pitchfork's."""
+"""Seconds after a worker could not be made a mold before the next may try; pitchfork's. Twice as long each time."""
+LONGEST_REFORK_PAUSE = 600.0
+"""Seconds that this grows to: what a promotion fails of, a hook or the memory, seldom mends itself."""
 MAXIMUM_COUNT = 512
 """Workers: the scoreboard's 1 024 slots hold two generations of them."""
 

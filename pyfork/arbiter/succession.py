@@ -83,17 +83,19 @@ class Succession:
         self._owes_report = False
         return [ReportReady()]
 
+    def describe_end(self) -> str:
+        """Return, for an arbiter that stops, why it does nothing any more, and who does in its place."""
+        if self.state is UpgradeState.HANDED_OVER:
+            return f"this arbiter is replaced already; send it to pid {self._pid}"
+        return "pyfork stops"
+
     def ask(self, arbiter: ArbiterState) -> str:
         """Note a USR2; return what to tell the operator."""
-        if self.state is UpgradeState.HANDED_OVER:
-            return f"upgrade: ignored, this arbiter is replaced already; send USR2 to pid {self._pid}"
-        if arbiter is ArbiterState.STOPPING:
-            return "upgrade: ignored, pyfork stops"
         if self.is_under_way:
             return f"upgrade: ignored, pid {self._pid} is being tried already"
         self._is_asked = True
         if arbiter is ArbiterState.RUNNING and not self._owes_report:
-            return "upgrade: a new arbiter is started"
+            return "upgrade: it begins"
         return "upgrade: it begins when what is under way has ended"
 
     def begin(self) -> list[Action]:

@@ -380,7 +380,9 @@ def test_a_busy_worker_finishes_in_the_old_arbiter(start: Callable[..., Server],
         wait_until(lambda: "old, draining" in title_of(server.session), "the old arbiter drains")
         assert server.get("/").body == b"fine"
         server.signal("USR2")
-        server.wait_log(r"upgrade: ignored, this arbiter is replaced already; send USR2 to pid \d+")
+        server.wait_log(r"upgrade: ignored, this arbiter is replaced already; send it to pid \d+")
+        server.signal("HUP")
+        server.wait_log(r"reload: ignored, this arbiter is replaced already; send it to pid \d+")
         server.signal("TERM")
         (tmp_path / "free").touch()
         assert client.recv(65536).endswith(b"fine")

@@ -120,7 +120,7 @@ class Model:
             return
         if worker.generation in {self.target, self.candidate} and not self.is_stopping:
             self.hasty.add(worker.number)
-            self._failed(worker.generation, FailureKind.BOOT, is_boot=True)
+            self._failed(worker.generation, FailureKind.BOOT, is_boot=True, was_ready=True)
 
     def _note_mold(self, event: ev.MoldRefused | ev.MoldReady | ev.MoldExited) -> None:
         match event:
@@ -137,7 +137,7 @@ class Model:
         self._boot_failed(mold, kind)
         is_ready = mold is not None and mold.state is WorkerState.READY
         if mold is not None and is_ready and self.world.now - self.molds_ready_since[pid] < SETTLED:
-            self._failed(mold.generation, FailureKind.BOOT, is_boot=True)
+            self._failed(mold.generation, FailureKind.BOOT, is_boot=True, was_ready=True)
 
     def _fork_failed(self, number: int, generation: int) -> None:
         """A mold may have been killed: that is held against its generation the third time."""
@@ -191,7 +191,9 @@ class Model:
         if process is not None and process.state is WorkerState.BOOTING and not is_copy:
             self._failed(process.generation, kind, is_boot=True)
 
-    def _failed(self, generation: int, kind: FailureKind, *, is_boot: bool, may_retry: bool = False) -> None:
+    def _failed(
+        self, generation: int, kind: FailureKind, *, is_boot: bool, may_retry: bool = False, was_ready: bool = False
+    ) -> None:
         if self.is_stopping:
             return
         if not self.ever_ready and not may_retry:
@@ -201,5 +203,5 @@ class Model:
             self.candidate = None
             self.count.take_back()
         elif generation in {self.target, self.candidate}:
-            self.tries[generation].fail(self.world.now)
+            self.tries[generation].fail(self.world.now, was_ready=was_ready)
             self.crash_lines.note_failure(generation, self.world.now)

@@ -149,12 +149,22 @@ def judge_living_through_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def storm(monkeypatch: pytest.MonkeyPatch) -> None:
     """Boots that fail are tried again at once."""
-    monkeypatch.setattr(Pacing, "fail", lambda self, generation, now: 0.0)
+    monkeypatch.setattr(Pacing, "fail", lambda self, generation, now, was_ready: 0.0)
 
 
 def storm_of_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers that die as soon as they are ready are replaced at once, again and again."""
     monkeypatch.setattr(WorkerHandle, "has_settled", lambda self, now: True)
+
+
+def storm_of_siblings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that die as soon as they are ready are replaced as soon as another is ready, which dies as soon."""
+    fail = Pacing.fail
+
+    def forget_how(self: Pacing, generation: int, now: float, was_ready: bool) -> float:
+        return fail(self, generation, now)
+
+    monkeypatch.setattr(Pacing, "fail", forget_how)
 
 
 def wait_after_loss(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -460,6 +470,7 @@ BUGS = {
         forget_hup,
         storm,
         storm_of_ready,
+        storm_of_siblings,
         wait_after_loss,
         replace_all_at_once,
         adopt_early,

@@ -14,25 +14,30 @@ class Tries:
     """
 
     count: int = 0
+    _outlasts_readiness: bool = False
     _growth: int = 0
     _since: float | None = None
     _ready_at: float | None = None
 
-    def fail(self, now: float) -> None:
-        """Note a failure."""
+    def fail(self, now: float, *, was_ready: bool) -> None:
+        """Note a failure, of one that was ready or was not."""
         earliest = self.earliest
         if earliest is not None and now < earliest:
+            self._outlasts_readiness |= was_ready
+            self._ready_at = None
             return
         if self._ready_at is not None and now >= self._ready_at + CALM:
             self._growth = 0
         self.count += 1
         self._growth += 1
+        self._outlasts_readiness = was_ready
         self._since, self._ready_at = now, None
 
     def ready(self, now: float) -> None:
-        """Note that one became ready: whoever waits may go on."""
+        """Note that one became ready: whoever waits may go on, unless it is for one that was ready as well and died."""
         self.count = 0
-        self._since = None
+        if not self._outlasts_readiness:
+            self._since = None
         self._ready_at = now if self._ready_at is None else self._ready_at
 
     @property

@@ -92,6 +92,34 @@ def test_what_fails_is_tried_again_after_a_pause() -> None:
     assert script.killed(101) == [spawn(1, 1)]
 
 
+def test_the_pause_grows_until_a_promotion_succeeds() -> None:
+    """What one fails of, the next fails of as a rule; ten minutes are the most."""
+    script = Script.preloading(timeout=0.0)
+    script.tell(ev.WorkerRipe(100))
+    now = 0.0
+    for number in range(9):
+        script.tell(ev.MoldRefused(1, 2 + number, "the worker has ended"))
+        pause = min(600, 10 * 2**number)
+        assert script.says(act.Level.WARNING, f"the next try is in {pause} s at the earliest")
+        assert script.time(now + pause - 0.1) == []
+        now += pause
+        assert script.time(now) == [act.PromoteWorker(100, 1, 3 + number)]
+    script.tell(ev.MoldSpawned(1, 11, mold_pid(11)))
+    script.mold_ready(11)
+    script.ready(1100)
+    script.tell(ev.WorkerRipe(1100))
+    script.tell(ev.MoldRefused(1, 12, "the worker has ended"))
+    assert script.says(act.Level.WARNING, "the next try is in 10 s at the earliest")
+
+
+def test_an_operators_order_does_not_wait_for_the_pause() -> None:
+    """Who has mended the hook wants to see it."""
+    script = Script.preloading()
+    script.verb(ev.Verb.REFORK)
+    script.tell(ev.MoldRefused(1, 2, "the worker has ended"))
+    assert act.PromoteWorker(100, 1, 3) in script.verb(ev.Verb.REFORK)
+
+
 def test_a_pause_is_nobodys_deadline_when_nobody_waits_for_it() -> None:
     """An operator's wish is good for one try."""
     script = Script.preloading()

@@ -50,6 +50,39 @@ def test_who_dies_as_soon_as_it_is_ready_waits_longer_each_time() -> None:
     assert pacing.fail(7, now + 45) <= 1.2
 
 
+def test_a_ready_worker_does_not_end_the_delay_of_those_that_were_ready_and_died() -> None:
+    """Under traffic that kills workers, there is always one that has just become ready, and dies next."""
+    pacing = Pacing(Random(1))
+    delay = pacing.fail(7, now=100, was_ready=True)
+    pacing.succeed(7, now=100.2)
+    assert pacing.admit([EMPTY], now=100.2) == []
+    assert pacing.fail(7, now=100.3, was_ready=True) == pytest.approx(delay - 0.3), "it is the same try"
+    assert pacing.admit([EMPTY], now=100 + delay) == [EMPTY]
+    pacing.succeed(7, now=100 + delay)
+    assert 1.2 <= pacing.fail(7, now=100.5 + delay, was_ready=True) <= 1.8
+
+
+def test_one_of_several_that_fail_was_ready() -> None:
+    """The try has shown that those who are ready die."""
+    pacing = Pacing(Random(1))
+    delay = pacing.fail(7, now=100)
+    pacing.fail(7, now=100.1, was_ready=True)
+    pacing.succeed(7, now=100.2)
+    assert pacing.admit([EMPTY], now=100.2) == []
+    assert pacing.admit([EMPTY], now=100 + delay) == [EMPTY]
+
+
+def test_only_calm_since_the_last_failure_counts() -> None:
+    """One that was ready long before it is no recovery, though its delay was under way all the time."""
+    backoff, random = Backoff(), Random(1)
+    for number in range(9):
+        backoff.fail(100 * number, random)
+    assert backoff.fail(900, random, was_ready=True) >= 24
+    backoff.succeed(901)
+    backoff.fail(920, random, was_ready=True)
+    assert backoff.fail(924.1, random) >= 24
+
+
 def test_a_stall_is_no_calm() -> None:
     """Nobody heard what failed in it."""
     backoff, random = Backoff(), Random(1)

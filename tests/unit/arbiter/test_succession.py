@@ -250,21 +250,28 @@ def test_a_reload_that_was_asked_for_first_comes_first() -> None:
     assert script.refused("no")[-1] == StartUpgrade()
 
 
+def test_a_usr2_beside_an_upgrade_is_ignored() -> None:
+    """With the pid that is being tried."""
+    script = upgrading()
+    assert script.verb(Verb.UPGRADE) == []
+    assert script.says(Level.INFO, "upgrade: ignored, pid 9000 is being tried already")
+
+
+@pytest.mark.parametrize("verb", [one for one in Verb if one not in {Verb.STOP, Verb.STOP_NOW, Verb.REOPEN_LOGS}])
 @pytest.mark.parametrize(
     ("before", "words"),
     [
-        ([], "pid 9000 is being tried already"),
-        ([ev.UpgradeReady(NEW), ev.HandedOver(NEW)], "replaced already; send USR2 to pid 9000"),
-        ([ev.UpgradeExited(NEW, 0, None), ev.VerbReceived(Verb.STOP)], "pyfork stops"),
+        ([ev.UpgradeReady(NEW), ev.HandedOver(NEW)], "ignored, this arbiter is replaced already; send it to pid 9000"),
+        ([ev.UpgradeExited(NEW, 0, None), ev.VerbReceived(Verb.STOP)], "ignored, pyfork stops"),
     ],
 )
-def test_a_usr2_that_does_nothing_says_so(before: list[ev.Event], words: str) -> None:
-    """With the pid that is meant."""
+def test_an_arbiter_that_ends_says_what_it_does_not_do(before: list[ev.Event], words: str, verb: Verb) -> None:
+    """Whoever has an old pid is told the new one."""
     script = upgrading()
     for event in before:
         script.tell(event)
-    assert script.verb(Verb.UPGRADE) == []
-    assert script.says(Level.INFO, "upgrade: ignored", words)
+    assert script.verb(verb) == []
+    assert script.says(Level.INFO, f"{verb.name.lower().replace('_', ' ')}: {words}")
 
 
 def test_a_successor_reports_once_when_all_are_ready() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import Server, processes_of_session, read_all, title_of, wait_until
+from tests.process.plants import plant
 
 OWN = """
 import time
@@ -21,6 +22,11 @@ class Own(EchoWorker):
             while True:
                 time.sleep(60)
         super().echo(fd, clients)
+"""
+
+UNHURRIED = """
+from pyfork.arbiter import handles
+handles.DUMP_GRACE = 5  # a busy machine may not let the worker run for a second
 """
 
 
@@ -101,6 +107,7 @@ def test_stuck_worker_is_replaced(start: Callable[..., Server], tmp_path: Path) 
     server = start(
         None,
         settings={"server": {"pythonpath": [str(tmp_path)]}, "workers": {"type": "own.Own", "timeout": 1}},
+        environ=plant(tmp_path / "plant", UNHURRIED),
     )
     server.expect_errors("has made no progress for 1 s", "silent outside of any request", "SIGKILL")
     (first,) = server.wait_workers(1)

@@ -12,6 +12,7 @@ import pytest
 
 from tests import procfs
 from tests.harness import Server, parse_response, read_all, wait_until
+from tests.process.plants import plant
 
 SITE = """
 import multiprocessing, os, socket, subprocess, threading, time
@@ -86,15 +87,22 @@ WAYS = {
 }
 """
 
+UNHURRIED = """
+from pyfork.arbiter import handles
+handles.DUMP_GRACE = 5  # a busy machine may not let the worker run for a second
+"""
+
 
 @pytest.fixture
 def serve(start: Callable[..., Server], tmp_path: Path) -> Callable[..., Server]:
     """Start a gevent server with the application above."""
     (tmp_path / "green1.py").write_text(SITE)
 
-    def serve_green(http: dict[str, Any] | None = None, **workers: Any) -> Server:
+    def serve_green(
+        http: dict[str, Any] | None = None, environ: dict[str, str] | None = None, **workers: Any
+    ) -> Server:
         settings = {"workers": {"type": "gevent", **workers}, "http": http or {}}
-        return start("green1:app", cwd=tmp_path, settings=settings)
+        return start("green1:app", cwd=tmp_path, settings=settings, environ=environ)
 
     return serve_green
 
@@ -187,9 +195,9 @@ def test_a_greenlet_that_waits_for_ever_is_told_with_its_stack(serve: Callable[.
 
 
 @pytest.mark.slow
-def test_a_greenlet_that_never_yields_is_ended_with_its_stack(serve: Callable[..., Server]) -> None:
+def test_a_greenlet_that_never_yields_is_ended_with_its_stack(serve: Callable[..., Server], tmp_path: Path) -> None:
     """It silences the beat."""
-    server = serve(timeout=1)
+    server = serve(timeout=1, environ=plant(tmp_path / "plant", UNHURRIED))
     server.expect_errors(r"\[ERROR\]", "SIGKILL")
     (worker,) = server.wait_workers(1)
     with server.connect() as client:

@@ -210,7 +210,10 @@ class Server:
         """Write server.toml anew, with ``settings`` laid over what it held."""
         for table, values in settings.items():
             self.tables.setdefault(table, {}).update(values)
-        self.config_path.write_text(tomlkit.dumps({name: table for name, table in self.tables.items() if table}))
+        text = tomlkit.dumps({name: table for name, table in self.tables.items() if table})
+        new = self.config_path.with_name(f"{self.config_path.name}.tmp")
+        new.write_text(text)
+        new.replace(self.config_path)  # whoever watches it reads no half of it
 
     # Life.
 
@@ -292,7 +295,8 @@ class Server:
             status = self.process.wait(patience)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"not ended after {patience} s: {self.titles()}\n{self.output}\n{self.log}") from None
-        wait_until(lambda: not processes_of_session(self.process.pid), "all processes have ended", 5)
+        # Less than the 30 s (workers.graceful_timeout) after which the kernel ends who has not seen the arbiter's end.
+        wait_until(lambda: not processes_of_session(self.process.pid), "all processes have ended", PATIENCE / 2)
         return status
 
     def kill(self) -> None:

@@ -112,10 +112,10 @@ class Worker:
         self._install_signals()
         raise_again()
         watch_copies(self._on_copied)
-        title.set_title(f"{self.title} idle")
         self.slot.set_state(SlotState.READY)
         self.heartbeat.say_ready()
         self.has_served = True
+        title.set_title(f"{self.title} idle")  # behind the word: who is killed now has served, and is replaced
         self.wear.begin(monotonic(), refork_at=self.handoff.refork_at)
         _log.debug("ready")
 

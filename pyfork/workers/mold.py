@@ -102,6 +102,7 @@ def _fork_workers(handoff: MoldHandoff, prepare: Callable[[], "Mold"]) -> ExitSt
     if isinstance(mold, ExitStatus):
         return mold
     heartbeat.say_ready()
+    title.set_title(f"pyfork: {handoff.name} [{handoff.settings.label}]")
     status = ExitStatus.OK
     try:
         mold.run()
@@ -129,7 +130,6 @@ def _freeze(handoff: MoldHandoff, *, calls_hook: bool, is_warm: bool = False) ->
         gc.collect()
     pack_heap()
     gc.freeze()
-    title.set_title(f"pyfork: {handoff.name} [{handoff.settings.label}]")
     return mold
 
 
@@ -165,8 +165,7 @@ class Mold:
             poll.register(fd, select.POLLIN)
         while not self._is_over:
             ready = {fd for fd, _ in poll.poll()}
-            if self._signals.fd in ready:
-                self._take_signals()
+            self._take_signals()  # before an order, also one that came while the signal waited for us to run
             if self._handoff.lifeline_fd in ready and lifeline.is_cut(self._handoff.lifeline_fd):
                 self._is_over = True
             if self._handoff.control_fd in ready and not self._is_over:

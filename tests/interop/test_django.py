@@ -1,7 +1,5 @@
 """Django's admin works: sessions, CSRF protection, forms, messages, static files, a database."""
 
-import os
-
 import pytest
 
 pytestmark = pytest.mark.slow
@@ -9,9 +7,11 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory):
-    """Where the sample keeps its database: one for the whole run, which the first worker of all makes (under a lock)."""
-    base = tmp_path_factory.getbasetemp()
-    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "django"
+    """Where the sample keeps its database: tests that run beside these have one of their own.
+
+    SQLite does not let who has read wait to write while another commits: that would be "database is locked", at once.
+    """
+    return tmp_path_factory.mktemp("database") / "django"
 
 
 @pytest.fixture

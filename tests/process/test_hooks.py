@@ -309,8 +309,9 @@ def test_a_stuck_worker_and_how_it_ended(serve: Callable[..., Hooked]) -> None:
     [worker] = hooked.server.wait_workers(1)
     with hooked.server.connect() as client:
         client.sendall(b"GET /stuck HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert [line[2:] for line in hooked.wait_for("worker_stuck")] == [[str(worker), "None"]]
-        assert [line[2:] for line in hooked.wait_for("child_exit")] == [[str(worker), "SIGKILL"]]
+        assert hooked.wait_for("worker_stuck")[0][2:] == [str(worker), "None"]
+        assert hooked.wait_for("child_exit")[0][2:] == [str(worker), "SIGKILL"]
+    assert [line[2] for line in hooked.of("worker_stuck")].count(str(worker)) == 1
 
 
 def test_what_a_hook_prints_can_be_read(serve: Callable[..., Hooked]) -> None:
@@ -337,7 +338,7 @@ def have_gone(*pids: int) -> bool:
 @pytest.mark.parametrize("name", ["on_starting", "when_ready", "child_exit", "on_exit"])
 def test_a_hook_that_hangs_is_killed(serve: Callable[..., Hooked], name: str) -> None:
     """With what it has started, when hooks.timeout has passed; the log says what that stops."""
-    hooked = serve({name: "hang", "timeout": 0.5})
+    hooked = serve({name: "hang", "timeout": 3})  # until then it has told that it hangs, on a slow machine too
     hooked.server.expect_errors(r"\[(ERROR|CRITICAL)\]")
     if name in {"child_exit", "on_exit"}:
         hooked.server.wait_workers(1)
@@ -345,7 +346,7 @@ def test_a_hook_that_hangs_is_killed(serve: Callable[..., Hooked], name: str) ->
     pids = hangs(hooked)
     stops = "pyfork does not start" if name == "on_starting" else "nothing is stopped by that"
     hooked.server.wait_log(
-        rf"the hook {name} \(shop_hooks:hang\) has not ended within 0.5 s \(hooks.timeout\): its process "
+        rf"the hook {name} \(shop_hooks:hang\) has not ended within 3 s \(hooks.timeout\): its process "
         rf"\(pid {pids[0]}\) is killed; {stops}"
     )
     wait_until(lambda: have_gone(*pids), f"{pids} have gone")
@@ -382,7 +383,7 @@ def test_signals_that_come_while_a_start_waits_are_obeyed(serve: Callable[..., H
 @pytest.mark.slow
 def test_an_arbiter_that_dies_leaves_no_hook(serve: Callable[..., Hooked]) -> None:
     """Nobody looks at its deadline then: the kernel does, a little later."""
-    hooked = serve({"on_starting": "hang", "timeout": 1.5})
+    hooked = serve({"on_starting": "hang", "timeout": 5})  # until then the arbiter has been killed
     hook, started = hangs(hooked)
     os.kill(hooked.server.pid, signal.SIGKILL)
     wait_until(lambda: have_gone(hook), "the hook has ended")

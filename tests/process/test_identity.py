@@ -47,7 +47,10 @@ def app(environ, start_response):
 
 @pytest.fixture
 def site() -> Iterator[Path]:
-    """A directory that every user may enter, unlike pytest's own, with an application that tells who it is."""
+    """A directory that every user may enter, unlike pytest's own, with an application that tells who it is.
+
+    Ask for it before `start`: then it goes after the servers, which may yet open a log in it.
+    """
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         directory.chmod(0o755)
@@ -56,7 +59,7 @@ def site() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("worker_type", ["sync", "async"])
-def test_workers_become_the_user_for_good(start: Callable[..., Server], site: Path, worker_type: str) -> None:
+def test_workers_become_the_user_for_good(site: Path, start: Callable[..., Server], worker_type: str) -> None:
     """Every number, no group of root's, no capability, before the application is imported; and there is no way back."""
     server = {"user": "nobody"} if IS_ROOT else {"user": str(os.getuid())}
     expected = NOBODY if IS_ROOT else pwd.getpwuid(os.getuid())
@@ -72,7 +75,7 @@ def test_workers_become_the_user_for_good(start: Callable[..., Server], site: Pa
 
 
 @pytest.mark.parametrize("is_set", [True, False])
-def test_no_new_privileges(start: Callable[..., Server], site: Path, is_set: bool) -> None:
+def test_no_new_privileges(site: Path, start: Callable[..., Server], is_set: bool) -> None:
     """The kernel says that it is set, whoever the workers are, and only when it was asked for."""
     server = start("who:app", cwd=site, settings={"server": {"no_new_privileges": is_set, "umask": "0o027"}})
     who = json.loads(server.get("/").body)
@@ -81,7 +84,7 @@ def test_no_new_privileges(start: Callable[..., Server], site: Path, is_set: boo
     assert who["umask"] == 0o027
 
 
-def test_logs_and_sockets_are_the_users(start: Callable[..., Server], site: Path) -> None:
+def test_logs_and_sockets_are_the_users(site: Path, start: Callable[..., Server]) -> None:
     """The workers can reopen the logs, and the proxy that has the group can connect."""
     path, access = site / "a.sock", site / "access.log"
     settings = {
@@ -104,7 +107,7 @@ def test_logs_and_sockets_are_the_users(start: Callable[..., Server], site: Path
 @pytest.mark.skipif(not IS_ROOT, reason="only root opens logs for another")
 @pytest.mark.parametrize("kind", ["symbolic", "hard"])
 def test_a_link_in_the_place_of_a_log_is_not_followed_at_a_rotation(
-    start: Callable[..., Server], site: Path, tmp_path: Path, kind: str
+    site: Path, start: Callable[..., Server], tmp_path: Path, kind: str
 ) -> None:
     """Application code that was broken into can exchange the file in a directory of the workers', and wait for USR1."""
     logs = site / "logs"
@@ -134,7 +137,7 @@ def test_a_link_in_the_place_of_a_log_is_not_followed_at_a_rotation(
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root opens logs for another")
-def test_files_of_log_config_are_the_users_too(start: Callable[..., Server], site: Path) -> None:
+def test_files_of_log_config_are_the_users_too(site: Path, start: Callable[..., Server]) -> None:
     """Before a rotation and after it: the workers write to the new file, whoever opens it first."""
     logs = site / "logs"
     logs.mkdir()

@@ -15,7 +15,7 @@ import pytest
 from pyfork.arbiter.listeners import open_listeners
 from pyfork.config.schema import ServerSettings
 from pyfork.errors import ConfigurationError
-from tests.harness import SAMPLES, Server, parse_response, read_all, wait_until
+from tests.harness import PATIENCE, SAMPLES, Server, parse_response, read_all, wait_until
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -32,18 +32,27 @@ def app(environ, start_response):
 """
 
 
+_probes: list[socket.socket] = []
+
+
 def free_port(family: socket.AddressFamily = socket.AF_INET) -> int:
-    """Return a port that the kernel chose and nobody has now."""
-    with socket.socket(family) as probe:
-        probe.bind(("127.0.0.1" if family == socket.AF_INET else "::1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that the kernel chose, and gives to nobody who does not ask for it by its number.
+
+    It stays bound here until the tests end. That keeps out no server that sets SO_REUSEADDR, as nobody listens here,
+    but every other process whose port the kernel chooses: one of the tests that run beside this one.
+    """
+    probe = socket.socket(family)
+    _probes.append(probe)
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    probe.bind(("127.0.0.1" if family == socket.AF_INET else "::1", 0))
+    port: int = probe.getsockname()[1]
+    return port
 
 
 def ask(address: object, family: socket.AddressFamily) -> bytes:
     """Send one request and return the body of the answer."""
     with socket.socket(family) as client:
-        client.settimeout(10)
+        client.settimeout(PATIENCE)  # it may have to boot yet
         client.connect(address)
         client.sendall(REQUEST)
         return parse_response(read_all(client))[0].body
@@ -311,6 +320,7 @@ def test_pidfile_of_a_killed_arbiter_is_free(start: Callable[..., Server], tmp_p
         connection.sendall(REQUEST)
         wait_until((tmp_path / "busy").exists, "the worker is busy")
         first.signal("KILL")
+        first.process.wait(PATIENCE)  # it holds the lock while it is on its way out
         second = start(settings={"server": {"pidfile": str(pidfile)}})
         second.wait_workers(1)
         assert pidfile.read_text() == f"{second.pid}\n"

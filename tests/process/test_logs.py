@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -25,11 +26,14 @@ ERROR_LINE = re.compile(
     r" \[(arbiter|worker \d+ gen \d+)\] .*"
 )
 
+STALL = re.compile(r"\[WARNING\] \[arbiter\] the arbiter did not run for ")
+"""What a machine that stands still for a second has an arbiter say."""
+
 
 def lines_of(path: Path, count: int) -> list[str]:
     """Wait for ``count`` lines in a file and return them."""
     return wait_until(
-        lambda: lines if path.exists() and len(lines := path.read_text().splitlines()) >= count else None,
+        lambda: text.splitlines() if path.exists() and (text := path.read_text()).count("\n") >= count else None,
         f"{count} lines in {path.name}",
     )
 
@@ -52,7 +56,7 @@ def test_the_level_is_obeyed(start: Callable[..., Server]) -> None:
     server = start("hello:app", settings={"log": {"level": "warning"}})
     assert server.get("/").status == 200
     server.stop()
-    assert server.log == ""
+    assert [line for line in server.log.splitlines() if not STALL.search(line)] == []
 
 
 def test_there_is_no_access_log_unless_asked_for(start: Callable[..., Server]) -> None:
@@ -115,13 +119,15 @@ def test_a_refused_request_is_logged_too(start: Callable[..., Server], tmp_path:
 def test_json_lines_are_json(start: Callable[..., Server], tmp_path: Path) -> None:
     """An object a line, whatever the client sends."""
     server = start("hello:app", settings={"log": {"access": str(tmp_path / "access.log"), "format": "json"}})
+    began = monotonic()
     server.get("/caf%C3%A9?x", headers='User-Agent: "\xe9\\\r\n')
     (line,) = lines_of(tmp_path / "access.log", 1)
+    took = monotonic() - began
     entry = json.loads(line)
     assert line.isascii()
     assert (entry["method"], entry["target"], entry["status"], entry["octets"]) == ("GET", "/caf%C3%A9?x", 200, 14)
     assert entry["user_agent"] == '"\xe9\\'
-    assert entry["duration"] < 10
+    assert 0 < entry["duration"] < took
 
 
 def test_atoms_are_gunicorns(start: Callable[..., Server], tmp_path: Path) -> None:
@@ -130,7 +136,7 @@ def test_atoms_are_gunicorns(start: Callable[..., Server], tmp_path: Path) -> No
     server = start("hello:app", settings={"log": {"access": str(tmp_path / "access.log"), "format": text}})
     server.get("/path", headers="X-Id: 42\r\n")
     (line,) = lines_of(tmp_path / "access.log", 1)
-    pattern = r"127\.0\.0\.1 GET /path 200 14 42 text/plain; charset=utf-8 http <(\d+)> 0\.\d{6}"
+    pattern = r"127\.0\.0\.1 GET /path 200 14 42 text/plain; charset=utf-8 http <(\d+)> \d+\.\d{6}"
     assert int(re.fullmatch(pattern, line)[1]) in server.workers()
 
 

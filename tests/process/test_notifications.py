@@ -241,8 +241,10 @@ def test_many_hups_end_with_one_ready(start: Callable[..., Server], manager: Ser
     for number in range(20):
         server.signal("HUP")
         server.wait_log("signal SIGHUP", count=number // 4 + 1)
-    server.signal("USR1")
-    server.wait_log("signal SIGUSR1")  # so no HUP is unheard any more
+        manager.drain()  # so that its queue is never full, and no notice waits in the arbiter
+    for count in (1, 2):  # the first one may be heard before a HUP that waits with it: the kernel's order is no queue's
+        server.signal("USR1")
+        server.wait_log("signal SIGUSR1", count=count)
     manager.drain()
     while manager.history()[-1] != "READY":
         manager.receive()
@@ -272,7 +274,7 @@ def test_a_stop_during_a_reload_is_a_stop(start: Callable[..., Server], manager:
 def test_a_drain_within_its_time_is_extended(start: Callable[..., Server], manager: ServiceManager, site: Path) -> None:
     """As long as a request is answered, and not beyond graceful_timeout; the status shows it."""
     os.mkfifo(site / "slow")
-    server = start("site1:app", cwd=site, environ=manager.environ(), settings={"workers": {"graceful_timeout": 7}})
+    server = start("site1:app", cwd=site, environ=manager.environ(), settings={"workers": {"graceful_timeout": 30}})
     manager.wait("READY")
     with server.connect() as client:
         client.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -281,10 +283,10 @@ def test_a_drain_within_its_time_is_extended(start: Callable[..., Server], manag
             server.signal("TERM")
             stopping = manager.wait("STOPPING")
             assert stopping["STATUS"] == "stopping: 1 worker left, 1 busy"
-            assert int(stopping["EXTEND_TIMEOUT_USEC"]) <= 9_000_000
+            assert int(stopping["EXTEND_TIMEOUT_USEC"]) == 10_000_000
             again = manager.wait("EXTEND_TIMEOUT_USEC")
             ends = monotonic() + int(again["EXTEND_TIMEOUT_USEC"]) / 1e6
-            assert before + 9 <= ends
+            assert before + 14 <= ends  # 10 s from 4 s later
         assert parse_response(read_all(client))[0].body == b"one"
     assert server.wait() == 0
 
@@ -349,8 +351,7 @@ def test_the_status_follows_the_load(start: Callable[..., Server], manager: Serv
     manager.wait("READY")
     for _ in range(30):
         assert server.get("/").status == 200
-    status = manager.wait("STATUS")["STATUS"]
-    assert float(status.split(", ")[2].split()[0]) > 0, status
+    manager.wait("STATUS", lambda notice: float(notice["STATUS"].split(", ")[2].split()[0]) > 0)
 
 
 # A line that is bad.

@@ -40,7 +40,8 @@ def passing(log: Path, names: str, sockets: list[socket.socket], *arguments: str
         assert process.wait(PATIENCE) == 0
     finally:
         for pid in processes_of_session(process.pid):
-            os.kill(pid, 9)
+            with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+                os.kill(pid, 9)
         process.wait()
 
 

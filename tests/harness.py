@@ -124,16 +124,16 @@ def read_all(connection: socket.socket) -> bytes:
 _reserved: list[socket.socket] = []
 
 
-def reserve_port() -> int:
-    """Return a port of 127.0.0.1 that the kernel chooses for nobody else while this process lives.
+def reserve_port(family: socket.AddressFamily = socket.AF_INET) -> int:
+    """Return a port of 127.0.0.1 or ::1 that the kernel chooses for nobody else while this process lives.
 
     It stays bound, without listening, so a server can bind it too (SO_REUSEADDR, socket(7)). A port that was chosen and
     let go again may be somebody else's by the time the server binds it: another test's, or any client's.
     """
-    holder = socket.socket()
-    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    holder.bind(("127.0.0.1", 0))
+    holder = socket.socket(family)
     _reserved.append(holder)
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1" if family == socket.AF_INET else "::1", 0))
     port: int = holder.getsockname()[1]
     return port
 
@@ -179,7 +179,8 @@ class Server:
         self._arguments = [*arguments]
         self._cwd = str(cwd)
         self._prefix = [*prefix]
-        self._environ = {**os.environ, "PWD": str(cwd), **(environ or {})}
+        # No bytecode of applications: a test may change one twice within a second, which its date would not tell.
+        self._environ = {**os.environ, "PWD": str(cwd), "PYTHONDONTWRITEBYTECODE": "1", **(environ or {})}
         for name in ("WEB_CONCURRENCY", "PORT", "FORWARDED_ALLOW_IPS", "LISTEN_PID", "LISTEN_FDS"):
             self._environ.pop(name, None)
         self._environ.update(environ or {})

@@ -68,7 +68,7 @@ class ServiceManager:
 
     def environ(self, **more: str) -> dict[str, str]:
         """Return the environment of a service."""
-        return {"NOTIFY_SOCKET": self.address, "PYTHONDONTWRITEBYTECODE": "1", **more}
+        return {"NOTIFY_SOCKET": self.address, **more}
 
     def receive(self, patience: float = PATIENCE) -> Notice:
         """Return the next notice; raises TimeoutError when there is none in time."""

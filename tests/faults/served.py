@@ -108,7 +108,7 @@ class Site(Server):
             "site1:app",
             cwd=directory / "application",
             settings=settings,
-            environ={"PYTHONDONTWRITEBYTECODE": "1", **environ},
+            environ=environ,
             prefix=prefix,
             bind=[f"127.0.0.1:{port}"],
         )

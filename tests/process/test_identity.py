@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from tests import procfs
-from tests.harness import Server, wait_until
-from tests.process.test_listeners import ask, free_port, run_pyfork
+from tests.harness import Server, reserve_port, wait_until
+from tests.process.test_listeners import ask, run_pyfork
 
 IS_ROOT = os.geteuid() == 0
 NOBODY = pwd.getpwnam("nobody")
@@ -189,7 +189,7 @@ def test_a_way_back_to_root_ends_the_boot(site: Path, tmp_path: Path) -> None:
         pytest.skip("only root can set securebits, with setpriv")
     log = tmp_path / "log"
     result = subprocess.run(
-        [setpriv, "--securebits=+no_setuid_fixup", sys.executable, "-m", "pyfork", "-b", f"127.0.0.1:{free_port()}",
+        [setpriv, "--securebits=+no_setuid_fixup", sys.executable, "-m", "pyfork", "-b", f"127.0.0.1:{reserve_port()}",
          "--user", "nobody", "--error-logfile", str(log), "who:app"],
         cwd=site, env={**os.environ, "PWD": str(site)}, capture_output=True, text=True, timeout=60,
     )  # fmt: skip

@@ -15,7 +15,7 @@ import pytest
 from pyfork.arbiter.listeners import open_listeners
 from pyfork.config.schema import ServerSettings
 from pyfork.errors import ConfigurationError
-from tests.harness import PATIENCE, SAMPLES, Server, parse_response, read_all, wait_until
+from tests.harness import PATIENCE, SAMPLES, Server, parse_response, read_all, reserve_port, wait_until
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -30,23 +30,6 @@ def app(environ, start_response):
     start_response("200 OK", [])
     return [b"fine"]
 """
-
-
-_probes: list[socket.socket] = []
-
-
-def free_port(family: socket.AddressFamily = socket.AF_INET) -> int:
-    """Return a port that the kernel chose, and gives to nobody who does not ask for it by its number.
-
-    It stays bound here until the tests end. That keeps out no server that sets SO_REUSEADDR, as nobody listens here,
-    but every other process whose port the kernel chooses: one of the tests that run beside this one.
-    """
-    probe = socket.socket(family)
-    _probes.append(probe)
-    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    probe.bind(("127.0.0.1" if family == socket.AF_INET else "::1", 0))
-    port: int = probe.getsockname()[1]
-    return port
 
 
 def ask(address: object, family: socket.AddressFamily) -> bytes:
@@ -70,7 +53,7 @@ def run_pyfork(*arguments: str, cwd: Path = SAMPLES) -> subprocess.CompletedProc
 def test_tcp(start: Callable[..., Server], host: str) -> None:
     """IPv4, IPv6 and host names can be bound."""
     family = socket.AF_INET6 if "[" in host else socket.AF_INET
-    port = free_port(family)
+    port = reserve_port(family)
     server = start(bind=[f"{host}:{port}"])
     server.wait_workers(1)
     assert ask((host.strip("[]"), port), family)
@@ -78,7 +61,7 @@ def test_tcp(start: Callable[..., Server], host: str) -> None:
 
 def test_wildcards_of_both_families_share_a_port(start: Callable[..., Server]) -> None:
     """0.0.0.0 and [::] with one port are two sockets, whatever the order."""
-    port = free_port()
+    port = reserve_port()
     server = start(bind=[f"[::]:{port}", f"0.0.0.0:{port}"])
     server.wait_workers(1)
     assert ask(("127.0.0.1", port), socket.AF_INET)
@@ -283,7 +266,7 @@ def test_pidfile(start: Callable[..., Server], tmp_path: Path) -> None:
     server = start(settings={"server": {"pidfile": str(pidfile)}})
     server.wait_workers(1)
     assert pidfile.read_text() == f"{server.pid}\n"
-    port = free_port()
+    port = reserve_port()
     result = run_pyfork("-b", f"127.0.0.1:{port}", "-p", str(pidfile), "hello:app")
     assert result.returncode == 2
     assert f"held by a running pyfork (pid {server.pid})" in result.stderr
@@ -298,7 +281,7 @@ def test_a_file_that_is_no_pidfile_is_kept(tmp_path: Path) -> None:
     victim.write_text("VALUE = 1\n")
     link.symlink_to(victim)
     for path in (victim, link):
-        result = run_pyfork("-b", f"127.0.0.1:{free_port()}", "-p", str(path), "hello:app")
+        result = run_pyfork("-b", f"127.0.0.1:{reserve_port()}", "-p", str(path), "hello:app")
         assert result.returncode == 2
         assert "server.pidfile" in result.stderr
         assert victim.read_text() == "VALUE = 1\n"
@@ -330,7 +313,7 @@ def test_pidfile_of_a_killed_arbiter_is_free(start: Callable[..., Server], tmp_p
 
 def test_a_pidfile_that_cannot_be_written_starts_nothing(tmp_path: Path) -> None:
     """The directory does not exist: status 2, and the path is named."""
-    result = run_pyfork("-b", f"127.0.0.1:{free_port()}", "-p", str(tmp_path / "no" / "p.pid"), "hello:app")
+    result = run_pyfork("-b", f"127.0.0.1:{reserve_port()}", "-p", str(tmp_path / "no" / "p.pid"), "hello:app")
     assert result.returncode == 2
     assert f"server.pidfile: there is no directory {tmp_path}/no" in result.stderr
 
@@ -338,7 +321,7 @@ def test_a_pidfile_that_cannot_be_written_starts_nothing(tmp_path: Path) -> None
 def test_address_that_comes_back_while_an_old_worker_drains(start: Callable[..., Server], tmp_path: Path) -> None:
     """The old worker holds the socket of an address that a reload removed: the next reload can have it again."""
     (tmp_path / "busy.py").write_text(BUSY)
-    stays, goes = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    stays, goes = (f"127.0.0.1:{reserve_port()}" for _ in range(2))
     address = ("127.0.0.1", int(goes.rpartition(":")[2]))
     server = start("busy:app", cwd=tmp_path, bind=[stays, goes])
     server.wait_workers(1, 1)

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.harness import PATIENCE, SAMPLES, processes_of_session, wait_until
-from tests.process.test_listeners import ask, free_port
+from tests.harness import PATIENCE, SAMPLES, processes_of_session, reserve_port, wait_until
+from tests.process.test_listeners import ask
 
 # Becomes pyfork with the descriptors named by the first argument from 3 on, and the names of the second.
 PASS = """
@@ -47,7 +47,7 @@ def passing(log: Path, names: str, sockets: list[socket.socket], *arguments: str
 
 def test_matched_ones_are_used_and_the_rest_is_opened(tmp_path: Path) -> None:
     """In any order; a socket that is in no bind is not served, which the log says."""
-    path, port, log = tmp_path / "a.sock", free_port(), tmp_path / "log"
+    path, port, log = tmp_path / "a.sock", reserve_port(), tmp_path / "log"
     with socket.create_server(("127.0.0.1", 0)) as tcp, socket.create_server(("127.0.0.1", 0)) as other, \
             socket.socket(socket.AF_UNIX) as unix:  # fmt: skip
         unix.bind(str(path))

@@ -46,7 +46,8 @@ RELOAD = """
 What HUP sets going (`pyfork/arbiter/rollout.py`). A *generation* is what comes of one reading of the configuration: its
 settings, its sockets, and the workers that were started with them. A ready worker is retired only when its replacement
 is ready, on the way to the new generation and on the way back. A HUP during "loading" or "replacing" is remembered and
-answered when that has ended.
+answered when that has ended. During "trying" it abandons the candidate at once, which may hang, and tries what is there
+now: of HUPs that come faster than a worker boots, the last one is answered.
 """
 
 UPGRADE = """

@@ -46,12 +46,15 @@ class LoadRequest(Struct, frozen=True):
         environ: the environment at the start.
         overrides: from the command line: setting -> (text, texts of a repeated flag, or a truth value; the origin).
         file: the configuration file, None for ./server.toml if there is one.
+        is_first: False at a reload and in the new arbiter of an upgrade: what could be read once, as a pipe, is not
+            there a second time, and must not be waited for.
     """
 
     directory: str
     environ: Mapping[str, str]
     overrides: Mapping[str, tuple[str | tuple[str, ...] | bool, str]]
     file: str | None = None
+    is_first: bool = True
 
 
 class Loaded(Struct, frozen=True):
@@ -105,7 +108,7 @@ def examine(request: LoadRequest) -> Examined:
     from_file: Mapping[str, Raw] = {}
     if file is not None:
         try:
-            from_file, unknown = read_file(file, _shown(file, request.directory))
+            from_file, unknown = read_file(file, _shown(file, request.directory), may_wait=request.is_first)
             problems += unknown
         except ConfigurationError as error:
             is_readable = False

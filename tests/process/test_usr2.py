@@ -153,7 +153,8 @@ def test_a_program_that_is_gone_is_told_in_the_log(start: Callable[..., Server],
         script.unlink()
         process.send_signal(signal.SIGUSR2)
         wait_until(lambda: "upgrade failed" in log.read_text(), "the upgrade fails")
-        assert "says: FileNotFoundError" in log.read_text()
+        expected = f"says: the program {script} cannot be started: no such file or directory; put it back and"
+        assert expected in log.read_text()
         process.terminate()
         assert process.wait(30) == 0
     finally:

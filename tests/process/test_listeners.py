@@ -311,6 +311,27 @@ def test_pidfile(start: Callable[..., Server], tmp_path: Path) -> None:
     assert not pidfile.exists()
 
 
+def test_a_reload_puts_a_removed_pidfile_back(start: Callable[..., Server], tmp_path: Path) -> None:
+    """As a pidfile: another pyfork finds it held. Another's own file in its place stays, with a warning."""
+    pidfile = tmp_path / "pyfork.pid"
+    server = start(settings={"server": {"pidfile": str(pidfile)}})
+    server.wait_workers(1)
+    pidfile.unlink()
+    server.signal("HUP")
+    server.wait_log(rf"server\.pidfile: {pidfile} was removed; it is made anew, with pid {server.pid} in it")
+    server.wait_log("has replaced the others")
+    assert pidfile.read_text() == f"{server.pid}\n"
+    result = run_pyfork("-b", f"127.0.0.1:{free_port()}", "-p", str(pidfile), "hello:app")
+    assert f"held by a running pyfork (pid {server.pid})" in result.stderr
+    pidfile.unlink()
+    pidfile.write_text("1\n")
+    server.signal("HUP")
+    server.wait_log(r"\[WARNING\].*is another file than pyfork's own by now, and is left as it is")
+    server.wait_log("has replaced the others", count=2)
+    server.stop()
+    assert pidfile.read_text() == "1\n"
+
+
 def test_a_file_that_is_no_pidfile_is_kept(tmp_path: Path) -> None:
     """A path that names something else, or a link to it, is refused with status 2, and kept."""
     victim, link = tmp_path / "settings.py", tmp_path / "link"

@@ -111,7 +111,11 @@ def _load(request: LoadRequest, problems: Iterable[str], *, needs_application: b
     """
     examined = examine(request)
     is_nameless = needs_application and not examined.has_application
-    found = [*problems, *examined.problems, *check(examined.loaded, needs_application=is_nameless)]
+    found = [
+        *problems,
+        *examined.problems,
+        *check(examined.loaded, needs_application=is_nameless, is_first=request.is_first),
+    ]
     if found:
         raise ConfigurationError(*found)
     return examined.loaded

@@ -58,9 +58,9 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-PURE := pyfork/http1/*,pyfork/gateway/trailers.py,pyfork/ipc/messages.py,pyfork/ipc/orders.py,pyfork/workers/balance.py,pyfork/config/schema.py,pyfork/config/schema_hooks.py,pyfork/config/schema_proxy.py,pyfork/config/schema_static.py,pyfork/config/schema_tls.py,pyfork/config/server_names.py,pyfork/gateway/client_certificate.py,pyfork/config/mounts.py,pyfork/config/showing.py,pyfork/config/declarations.py,pyfork/config/catalogue.py,pyfork/config/binds.py,pyfork/config/proxies.py
+PURE := pyfork/http1/*,pyfork/gateway/trailers.py,pyfork/ipc/messages.py,pyfork/ipc/orders.py,pyfork/workers/balance.py,pyfork/config/schema.py,pyfork/config/schema_hooks.py,pyfork/config/schema_proxy.py,pyfork/config/schema_static.py,pyfork/config/schema_tls.py,pyfork/config/server_names.py,pyfork/gateway/client_certificate.py,pyfork/config/mounts.py,pyfork/config/showing.py,pyfork/config/idle.py,pyfork/config/declarations.py,pyfork/config/catalogue.py,pyfork/config/binds.py,pyfork/config/proxies.py
 PURE := $(PURE),$(shell echo $(foreach m,codings conditions media_types paths planning ranges,pyfork/static/$(m).py) | tr ' ' ',')
-PURE := $(PURE),$(shell echo $(foreach m,announcer core crashes events actions desk failures figures handles headcount lifecycle load_events mold_events molds notices pacing placement policy reports rollout roster scaling staffing stopping succession legacy upgrade_events,pyfork/arbiter/$(m).py) | tr ' ' ',')
+PURE := $(PURE),$(shell echo $(foreach m,announcer conflicts core crashes events actions desk failures figures handles headcount lifecycle load_events mold_events molds notices pacing placement policy reports rollout roster scaling staffing stopping succession legacy upgrade_events,pyfork/arbiter/$(m).py) | tr ' ' ',')
 
 ## make coverage   run the tests with branch coverage, children included: 90 % of everything, 100 % of what is pure
 coverage: $(READY)

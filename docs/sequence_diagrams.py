@@ -26,8 +26,11 @@ RULES = (
     (r"pyfork \S+ starts \(pid \d+\), to replace pid ", "Note over {me}: starts, to replace the old one"),
     (r"upgrade: this arbiter has taken over from pid (?P<other>\d+)", "{other} ->> {me}: take over"),
     (r"(?P<news>upgrade failed: .*?) \(pid \d+\)(?P<rest>.*)", "Note over {me}: {news}{rest}"),
-    (r"scaling: the workers are busy .*: (?P<news>\d+ are wanted.*)", "Note over {me}: the workers are busy: {news}"),
-    (r"(?P<news>(?:\d+ to )?\d+ workers are wanted.*)", "Note over {me}: {news}"),
+    (
+        r"scaling: the workers are busy .*: (?P<news>\d+ (?:is|are) wanted.*)",
+        "Note over {me}: the workers are busy: {news}",
+    ),
+    (r"(?P<news>(?:\d+ to )?\d+ workers? (?:is|are) wanted.*)", "Note over {me}: {news}"),
     (r"(?P<news>refork: the workers .*)", "Note over {me}: {news}"),
     (r"(?P<news>reload.*: .*)", "Note over {me}: {news}"),
     (r"(?P<news>stopped .*)", "Note over {me}: {news}"),

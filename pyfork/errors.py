@@ -6,6 +6,7 @@
     ├── ConfigurationError      the operator's: exit status 2, all problems at once
     ├── ApplicationLoadError    the application cannot be imported: exit status 4
     ├── BootError               a worker cannot boot for another reason: exit status 3
+    ├── LaunchError             the new arbiter of an upgrade cannot be executed
     ├── HookError               a hook raised; stops what the table in docs/hooks.md says
     ├── ProtocolError           the client's fault: carries the status that answers it
     ├── RequestBodyError        the same, as wsgi.input tells the application: an OSError
@@ -50,6 +51,10 @@ class ApplicationLoadError(PyforkError):
 
 class BootError(PyforkError):
     """A worker cannot boot for a reason that is not the application's (privileges, directory, descriptors)."""
+
+
+class LaunchError(PyforkError):
+    """The new arbiter of an upgrade cannot be executed: its program or its working directory is not there."""
 
 
 class HookError(PyforkError):

@@ -160,6 +160,12 @@ class ReloadEnded(msgspec.Struct, frozen=True):
     error: str | None
 
 
+class UpgradeFailed(msgspec.Struct, frozen=True):
+    """Let them know that an upgrade has come to nothing, and why: this arbiter goes on."""
+
+    reason: str
+
+
 class Log(msgspec.Struct, frozen=True):
     """Write one line (or, with a traceback, several) to the error log."""
 
@@ -192,6 +198,7 @@ Action = (
     | ReopenLogs
     | StateChanged
     | ReloadEnded
+    | UpgradeFailed
     | Log
     | Exit
 )

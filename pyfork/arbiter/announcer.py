@@ -7,6 +7,8 @@ The rules:
 - RELOADING=1 at each HUP, before the configuration is read, with the time in the same datagram: ``Type=notify-reload``
   takes one that is older than its own signal for the answer to another. A HUP during a reload is announced as well;
   READY=1 comes once, when the arbiter has nothing to reload any more.
+- An upgrade that has failed is told by STATUS= and ERRNO= too, until the next reload or upgrade. The new arbiter of one
+  that went well says ERRNO=0: what its predecessor has left there is not its own.
 - STOPPING=1 once. While workers boot at the first start, or drain at the stop, EXTEND_TIMEOUT_USEC says how long that
   may take by *their* deadlines: so the unit's timeouts never cut off what is within pyfork's own, and nothing is
   extended beyond it. A reload extends nothing: it may have no end (the old release is gone and the new one fails).
@@ -50,6 +52,7 @@ class Announcer:
         self._is_ready = False
         self._is_reloading = False
         self._failure: str | None = None
+        self._owes_error = False
         self._throughput = Throughput()
 
     def state_changed(self, state: ArbiterState, now: float, look: Look) -> list[Notice]:
@@ -57,23 +60,28 @@ class Announcer:
         self._state = state
         if state is ArbiterState.RELOADING and not self._is_reloading:  # its HUP came when it could not begin yet
             return self.reload_asked(now)
+        if state is ArbiterState.UPGRADING:
+            self._failure = None  # it is the outcome of this that counts
         status = ("STATUS", self._describe(look, now))
         waits = self._is_reloading and look.statistics.is_reload_asked  # a HUP, until what was under way had ended
         if state is ArbiterState.RUNNING and not waits and (self._is_reloading or not self._is_ready):
             error = [("ERRNO", errno.ECANCELED if self._failure else 0)] if self._is_reloading else []
-            self._is_ready, self._is_reloading = True, False
+            self._is_ready, self._is_reloading, self._owes_error = True, False, False
             return [Notice(encode(("READY", 1), status, *error))]
         if state is ArbiterState.STOPPING:
             self._extend_at = now + EXTENSION_PERIOD
             extension = self._extension(look, now)
             return [Notice(encode(("STOPPING", 1), status, *extension))]
+        if self._owes_error:
+            self._owes_error = False
+            return [Notice(encode(status, ("ERRNO", errno.ECANCELED)))]
         return [Notice(encode(status), is_passing=True)]
 
     def taken_over(self, now: float, look: Look) -> list[Notice]:
         """Tell that this arbiter is the main process now; whatever its predecessor announced last, it serves."""
         self._is_ready = True
         self._watchdog_at = now
-        return [Notice(encode(("READY", 1), ("STATUS", self._describe(look, now))))]
+        return [Notice(encode(("READY", 1), ("STATUS", self._describe(look, now)), ("ERRNO", 0)))]
 
     def reload_asked(self, now: float) -> list[Notice]:
         """Tell of a HUP, before anything is done about it; ``now`` is the time after it has come."""
@@ -93,6 +101,11 @@ class Announcer:
             generation: the current one.
         """
         self._failure = error and f"reload failed: {_first_line(error)}; generation {generation} goes on"
+
+    def upgrade_failed(self, reason: str) -> None:
+        """Remember why an upgrade has come to nothing, the first line of which is told with the arbiter's move."""
+        self._failure = f"upgrade failed: {_first_line(reason)}; this arbiter goes on"
+        self._owes_error = True
 
     def failed(self, message: str) -> None:
         """Remember why the arbiter ends; it is told with the stop."""

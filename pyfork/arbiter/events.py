@@ -242,11 +242,16 @@ class HandOverRefused(msgspec.Struct, frozen=True):
 
 
 class UpgradeExited(msgspec.Struct, frozen=True):
-    """The new arbiter was reaped; `WorkerExited` says what the attributes mean."""
+    """The new arbiter was reaped; `WorkerExited` says what the other attributes mean.
+
+    Attributes:
+        said: why there would be nothing, if it said so.
+    """
 
     pid: int
     code: int | None
     signal: str | None
+    said: str = ""
 
 
 class TimePassed(msgspec.Struct, frozen=True):

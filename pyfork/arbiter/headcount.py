@@ -27,8 +27,9 @@ class Bounds(Struct, frozen=True):
         """Return the number nearest to ``count`` that is not out of bounds."""
         return min(self.maximum, max(self.minimum, count))
 
-    def __str__(self) -> str:
-        return f"{self.minimum} workers" if self.is_fixed else f"{self.minimum} to {self.maximum} workers"
+    def say_wanted(self) -> str:
+        """Return that so many workers are wanted."""
+        return _say_wanted(self.minimum) if self.is_fixed else f"{self.minimum} to {_say_wanted(self.maximum)}"
 
 
 class Headcount:
@@ -68,12 +69,12 @@ class Headcount:
         """Move the bounds by ``step``, or call the drained workers back; return what to tell the operator."""
         if self.is_drained and step > 0:
             self.is_drained = False
-            return f"{self.wanted} workers are wanted again"
+            return f"{_say_wanted(self.wanted)} again"
         before = self.bounds
         if self._file.moved(self.steps + step) != before:
             self.steps += step
         self._set()
-        return f"{self.bounds} are wanted{self._now()}" + (
+        return f"{self.bounds.say_wanted()}{self._now()}" + (
             ", as before: it is the limit" if self.bounds == before else ""
         )
 
@@ -86,10 +87,11 @@ class Headcount:
             queued: connections that waited.
         """
         before, self.wanted = self.wanted, self.bounds.clamp(count)
-        waiting = f" and {queued} connections wait" if queued else ""
+        waiting = f" and {queued} {_be(queued, 'connection waits', 'connections wait')}" if queued else ""
         return (
-            f"scaling: the workers are busy for {utilisation:.0%} of the time{waiting}: {self.wanted} are wanted, "
-            f"{before} were ({self.bounds.minimum} to {self.bounds.maximum})"
+            f"scaling: the workers are busy for {utilisation:.0%} of the time{waiting}: {self.wanted} "
+            f"{_be(self.wanted, 'is', 'are')} wanted, {before} {_be(before, 'was', 'were')} "
+            f"({self.bounds.minimum} to {self.bounds.maximum})"
         )
 
     def follow_file(self, count: int, bounds: Bounds | None = None) -> str:
@@ -102,7 +104,7 @@ class Headcount:
         self._file, self.steps = bounds or Bounds(count, count), 0
         self._set()
         changed = "workers.count has" if self.bounds.is_fixed else "workers.min or workers.max have"
-        return f"{changed} changed: {self.bounds} are wanted{self._now()}, {before} were"
+        return f"{changed} changed: {self.bounds.say_wanted()}{self._now()}, {before} {_be(before, 'was', 'were')}"
 
     def take_back(self) -> None:
         """Undo what the file changed, as its reload has failed."""
@@ -124,6 +126,15 @@ class Headcount:
 
     def _now(self) -> str:
         return "" if self.bounds.is_fixed else f" ({self.wanted} now)"
+
+
+def _say_wanted(count: int) -> str:
+    return f"{count} {_be(count, 'worker is', 'workers are')} wanted"
+
+
+def _be(count: int, one: str, many: str) -> str:
+    """Return the words that fit ``count``."""
+    return one if count == 1 else many
 
 
 def _within_limits(count: int) -> int:

@@ -15,6 +15,8 @@ from typing import NoReturn
 
 from msgspec import Struct
 
+from pyfork.errors import LaunchError
+
 LISTEN_VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
 """Of sd_listen_fds(3); nobody but the process that they name may heed them."""
 
@@ -42,13 +44,32 @@ class Launch(Struct, frozen=True):
             variables: set in its environment besides.
 
         Raises:
-            OSError: the directory or the program is not there.
+            LaunchError: the directory or the program is not there; it says which, and the way out.
         """
         environ = {name: value for name, value in self.environ.items() if name not in LISTEN_VARIABLES}
         if "WATCHDOG_PID" in environ:  # sd_watchdog_enabled(3): of the process that has to beat
             environ["WATCHDOG_PID"] = str(os.getpid())
-        os.chdir(self.directory)
-        os.execvpe(self.command[0], self.command, {**environ, **variables})  # noqa: S606 - the user's own command
+        try:
+            os.chdir(self.directory)
+        except OSError as error:
+            raise LaunchError(
+                f"the directory that pyfork was started in, {self.directory}, cannot be entered: {_reason(error)}; put "
+                "it (or the link) back and send USR2 again, or restart pyfork in another"
+            ) from error
+        program = self.command[0]
+        try:
+            os.execvpe(program, self.command, {**environ, **variables})  # noqa: S606 - the user's own command
+        except OSError as error:
+            what = f"the program {program} cannot be started: {_reason(error)}"
+            if isinstance(error, FileNotFoundError) and "/" in program and os.path.exists(program):
+                what = f"the program {program} cannot be started: the interpreter in its first line is not there"
+            raise LaunchError(
+                f"{what}; put it back and send USR2 again, or restart pyfork from where it is now"
+            ) from error
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
 
 
 def remember(directory: str, environ: Mapping[str, str]) -> Launch:

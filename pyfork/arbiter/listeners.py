@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
 
+from pyfork.arbiter.conflicts import Held, explain_own
 from pyfork.config.binds import Bind, parse_bind
 from pyfork.config.schema import ServerSettings
 from pyfork.errors import ConfigurationError
@@ -152,6 +153,20 @@ def _queue_length(listener: socket.socket) -> int:
     return int.from_bytes(information[_TCP_INFO_SACKED], sys.byteorder)
 
 
+class _Trying(Struct, frozen=True):
+    """How addresses are tried; `open_listeners` says what the first two are.
+
+    Attributes:
+        pause: None where there is no second try.
+        warn: gets a sentence for every retry.
+        held: what this pyfork listens on while it reloads.
+    """
+
+    pause: Callable[[float], None] | None
+    warn: Callable[[str], object]
+    held: Sequence[Held]
+
+
 def open_listeners(
     settings: ServerSettings,
     current: Sequence[BoundListener] = (),
@@ -174,12 +189,10 @@ def open_listeners(
     binds = list(dict.fromkeys(parse_bind(text).text for text in settings.bind))
     opened: list[BoundListener] = []
     try:
-        problems = _open_each([text for text in binds if text not in kept], settings, opened, pause, warn)
-        if problems and current and pause is None:
-            problems.append(
-                "a reload opens new addresses before it closes old ones; where they overlap (a wildcard over a "
-                "specific one), restart pyfork instead"
-            )
+        held = _held(current) if pause is None else []
+        problems = _open_each(
+            [text for text in binds if text not in kept], settings, opened, _Trying(pause, warn, held)
+        )
         if problems:
             raise ConfigurationError(*problems)  # noqa: TRY301 - one place closes what was opened
     except BaseException:  # QuitNow too, while an address is waited for
@@ -197,38 +210,46 @@ def _open_each(
     binds: Sequence[str],
     settings: ServerSettings,
     opened: list[BoundListener],
-    pause: Callable[[float], None] | None,
-    warn: Callable[[str], object],
+    trying: _Trying,
 ) -> list[str]:
     """Open each address into ``opened``; return what is wrong with the others."""
     problems: list[str] = []
     for text in binds:
         try:
-            opened.append(_open_patiently(parse_bind(text), settings, pause, warn))
+            opened.append(_open_patiently(parse_bind(text), settings, trying))
         except ConfigurationError as error:
             problems += error.problems
     return problems
 
 
-def _open_patiently(
-    bind: Bind,
-    settings: ServerSettings,
-    pause: Callable[[float], None] | None,
-    warn: Callable[[str], object],
-) -> BoundListener:
+def _held(current: Sequence[BoundListener]) -> list[Held]:
+    """Return the TCP addresses of listeners."""
+    tcp = [listener for listener in current if listener.socket.family != socket.AF_UNIX]
+    return [Held(listener.bind, *listener.socket.getsockname()[:2]) for listener in tcp]
+
+
+def _open_patiently(bind: Bind, settings: ServerSettings, trying: _Trying) -> BoundListener:
+    pause = trying.pause
     for attempt in range(1, RETRIES + 1):
         try:
             return _open(bind, settings)
         except OSError as error:
             if error.errno == errno.EADDRINUSE and pause is not None and attempt < RETRIES:
-                warn(f"{bind.text} is in use; trying again in {RETRY_PAUSE:g} s (attempt {attempt} of {RETRIES})")
+                trying.warn(
+                    f"{bind.text} is in use; trying again in {RETRY_PAUSE:g} s (attempt {attempt} of {RETRIES})"
+                )
                 pause(RETRY_PAUSE)
                 continue
-            raise ConfigurationError(f"server.bind: {bind.text}: {_explain(error)}") from error
+            raise ConfigurationError(f"server.bind: {bind.text}: {_explain(error, bind, trying.held)}") from error
     raise AssertionError("the last attempt returns or raises")
 
 
-def _explain(error: OSError) -> str:
+def _explain(error: OSError, bind: Bind, held: Sequence[Held]) -> str:
+    if error.errno == errno.EADDRINUSE and held and bind.kind in {"tcp4", "tcp6"}:
+        host, port = resolve(bind)[0][1][:2]
+        own = explain_own(str(host), int(str(port)), held)
+        if own is not None:
+            return own
     hints = {
         errno.EADDRINUSE: "the address is in use; stop who uses it (see `ss -ltnp`) or choose another port",
         errno.EACCES: "permission denied; ports below 1024 need root or the capability CAP_NET_BIND_SERVICE, and a "

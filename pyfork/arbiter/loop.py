@@ -146,6 +146,7 @@ class ArbiterLoop:
             act.ReopenLogs: self._reopen,
             act.StateChanged: self._tell_state,
             act.ReloadEnded: self._tell_reload,
+            act.UpgradeFailed: lambda action: self._notifier.upgrade_failed(action.reason),
             act.Log: self._write_log,
             act.Exit: self._leave,
         }

@@ -1,6 +1,7 @@
 """How the core words what it tells the operator: whole sentences that name worker, generation and process."""
 
 from pyfork.arbiter.actions import Level, Log, Order
+from pyfork.arbiter.events import UpgradeExited
 from pyfork.arbiter.handles import MoldHandle, WorkerHandle
 from pyfork.arbiter.lifecycle import WorkerState
 from pyfork.arbiter.policy import QUIT_GRACE
@@ -22,6 +23,21 @@ def describe_exit(code: int | None, signal: str | None, oom_kills: int | None = 
     if code == ExitStatus.APPLICATION:
         return "exited with status 4 (the application could not be loaded)"
     return f"exited with status {code}"
+
+
+def describe_failed_upgrade(event: UpgradeExited, *, was_told: bool) -> str:
+    """Return why an upgrade has come to nothing, for those who do not read the log.
+
+    Args:
+        event: the new arbiter's end.
+        was_told: whether this arbiter had told it to end.
+    """
+    if event.said:
+        return event.said
+    who = f"the new arbiter (pid {event.pid})"
+    if was_told:
+        return f"{who} had to be told to end, and the log says why"
+    return f"{who} {describe_exit(event.code, event.signal)}"
 
 
 def report_exit(

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from msgspec import Struct
 
+from pyfork.errors import LaunchError
 from pyfork.ipc.exits import ExitStatus
 from pyfork.ipc.messages import AnyHandoff, HookHandoff
 from pyfork.ipc.passing import close_all, control_pair
@@ -164,7 +165,7 @@ def _begin_program(become: Callable[[], NoReturn], report: Callable[[str], objec
         become()
     except BaseException as error:  # noqa: BLE001 - whatever it is, this process must not go on as a second arbiter
         with suppress(Exception):  # nobody listens: the exit status has to do
-            report(f"{type(error).__name__}: {error}")
+            report(str(error) if isinstance(error, LaunchError) else f"{type(error).__name__}: {error}")
     os._exit(ExitStatus.FAILURE)
 
 

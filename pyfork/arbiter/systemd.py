@@ -121,6 +121,10 @@ class Notifier:
         """Remember how a reload ended and which generation goes on; see `Announcer.reload_ended`."""
         self._announcer.reload_ended(error, generation)
 
+    def upgrade_failed(self, reason: str) -> None:
+        """Remember why an upgrade has come to nothing; see `Announcer.upgrade_failed`."""
+        self._announcer.upgrade_failed(reason)
+
     def failed(self, message: str) -> None:
         """Remember why the arbiter is going to end; told with the stop."""
         self._announcer.failed(message)

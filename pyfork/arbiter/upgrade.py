@@ -94,6 +94,7 @@ class Upgrades:
         self._pid = 0  # of the new arbiter
         self._fd = -1
         self._decoder = WordDecoder()
+        self._said = ""  # by the new arbiter, of why there will be nothing
         self.is_in_charge = predecessor is None
 
     def attach(
@@ -176,6 +177,7 @@ class Upgrades:
             ours.setblocking(False)
             self._fd = ours.detach()
         self._decoder = WordDecoder()
+        self._said = ""
         self._epoll.register(self._fd, select.EPOLLIN)
         return UpgradeStarted(self._pid)
 
@@ -236,7 +238,7 @@ class Upgrades:
         self._read()  # for its last words; that it was ready before it died is of no use any more
         self._hang_up()
         self._pid = 0
-        return [UpgradeExited(pid, None if code < 0 else code, name_of(-code) if code < 0 else None)]
+        return [UpgradeExited(pid, None if code < 0 else code, name_of(-code) if code < 0 else None, self._said)]
 
     # What the others say.
 
@@ -264,6 +266,7 @@ class Upgrades:
             self._hang_up()
         for word in words:
             if isinstance(word, BootReport):
+                self._said = self._said or word.message
                 _log.error("upgrade: the new arbiter (pid %d) says: %s", self._pid, word.message)
         return any(isinstance(word, Ready) for word in words)
 

@@ -1,12 +1,13 @@
 """What happens to an upgrade, and what the core does about it; `succession` has the rules."""
 
 from pyfork.arbiter import events as ev
-from pyfork.arbiter.actions import Level, Order, SignalWorker
+from pyfork.arbiter.actions import Level, Order, SignalWorker, UpgradeFailed
 from pyfork.arbiter.context import EventContext
 from pyfork.arbiter.crashes import CrashLog
 from pyfork.arbiter.headcount import Headcount
-from pyfork.arbiter.lifecycle import ArbiterMove, ArbiterState
+from pyfork.arbiter.lifecycle import ArbiterMove, ArbiterState, UpgradeState
 from pyfork.arbiter.pacing import Pacing
+from pyfork.arbiter.reports import describe_failed_upgrade
 from pyfork.arbiter.rollout import Rollout
 from pyfork.arbiter.roster import Roster
 from pyfork.arbiter.succession import Succession
@@ -55,7 +56,7 @@ class UpgradeEvents:
 
     def on_refused(self, event: ev.UpgradeRefused) -> None:
         """There will be no new arbiter."""
-        self._context.order(*self._succession.refused(event.reason))
+        self._context.order(*self._succession.refused(event.reason), UpgradeFailed(event.reason))
         self._context.move(ArbiterMove.UPGRADE_FAILED)
 
     def on_ready(self, event: ev.UpgradeReady) -> None:
@@ -80,8 +81,10 @@ class UpgradeEvents:
 
     def on_exited(self, event: ev.UpgradeExited) -> None:
         """The new arbiter is gone."""
+        why = describe_failed_upgrade(event, was_told=self._succession.state is not UpgradeState.TRYING)
         self._context.order(*self._succession.exited(event.code, event.signal, is_stopping=self._context.is_stopping))
         if self._context.state is ArbiterState.UPGRADING:
+            self._context.order(UpgradeFailed(why))
             self._context.move(ArbiterMove.UPGRADE_FAILED)
 
     def _pass_on(self, pid: int) -> None:

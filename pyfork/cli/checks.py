@@ -9,11 +9,12 @@ import stat
 import sys
 from collections.abc import Callable
 
+from pyfork.arbiter.pidfile import find_fault
 from pyfork.cli.encryption import check_tls
 from pyfork.config.binds import parse_bind
 from pyfork.config.load import DEFAULT, Loaded
 from pyfork.config.proxies import check_fields
-from pyfork.config.schema import ServerSettings, Settings, WorkerSettings
+from pyfork.config.schema import Settings
 from pyfork.config.schema_static import StaticSettings
 from pyfork.errors import ConfigurationError
 from pyfork.log import error as error_log
@@ -21,13 +22,14 @@ from pyfork.process.privileges import check_no_new_privileges, check_privileges
 from pyfork.workers.registry import can_refork, check_type, is_own
 
 
-def check(loaded: Loaded, *, needs_application: bool = True) -> list[str]:
+def check(loaded: Loaded, *, needs_application: bool = True, is_first: bool = True) -> list[str]:
     """Return what is wrong, one sentence for each problem; called in the arbiter.
 
     Args:
         loaded: what `config.load` returned.
         needs_application: whether it is a problem that no application is named (a worker class of the user's own
             may do without, which its worker finds out).
+        is_first: whether this is a start, which has a pidfile to take; a reload keeps what it has.
     """
     settings = loaded.settings
     problems = []
@@ -38,12 +40,13 @@ def check(loaded: Loaded, *, needs_application: bool = True) -> list[str]:
         )
     problems += _check_type(loaded)
     problems += _check_numbers(loaded)
-    problems += _check_mold(settings.workers)
+    problems += _check_mold(loaded)
     problems += _check_proxy(loaded)
     problems += _check_development(settings)
     problems += _problems_of(lambda: check_privileges(settings.server.user, settings.server.group))
     problems += _problems_of(lambda: check_no_new_privileges(is_wanted=settings.server.no_new_privileges))
-    problems += _check_directories(settings.server)
+    problems += _check_directories(loaded)
+    problems += _check_pidfile(settings.server.pidfile, is_first=is_first)
     problems += _check_static(settings.static)
     problems += _check_sockets(settings)
     problems += check_tls(settings)
@@ -57,6 +60,8 @@ def _check_type(loaded: Loaded) -> list[str]:
 
 
 def _check_numbers(loaded: Loaded) -> list[str]:
+    if not loaded.unusable.isdisjoint(("workers.count", "workers.min", "workers.max")):
+        return []  # what is wrong with one of them is told, and what it was meant to be nobody knows
     workers = loaded.settings.workers
     lowest, highest = workers.min, workers.max
     if highest is None:
@@ -72,13 +77,13 @@ def _check_numbers(loaded: Loaded) -> list[str]:
     return problems
 
 
-def _check_mold(workers: WorkerSettings) -> list[str]:
-    problems = []
+def _check_mold(loaded: Loaded) -> list[str]:
+    problems, workers = [], loaded.settings.workers
     if workers.preload and sys.platform != "linux":
         problems.append(
             "workers.preload: only Linux lets the arbiter adopt the workers that a mold forks; leave it out"
         )
-    if workers.refork_after and not workers.preload:
+    if workers.refork_after and not workers.preload and "workers.preload" not in loaded.unusable:
         problems.append("workers.refork_after: a worker becomes the mold of others only with workers.preload = true")
     if workers.refork_after and not can_refork(workers.type):
         problems.append(
@@ -108,13 +113,23 @@ def _problems_of(attempt: Callable[[], object]) -> tuple[str, ...]:
     return ()
 
 
-def _check_directories(server: ServerSettings) -> list[str]:
-    problems = []
+def _check_directories(loaded: Loaded) -> list[str]:
+    problems, server = [], loaded.settings.server
     if server.chdir is not None and not os.path.isdir(server.chdir):
-        problems.append(f"server.chdir: {server.chdir} is not a directory")
-    if server.pidfile is not None and not os.path.isdir(os.path.dirname(server.pidfile)):
-        problems.append(f"server.pidfile: there is no directory {os.path.dirname(server.pidfile)}")
+        if loaded.origins["server.chdir"] != DEFAULT:
+            problems.append(f"server.chdir: {server.chdir} is not a directory")
+        else:
+            problems.append(
+                f"the directory that pyfork was started in, {server.chdir}, is gone, and workers begin there; put it "
+                "(or the link) back, or set server.chdir"
+            )
     return problems
+
+
+def _check_pidfile(path: str | None, *, is_first: bool) -> list[str]:
+    is_wanted = path is not None and (is_first or not os.path.isdir(os.path.dirname(path)))
+    fault = find_fault(path) if path is not None and is_wanted else None
+    return [] if fault is None else [fault]
 
 
 def _check_static(static: StaticSettings) -> list[str]:

@@ -77,7 +77,8 @@ def _dispatch(command_line: CommandLine, predecessor: Predecessor | None) -> int
         return ExitStatus.OK
     _report("warning", _doubts(command_line, directory))
     problems = _refusals(command_line)
-    request = LoadRequest(directory, dict(os.environ), command_line.overrides, command_line.config)
+    is_first = predecessor is None
+    request = LoadRequest(directory, dict(os.environ), command_line.overrides, command_line.config, is_first)
     loaded = _load(request, problems, needs_application=not command_line.print_config or command_line.check_config)
     if command_line.print_config:
         from pyfork.config.render import to_toml  # noqa: PLC0415 (as above)
@@ -88,7 +89,8 @@ def _dispatch(command_line: CommandLine, predecessor: Predecessor | None) -> int
         _report("warning", loaded.warnings)
         return _check(loaded) if command_line.check_config else ExitStatus.OK
     # A ./server.toml that was read is asked for from now on: a reload without it must fail, not serve the defaults.
-    reload_configuration = partial(_load, msgspec.structs.replace(request, file=loaded.file or request.file), ())
+    again = msgspec.structs.replace(request, file=loaded.file or request.file, is_first=False)
+    reload_configuration = partial(_load, again, ())
     return serve(loaded, reload_configuration, launch, predecessor)
 
 
@@ -109,7 +111,11 @@ def _load(request: LoadRequest, problems: Iterable[str], *, needs_application: b
     """
     examined = examine(request)
     is_nameless = needs_application and not examined.has_application
-    found = [*problems, *examined.problems, *check(examined.loaded, needs_application=is_nameless)]
+    found = [
+        *problems,
+        *examined.problems,
+        *check(examined.loaded, needs_application=is_nameless, is_first=request.is_first),
+    ]
     if found:
         raise ConfigurationError(*found)
     return examined.loaded

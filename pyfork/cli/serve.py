@@ -112,7 +112,7 @@ def serve(
         loop = ArbiterLoop(
             Core(first.plan(), random=random.Random(), succession=_succession(predecessor)),  # noqa: S311 - jitter, not a secret
             first,
-            Provisions(partial(_load_generation, reload_configuration), error_log.reopen, _restore),
+            Provisions(partial(_load_generation, reload_configuration, pidfile), error_log.reopen, _restore),
             upgrades,
             notifier,
         )
@@ -267,14 +267,21 @@ def _warn(message: str) -> None:
 
 
 def _load_generation(
-    reload_configuration: Callable[[], Loaded], current: Generation, opened: Sequence[BoundListener]
+    reload_configuration: Callable[[], Loaded],
+    pidfile: Pidfile | None,
+    current: Generation,
+    opened: Sequence[BoundListener],
 ) -> Generation:
     """Read the configuration for a reload and open what it adds to ``opened``; when it raises, nothing has changed.
+
+    But for the pidfile, which is put back if it was removed, whatever the configuration is like.
 
     Raises:
         ConfigurationError: it is wrong, or an address or a log cannot be had.
         Exception: what it takes to read it, or to run its workers, cannot be imported (any more).
     """
+    if pidfile is not None:
+        pidfile.restore()
     loaded = reload_configuration()
     settings = loaded.settings
     worker_class = _provide_class(settings)

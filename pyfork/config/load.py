@@ -22,6 +22,7 @@ from pyfork.config.catalogue import SETTINGS, TABLES
 from pyfork.config.declarations import Form
 from pyfork.config.environment import read_environment, read_forwarded_allow_ips, read_port
 from pyfork.config.gunicorn import translate_worker_class
+from pyfork.config.idle import find_idle
 from pyfork.config.schema import Settings
 from pyfork.config.toml_file import read_file
 from pyfork.config.values import Raw, read_value
@@ -46,12 +47,15 @@ class LoadRequest(Struct, frozen=True):
         environ: the environment at the start.
         overrides: from the command line: setting -> (text, texts of a repeated flag, or a truth value; the origin).
         file: the configuration file, None for ./server.toml if there is one.
+        is_first: False at a reload and in the new arbiter of an upgrade: what could be read once, as a pipe, is not
+            there a second time, and must not be waited for.
     """
 
     directory: str
     environ: Mapping[str, str]
     overrides: Mapping[str, tuple[str | tuple[str, ...] | bool, str]]
     file: str | None = None
+    is_first: bool = True
 
 
 class Loaded(Struct, frozen=True):
@@ -63,12 +67,14 @@ class Loaded(Struct, frozen=True):
             or ``default``.
         warnings: one sentence each.
         file: the file that was read, or None.
+        unusable: settings for which somebody gave what is no value of theirs: they have another's, or the default.
     """
 
     settings: Settings
     origins: Mapping[str, str]
     warnings: tuple[str, ...]
     file: str | None
+    unusable: frozenset[str] = frozenset()
 
 
 class Examined(Struct, frozen=True):
@@ -105,7 +111,7 @@ def examine(request: LoadRequest) -> Examined:
     from_file: Mapping[str, Raw] = {}
     if file is not None:
         try:
-            from_file, unknown = read_file(file, _shown(file, request.directory))
+            from_file, unknown = read_file(file, _shown(file, request.directory), may_wait=request.is_first)
             problems += unknown
         except ConfigurationError as error:
             is_readable = False
@@ -118,10 +124,10 @@ def examine(request: LoadRequest) -> Examined:
         sources.append(_try(partial(read_port, request.environ), problems, {}))
     if not any("proxy.trusted" in source for source in sources):
         sources.append(read_forwarded_allow_ips(request.environ))
-    values, origins = _merge(sources, problems)
-    warnings += [*_translate_type(values, origins), *_let_threads_choose(values, origins)]
+    values, origins, unusable = _merge(sources, problems)
+    warnings += [*_translate_type(values, origins), *_let_threads_choose(values, origins), *find_idle(values)]
     settings = _build(values, request.directory, problems)
-    loaded = Loaded(settings, MappingProxyType(origins), tuple(warnings), file)
+    loaded = Loaded(settings, MappingProxyType(origins), tuple(warnings), file, unusable)
     return Examined(loaded, tuple(problems), has_application)
 
 
@@ -145,15 +151,25 @@ def _shown(file: str, directory: str) -> str:
     return file.removeprefix(directory.rstrip("/") + "/")
 
 
-def _merge(sources: list[Mapping[str, Raw]], problems: list[str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Check every value of every source; the last source that gives a setting has it."""
+def _merge(
+    sources: list[Mapping[str, Raw]], problems: list[str]
+) -> tuple[dict[str, Any], dict[str, str], frozenset[str]]:
+    """Check every value of every source; the last source that gives a setting has it.
+
+    Returns:
+        The values and their origins, by setting, and the settings of which a value was none.
+    """
     values: dict[str, Any] = {name: setting.default for name, setting in SETTINGS.items()}
     origins = dict.fromkeys(SETTINGS, DEFAULT)
+    unusable = set()
     for source in sources:
         for name, raw in source.items():
+            found = len(problems)
             values[name] = _try(partial(read_value, SETTINGS[name], raw), problems, values[name])
             origins[name] = raw.origin
-    return values, origins
+            if len(problems) > found:
+                unusable.add(name)
+    return values, origins, frozenset(unusable)
 
 
 def _translate_type(values: dict[str, Any], origins: dict[str, str]) -> list[str]:

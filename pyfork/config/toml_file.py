@@ -11,6 +11,7 @@ from typing import Any
 
 from pyfork.config.catalogue import SETTINGS, TABLES
 from pyfork.config.nearest import nearest_setting, nearest_table
+from pyfork.config.reading import IrregularFileError, read_regular
 from pyfork.config.showing import show
 from pyfork.config.values import Raw
 from pyfork.errors import ConfigurationError
@@ -23,17 +24,18 @@ MOUNTS = "static.mounts"
 _POSITION = re.compile(r" ?\(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)$")
 
 
-def read_file(path: str, shown: str) -> tuple[dict[str, Raw], list[str]]:
+def read_file(path: str, shown: str, *, may_wait: bool = False) -> tuple[dict[str, Raw], list[str]]:
     """Return the values that ``path`` gives, by setting, and its problems; called in the arbiter.
 
     Args:
         path: the file, absolute.
         shown: how messages call it.
+        may_wait: whether it may be something that has to be waited for, as a pipe.
 
     Raises:
         ConfigurationError: it cannot be read, or is not TOML.
     """
-    document = _parse(_decode(_read(path, shown), shown), shown)
+    document = _parse(_decode(_read(path, shown, may_wait=may_wait), shown), shown)
     problems: list[str] = []
     values: dict[str, Raw] = {}
     for table, content in document.items():
@@ -88,20 +90,29 @@ def show_key(key: str) -> str:
     return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else show(key)
 
 
-def _read(path: str, shown: str) -> bytes:
+def _read(path: str, shown: str, *, may_wait: bool) -> bytes:
     try:
-        with open(path, "rb") as file:
-            content = file.read(MAXIMUM_SIZE + 1)
+        content = _read_patiently(path) if may_wait else read_regular(path, MAXIMUM_SIZE + 1)
     except FileNotFoundError:
         raise ConfigurationError(f"{shown}: there is no such configuration file") from None
     except IsADirectoryError:
         raise ConfigurationError(f"{shown}: this is a directory, not a configuration file") from None
+    except IrregularFileError as error:
+        raise ConfigurationError(
+            f"{shown}: this is {error.kind}, not a regular file, and a reload or an upgrade waits for no other; put a "
+            "file in its place, or restart pyfork with -c FILE"
+        ) from None
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ConfigurationError(f"{shown}: the configuration file cannot be read: {reason}") from error
     if len(content) > MAXIMUM_SIZE:
         raise ConfigurationError(f"{shown}: this is no configuration file: it has more than {MAXIMUM_SIZE} octets")
     return content
+
+
+def _read_patiently(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(MAXIMUM_SIZE + 1)
 
 
 def _decode(content: bytes, shown: str) -> str:

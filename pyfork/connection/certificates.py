@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Mapping
 from socket import socket
 
+from pyfork.config.reading import read_regular
 from pyfork.config.schema_tls import TlsSettings
 from pyfork.config.server_names import find_pattern, split_files
 from pyfork.connection.tls import TlsSocket
@@ -156,8 +157,7 @@ def _read_passphrase(tls: TlsSettings) -> bytes:
 
 def _read(setting: str, path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        return read_regular(path)
     except FileNotFoundError:
         raise ConfigurationError(f"{setting}: {path} does not exist") from None
     except OSError as error:

@@ -13,6 +13,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from pyfork.config.reading import read_regular
 from pyfork.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -55,8 +56,7 @@ def read_log_config(path: str) -> "dict[str, Any] | ConfigParser":
         ConfigurationError: there is no such file, or it is neither of the two formats.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
+        text = read_regular(path).decode()
         is_json = path.endswith(".json") or text.lstrip().startswith("{")
         return _parse_json(text) if is_json else _parse_ini(text, path)
     except OSError as error:

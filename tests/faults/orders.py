@@ -112,7 +112,7 @@ def storm_of_scaling(scene: Scene) -> None:
         scene.server.signal(scene.random.choice(["TTIN", "TTOU"]))
         scene.pause(0, 0.01)
     scene.hear()
-    wanted = int(re.findall(r"(\d+) workers are wanted", scene.server.log[scene.since :])[-1])
+    wanted = int(re.findall(r"(\d+) workers? (?:is|are) wanted", scene.server.log[scene.since :])[-1])
     for _ in range(abs(wanted - COUNT)):
         scene.server.signal("TTIN" if wanted < COUNT else "TTOU")
         scene.hear()

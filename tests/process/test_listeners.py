@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pyfork.arbiter.listeners import open_listeners
+from pyfork.arbiter.listeners import BoundListener, open_listeners
 from pyfork.config.schema import ServerSettings
 from pyfork.errors import ConfigurationError
 from tests.harness import PATIENCE, SAMPLES, Server, parse_response, read_all, reserve_port, wait_until
@@ -79,6 +79,34 @@ def test_unix_socket(start: Callable[..., Server], tmp_path: Path) -> None:
     assert ask(str(path), socket.AF_UNIX)
     server.stop()
     assert not path.exists()
+
+
+def refusals(*binds: str, current: tuple[BoundListener, ...]) -> tuple[str, ...]:
+    """Return what a reload to ``binds`` says, one problem for each address that it cannot have."""
+    with pytest.raises(ConfigurationError) as caught:
+        open_listeners(ServerSettings(bind=binds), current)
+    return caught.value.problems
+
+
+def test_a_reload_says_what_is_in_the_way_of_an_address() -> None:
+    """Somebody else, or pyfork itself, for which there is another way out; other problems have neither."""
+    current = open_listeners(ServerSettings(bind=("127.0.0.1:0",)))
+    port = current[0].socket.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as foreign:
+        other = f"127.0.0.1:{foreign.getsockname()[1]}"
+        found = refusals(
+            other, f"127.0.0.1:{port}", f"0.0.0.0:{port}", "no-such-host.invalid:80", "192.0.2.1:80", current=current
+        )
+    assert len(found) == 5
+    assert found[0].startswith(f"server.bind: {other}: the address is in use; stop who uses it (see `ss -ltnp`)")
+    assert found[1].endswith(
+        "pyfork itself listens there, as 127.0.0.1:0; leave that in server.bind, or restart pyfork instead"
+    )
+    assert "perhaps by pyfork itself" in found[2]
+    assert "cannot be resolved" in found[3]
+    assert "this machine does not have that address" in found[4]
+    assert not any("restart" in found[index] for index in (0, 3, 4))
+    current[0].socket.close()
 
 
 @pytest.mark.parametrize("step", ["chown", "listen"])
@@ -273,6 +301,27 @@ def test_pidfile(start: Callable[..., Server], tmp_path: Path) -> None:
     assert pidfile.read_text() == f"{server.pid}\n"
     server.stop()
     assert not pidfile.exists()
+
+
+def test_a_reload_puts_a_removed_pidfile_back(start: Callable[..., Server], tmp_path: Path) -> None:
+    """As a pidfile: another pyfork finds it held. Another's own file in its place stays, with a warning."""
+    pidfile = tmp_path / "pyfork.pid"
+    server = start(settings={"server": {"pidfile": str(pidfile)}})
+    server.wait_workers(1)
+    pidfile.unlink()
+    server.signal("HUP")
+    server.wait_log(rf"server\.pidfile: {pidfile} was removed; it is made anew, with pid {server.pid} in it")
+    server.wait_log("has replaced the others")
+    assert pidfile.read_text() == f"{server.pid}\n"
+    result = run_pyfork("-b", f"127.0.0.1:{free_port()}", "-p", str(pidfile), "hello:app")
+    assert f"held by a running pyfork (pid {server.pid})" in result.stderr
+    pidfile.unlink()
+    pidfile.write_text("1\n")
+    server.signal("HUP")
+    server.wait_log(r"\[WARNING\].*is another file than pyfork's own by now, and is left as it is")
+    server.wait_log("has replaced the others", count=2)
+    server.stop()
+    assert pidfile.read_text() == "1\n"
 
 
 def test_a_file_that_is_no_pidfile_is_kept(tmp_path: Path) -> None:

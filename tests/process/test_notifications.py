@@ -267,6 +267,45 @@ def test_a_stop_during_a_reload_is_a_stop(start: Callable[..., Server], manager:
     assert manager.history() == ["READY", "RELOADING", "STOPPING"]
 
 
+# Upgrades.
+
+
+def test_an_upgrade_that_fails_is_told_like_a_reload(start: Callable[..., Server], manager: ServiceManager) -> None:
+    """By what the new arbiter said of it; there is no READY=1, as nothing has been announced."""
+    server = start(environ=manager.environ())
+    server.expect_errors("upgrade failed", r"the new arbiter \(pid \d+\) says")
+    manager.wait("READY")
+    server.configure({"workers": {"cuont": 3}})
+    server.signal("USR2")
+    failed = manager.wait("ERRNO")
+    assert failed["STATUS"].startswith("upgrade failed: ")
+    assert "unknown key workers.cuont" in failed["STATUS"]
+    assert "; this arbiter goes on: 1 of 1 workers ready" in failed["STATUS"]
+    assert failed["ERRNO"] == "125"
+    server.stop()
+    manager.drain()
+    assert manager.history() == ["READY", "STOPPING"]
+
+
+def test_an_upgrade_takes_back_the_error_of_a_reload(
+    start: Callable[..., Server], manager: ServiceManager, site: Path
+) -> None:
+    """The new main process has nothing to do with what its predecessor could not load."""
+    server = start("site1:app", cwd=site, environ=manager.environ())
+    server.expect_errors("reload failed", "could not boot")
+    manager.wait("READY")
+    (site / "site1.py").write_text("import does_not_exist_xyz\n")
+    server.signal("HUP")
+    assert manager.wait("READY")["ERRNO"] == "125"
+    write_site(site, "two")
+    server.signal("USR2")
+    new = manager.wait("MAINPID")["MAINPID"]
+    ready = manager.wait("READY")
+    assert (ready["ERRNO"], "failed" in ready["STATUS"]) == ("0", False)
+    assert new == str(server.successor())
+    assert server.get("/").body == b"two"
+
+
 # The stop.
 
 

@@ -1,6 +1,7 @@
 """HUP: readiness-gated, rolled back when anything fails, and nobody notices."""
 
 import os
+import signal
 import socket
 import threading
 from collections.abc import Callable
@@ -326,6 +327,27 @@ def test_a_settings_file_that_has_vanished_refuses_the_reload(start: Callable[..
     server.wait_log("no such configuration file")
     assert server.get("/").body == b"one"
     server.configure({})
+
+
+def test_a_reload_does_not_wait_for_a_pipe(start: Callable[..., Server], site: Path, tmp_path: Path) -> None:
+    """Nobody may ever write to it: the arbiter would replace no worker meanwhile, and obey no signal."""
+    server = start("site1:app", cwd=site)
+    [before] = server.wait_workers(1, 1)
+    server.expect_errors("reload refused", "SIGKILL")
+    server.config_path.unlink()
+    os.mkfifo(server.config_path)
+    server.signal("HUP")
+    server.wait_log(r"reload refused: .*server\.toml: this is a pipe, not a regular file")
+    server.config_path.unlink()
+    os.mkfifo(tmp_path / "log.conf")
+    server.configure({"log": {"config": str(tmp_path / "log.conf")}})
+    server.signal("HUP")
+    server.wait_log(r"reload refused: log\.config: cannot read .*: it is a pipe, not a regular file")
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: before not in server.workers(), "the worker is gone")
+    server.wait_workers(1, 1)
+    assert server.get("/").body == b"one"
+    assert server.stop() == 0
 
 
 def test_a_failed_reload_survives_a_log_directory_that_is_gone(

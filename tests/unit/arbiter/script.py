@@ -22,6 +22,7 @@ from pyfork.arbiter.actions import (
     SpawnMold,
     SpawnWorker,
     StateChanged,
+    UpgradeFailed,
 )
 from pyfork.arbiter.core import Core
 from pyfork.arbiter.policy import SETTLED
@@ -98,7 +99,7 @@ class Script:
             if isinstance(action, Log):
                 self.log.append(action)
                 continue
-            if isinstance(action, StateChanged | ReloadEnded):
+            if isinstance(action, StateChanged | ReloadEnded | UpgradeFailed):
                 self.news.append(action)
                 continue
             orders.append(action)

@@ -150,18 +150,61 @@ def test_a_failed_start_says_why() -> None:
 
 
 def test_other_moves_are_only_a_status() -> None:
-    """An upgrade that failed has taken nothing from anybody."""
+    """Nobody waits for them."""
     onlooker = Onlooker.serving()
     assert onlooker.move(ArbiterState.UPGRADING) == [f"STATUS=upgrading: {READY_FIGURES}"]
-    assert onlooker.move(ArbiterState.RUNNING) == [f"STATUS={READY_FIGURES}"]
+
+
+def test_a_failed_upgrade_says_why_until_the_next_reload() -> None:
+    """It has taken nothing from anybody; but who sent USR2 wants to know, as after a reload."""
+    onlooker = Onlooker.serving()
+    onlooker.move(ArbiterState.UPGRADING)
+    onlooker.announcer.upgrade_failed("the new arbiter (pid 7) exited with status 2\nmore")
+    why = "upgrade failed: the new arbiter (pid 7) exited with status 2; this arbiter goes on"
+    assert onlooker.move(ArbiterState.RUNNING) == [f"STATUS={why}: {READY_FIGURES}\nERRNO=125"]
+    onlooker.requests = 110
+    [status] = onlooker.at(12.0)
+    assert status == f"STATUS={why}: 2 of 2 workers ready, 0 busy, 10.0 requests/s"
+    onlooker.hup()
+    [status] = onlooker.move(ArbiterState.RELOADING)
+    assert "failed" not in status
+    onlooker.announcer.reload_ended(None, 2)
+    assert onlooker.move(ArbiterState.RUNNING)[0].endswith("\nERRNO=0")
+
+
+def test_another_upgrade_puts_an_end_to_the_failure_of_the_last() -> None:
+    """It is told again only if this one fails as well."""
+    onlooker = Onlooker.serving()
+    onlooker.move(ArbiterState.UPGRADING)
+    onlooker.announcer.upgrade_failed("it was too late")
+    onlooker.move(ArbiterState.RUNNING)
+    assert onlooker.move(ArbiterState.UPGRADING) == [f"STATUS=upgrading: {READY_FIGURES}"]
+    onlooker.announcer.upgrade_failed("no")
+    assert onlooker.move(ArbiterState.RUNNING)[0].endswith("\nERRNO=125")
+
+
+def test_an_upgrade_that_fails_before_a_reload_that_waits_is_told_at_once() -> None:
+    """The reload's READY=1 has a word on the error of its own, which is the last."""
+    onlooker = Onlooker.serving()
+    onlooker.move(ArbiterState.UPGRADING)
+    onlooker.hup()
+    onlooker.is_reload_asked = True
+    onlooker.announcer.upgrade_failed("no")
+    [failed] = onlooker.move(ArbiterState.RUNNING)
+    assert failed == f"STATUS=upgrade failed: no; this arbiter goes on: {READY_FIGURES}\nERRNO=125"
+    onlooker.is_reload_asked = False
+    onlooker.move(ArbiterState.RELOADING)
+    onlooker.announcer.reload_ended(None, 2)
+    assert onlooker.move(ArbiterState.RUNNING) == [f"READY=1\nSTATUS={READY_FIGURES}\nERRNO=0"]
 
 
 def test_a_new_main_process_says_that_it_serves() -> None:
-    """Its predecessor may have announced a reload before it handed over."""
+    """Its predecessor may have announced a reload before it handed over, or its failure: ERRNO=0 takes that back."""
     onlooker = Onlooker(watchdog=2.0)
     onlooker.state = ArbiterState.RUNNING
     onlooker.announcer.state_changed(ArbiterState.RUNNING, 1.0, onlooker.look())
-    assert texts(onlooker.announcer.taken_over(5.0, onlooker.look())) == [f"READY=1\nSTATUS={READY_FIGURES}"]
+    taken_over = texts(onlooker.announcer.taken_over(5.0, onlooker.look()))
+    assert taken_over == [f"READY=1\nSTATUS={READY_FIGURES}\nERRNO=0"]
     assert onlooker.announcer.next_deadline() == 5.0
 
 

@@ -16,7 +16,7 @@ def test_ttou_retires_the_last() -> None:
     """The highest number goes."""
     script = Script.serving(plan(count=2))
     assert script.verb(Verb.SCALE_DOWN) == [term(101)]
-    assert script.says(Level.INFO, "1 workers are wanted")
+    assert script.says(Level.INFO, "1 worker is wanted")
     assert script.exits(101) == []
 
 
@@ -44,7 +44,7 @@ def test_winch_retires_everybody_until_ttin() -> None:
     assert script.core.statistics().is_drained
     assert script.verb(Verb.SCALE_DOWN) == []
     assert script.verb(Verb.SCALE_UP) == [SpawnWorker(0, 1)]
-    assert script.says(Level.INFO, "1 workers are wanted again")
+    assert script.says(Level.INFO, "1 worker is wanted again")
 
 
 def test_usr1_reaches_everybody_who_can_hear_it() -> None:

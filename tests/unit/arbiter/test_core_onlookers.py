@@ -1,7 +1,7 @@
 """What those are told who look on: each move of the arbiter, and how each reload has ended."""
 
-from pyfork.arbiter.actions import ReloadEnded, StateChanged, StopAccepting
-from pyfork.arbiter.events import Started, Verb, VerbReceived
+from pyfork.arbiter.actions import ReloadEnded, StateChanged, StopAccepting, UpgradeFailed
+from pyfork.arbiter.events import Started, UpgradeExited, UpgradeRefused, UpgradeStarted, Verb, VerbReceived
 from pyfork.arbiter.lifecycle import ArbiterState
 from tests.unit.arbiter.script import Script, plan
 
@@ -45,6 +45,40 @@ def test_a_reload_that_fails_is_told_with_the_reason() -> None:
     script.boot_fails(200, trace="Traceback")
     why = "worker 0 gen 2 (pid 200) could not boot: no module named shop\nTraceback"
     assert script.news == [RELOADING, ReloadEnded(why), RUNNING]
+
+
+def test_an_upgrade_that_fails_is_told_with_the_reason() -> None:
+    """What the new arbiter said is the best, then how it ended; before the move that ends the upgrade."""
+    for event, why in (
+        (UpgradeRefused("pyfork is process 1 here"), "pyfork is process 1 here"),
+        (UpgradeExited(9000, 2, None, "workers.cuont: unknown"), "workers.cuont: unknown"),
+        (UpgradeExited(9000, None, "SIGSEGV"), "the new arbiter (pid 9000) was ended by SIGSEGV"),
+    ):
+        script = Script.serving()
+        script.verb(Verb.UPGRADE)
+        if isinstance(event, UpgradeExited):
+            script.tell(UpgradeStarted(9000))
+        script.news.clear()
+        script.tell(event)
+        assert script.news == [UpgradeFailed(why), RUNNING]
+
+
+def test_a_new_arbiter_that_was_told_to_end_has_not_failed_by_its_own_end() -> None:
+    """Its exit status says nothing; and when all stops, nothing has failed."""
+    script = Script.serving(plan(timeout=0, boot_timeout=5))
+    script.verb(Verb.UPGRADE)
+    script.tell(UpgradeStarted(9000))
+    script.time(5)
+    script.news.clear()
+    script.tell(UpgradeExited(9000, 0, None))
+    why = "the new arbiter (pid 9000) had to be told to end, and the log says why"
+    assert script.news == [UpgradeFailed(why), RUNNING]
+    script.verb(Verb.UPGRADE)
+    script.tell(UpgradeStarted(9001))
+    script.verb(Verb.STOP)
+    script.news.clear()
+    script.tell(UpgradeExited(9001, 0, None))
+    assert script.news == []
 
 
 def test_an_abandoned_reload_has_no_end_of_its_own() -> None:

@@ -6,8 +6,8 @@ from pyfork.arbiter.headcount import Bounds, Headcount
 def test_operators_change_the_count_by_one_within_limits() -> None:
     """At least one, at most what the scoreboard holds twice."""
     headcount = Headcount(2)
-    assert headcount.scale(-1) == "1 workers are wanted"
-    assert headcount.scale(-1) == "1 workers are wanted, as before: it is the limit"
+    assert headcount.scale(-1) == "1 worker is wanted"
+    assert headcount.scale(-1) == "1 worker is wanted, as before: it is the limit"
     headcount = Headcount(511)
     headcount.scale(+1)
     assert headcount.scale(+1) == "512 workers are wanted, as before: it is the limit"
@@ -65,14 +65,14 @@ def test_operators_move_both_bounds() -> None:
     headcount.follow_load(4, 0.9, 0)
     assert headcount.scale(-1) == "1 to 3 workers are wanted (3 now)"
     assert headcount.scale(-1) == "1 to 2 workers are wanted (2 now)"
-    assert headcount.scale(-1) == "1 workers are wanted"
-    assert headcount.scale(-1) == "1 workers are wanted, as before: it is the limit"
+    assert headcount.scale(-1) == "1 worker is wanted"
+    assert headcount.scale(-1) == "1 worker is wanted, as before: it is the limit"
 
 
 def test_the_way_back_from_a_limit_is_the_way_there() -> None:
     """A range that operators have pressed together is as wide as before when they are back."""
     headcount = Headcount(2, Bounds(1, 3))
-    assert [headcount.scale(-1) for _ in range(2)] == ["1 to 2 workers are wanted (2 now)", "1 workers are wanted"]
+    assert [headcount.scale(-1) for _ in range(2)] == ["1 to 2 workers are wanted (2 now)", "1 worker is wanted"]
     headcount.scale(-1)
     assert headcount.scale(+1) == "1 to 2 workers are wanted (1 now)"
     assert headcount.scale(+1) == "1 to 3 workers are wanted (1 now)"
@@ -107,6 +107,8 @@ def test_load_decides_between_the_bounds() -> None:
     assert headcount.follow_load(5, 0.914, 12) == (
         "scaling: the workers are busy for 91% of the time and 12 connections wait: 5 are wanted, 2 were (2 to 8)"
     )
+    assert headcount.follow_load(1, 0.1, 1).endswith("time and 1 connection waits: 2 are wanted, 5 were (2 to 8)")
+    headcount.follow_load(5, 0.9, 0)
     assert headcount.follow_load(9, 1.0, 0).endswith("busy for 100% of the time: 8 are wanted, 5 were (2 to 8)")
 
 
@@ -140,3 +142,13 @@ def test_steps_at_the_limit_are_none() -> None:
     headcount.scale(-1)
     headcount.take_back()
     assert headcount.wanted == 4
+
+
+def test_one_is_not_many() -> None:
+    """Whoever reads the log reads English."""
+    headcount = Headcount(1, Bounds(1, 2))
+    assert headcount.follow_load(2, 0.9, 0).endswith(": 2 are wanted, 1 was (1 to 2)")
+    assert headcount.follow_load(1, 0.1, 0).endswith(": 1 is wanted, 2 were (1 to 2)")
+    assert headcount.follow_file(1) == "workers.count has changed: 1 worker is wanted, 1 was"
+    headcount.is_drained = True
+    assert headcount.scale(+1) == "1 worker is wanted again"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pyfork.arbiter import launch
+from pyfork.errors import LaunchError
 
 
 @pytest.fixture
@@ -64,3 +65,30 @@ def test_the_surroundings_are_those_of_the_start(monkeypatch: pytest.MonkeyPatch
     del environ["WATCHDOG_PID"]
     launch.Launch(("pyfork",), "/srv", environ).become({})
     assert calls[-1] == ("pyfork", ("pyfork",), {"NOTIFY_SOCKET": "/n", "A": "b"})
+
+
+def test_what_is_gone_is_named_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directory, the program, or only the interpreter of a script: Python's own words tell none of them."""
+
+    def refusal(program: str, directory: Path) -> str:
+        with pytest.raises(LaunchError) as caught:
+            launch.Launch((program,), str(directory), {"PATH": str(tmp_path)}).become({})
+        return str(caught.value)
+
+    monkeypatch.chdir(tmp_path)
+    gone = tmp_path / "gone"
+    assert refusal("/bin/true", gone) == (
+        f"the directory that pyfork was started in, {gone}, cannot be entered: no such file or directory; put it (or the "
+        "link) back and send USR2 again, or restart pyfork in another"
+    )
+    way_out = "; put it back and send USR2 again, or restart pyfork from where it is now"
+    for program in (str(gone), "no-such-program"):
+        expected = f"the program {program} cannot be started: no such file or directory{way_out}"
+        assert refusal(program, tmp_path) == expected
+    script = tmp_path / "pyfork"
+    script.write_text(f"#!{gone}/python\n")
+    script.chmod(0o755)
+    expected = f"the program {script} cannot be started: the interpreter in its first line is not there{way_out}"
+    assert refusal(str(script), tmp_path) == expected
+    script.chmod(0o644)
+    assert refusal(str(script), tmp_path) == f"the program {script} cannot be started: permission denied{way_out}"

@@ -3,11 +3,13 @@
 import pytest
 
 from pyfork.arbiter.actions import Level, Log, Order
+from pyfork.arbiter.events import UpgradeExited
 from pyfork.arbiter.handles import WorkerHandle
 from pyfork.arbiter.lifecycle import WorkerState
 from pyfork.arbiter.reports import (
     describe_boot_failure,
     describe_exit,
+    describe_failed_upgrade,
     report_exit,
     report_kill,
     report_stuck,
@@ -36,6 +38,17 @@ def worker(state: WorkerState, order: Order | None = None) -> WorkerHandle:
 def test_exit_is_described(code: int | None, signal: str | None, text: str) -> None:
     """A signal by its name, a status by its number, and a hint where there is one."""
     assert describe_exit(code, signal) == text
+
+
+def test_a_failed_upgrade_is_described_by_who_knows_best() -> None:
+    """The new arbiter itself; then its end, unless that was this one's wish."""
+    said = UpgradeExited(9, 2, None, "workers.cuont: unknown")
+    assert describe_failed_upgrade(said, was_told=True) == "workers.cuont: unknown"
+    mute = UpgradeExited(9, 3, None)
+    assert describe_failed_upgrade(mute, was_told=False) == "the new arbiter (pid 9) exited with status 3"
+    assert describe_failed_upgrade(mute, was_told=True) == (
+        "the new arbiter (pid 9) had to be told to end, and the log says why"
+    )
 
 
 @pytest.mark.parametrize(

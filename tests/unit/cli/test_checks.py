@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from pyfork.cli.checks import check
-from pyfork.config.load import LoadRequest, load
+from pyfork.config.load import LoadRequest, examine, load
 
 
 def problems(tmp_path, needs_application=True, **overrides):
@@ -76,6 +76,26 @@ def test_the_directory_must_be_there(tmp_path):
     assert problems(tmp_path, server__chdir="current") == []
 
 
+def test_the_directory_of_the_start_may_be_gone_at_a_reload(tmp_path):
+    """Nobody has set server.chdir then, so the message is not about that."""
+    [problem] = problems(tmp_path / "gone")
+    assert problem.startswith(f"the directory that pyfork was started in, {tmp_path}/gone, is gone")
+    assert problem.endswith("put it (or the link) back, or set server.chdir")
+
+
+def test_a_pidfile_that_cannot_be_had_is_told(tmp_path):
+    """A reload keeps the one that it has, whatever has become of the path; but its directory must be there."""
+    (tmp_path / "dir.pid").mkdir()
+    [problem] = problems(tmp_path, server__pidfile="dir.pid")
+    assert problem == f"server.pidfile: {tmp_path}/dir.pid is a directory; name a file that can be written"
+    overrides = {"server.app": ("a:b", "-"), "server.pidfile": ("dir.pid", "-")}
+    loaded = load(LoadRequest(str(tmp_path), {}, overrides))
+    assert check(loaded, is_first=False) == []
+    overrides["server.pidfile"] = ("gone/a.pid", "-")
+    loaded = load(LoadRequest(str(tmp_path), {}, overrides))
+    assert check(loaded, is_first=False) == [f"server.pidfile: there is no directory {tmp_path}/gone"]
+
+
 def test_a_socket_may_be_there_already(tmp_path, monkeypatch):
     """The listeners find out whether somebody listens on it; a fifo is nobody's."""
     monkeypatch.chdir(tmp_path)
@@ -129,6 +149,23 @@ def test_settings_that_fit_together_pass(tmp_path):
     assert problems(tmp_path, workers__max="8", workers__count="8") == []
     preloading = {"workers__preload": True, "workers__refork_after": ("5,...",), "workers__type": "selectors"}
     assert problems(tmp_path, **preloading) == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"workers__min": "2", "workers__max": "100000"},
+        {"workers__min": "x", "workers__max": "3", "workers__count": "5"},
+        {"workers__min": "2", "workers__max": "3", "workers__count": "0"},
+        {"workers__refork_after": ("5",), "workers__preload": "perhaps"},
+    ],
+)
+def test_a_wrong_value_is_told_once(tmp_path, settings):
+    """What it was meant to be nobody knows, so nothing is said of how it fits the others."""
+    given = {name.replace("__", "."): (value, "command line") for name, value in settings.items()}
+    examined = examine(LoadRequest(str(tmp_path), {}, {"server.app": ("a:b", "-"), **given}))
+    assert len(examined.problems) == 1
+    assert check(examined.loaded) == []
 
 
 def test_a_mold_needs_linux(tmp_path, monkeypatch):

@@ -68,6 +68,19 @@ def test_a_reload_reads_the_file_anew(served, tmp_path):
     assert len(caught.value.problems) == 2
 
 
+def test_a_pipe_is_read_once(served):
+    """``-c <(generate)`` starts; its second reading would be empty, and a reload to the defaults nobody wants."""
+    reading, writing = os.pipe()
+    with open(reading, "rb"), open(writing, "wb") as end:
+        end.write(b"[workers]\ncount = 2\n")
+        end.close()
+        assert command.run(["-c", f"/dev/fd/{reading}", "shop:app"]) == 0
+        loaded, reload_configuration = served[0]
+        assert loaded.settings.workers.count == 2
+        with pytest.raises(ConfigurationError, match="this is a pipe, not a regular file"):
+            reload_configuration()
+
+
 def test_everything_that_is_wrong_is_reported_at_once(served, tmp_path, capsys):
     """The line's, the file's, the environment's and the system's problems; nothing is started."""
     (tmp_path / "server.toml").write_text("[servr]\n[workers]\ncount = 'x'\n")

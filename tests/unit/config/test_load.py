@@ -131,7 +131,9 @@ def test_values_that_do_nothing_are_doubted(tmp_path):
     assert len(loaded.warnings) == 2
     assert loaded.warnings[1] == "workers.threads = 2 is not used: a worker of type async has no threads"
     assert loaded.settings.workers.type == "async"
-    assert ask(tmp_path).warnings == ()
+    [warning] = ask(tmp_path, "[workers]\nmax_lifetime_jitter = 5").warnings
+    assert warning.startswith("workers.max_lifetime_jitter = 5 is not used")
+    assert ask(tmp_path, "").warnings == ()
 
 
 def test_threads_choose_the_threadpool(tmp_path):

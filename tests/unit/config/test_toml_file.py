@@ -103,15 +103,17 @@ def test_a_huge_file_is_no_configuration(tmp_path):
     assert "more than 1048576 octets" in refusal(tmp_path, b"#" * (MAXIMUM_SIZE + 1))
 
 
-def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+@pytest.mark.parametrize("may_wait", [True, False])
+def test_a_file_that_may_not_be_read(monkeypatch, may_wait):
     """Root may read everything, so the refusal is played."""
 
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("builtins.open", refuse)
+    monkeypatch.setattr("pyfork.config.reading.os.open", refuse)
     with pytest.raises(ConfigurationError, match=r"^x: the configuration file cannot be read: permission denied$"):
-        read_file("/x", "x")
+        read_file("/x", "x", may_wait=may_wait)
 
 
 def test_a_file_that_cannot_be_read_says_why(tmp_path):
@@ -123,3 +125,18 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path):
     os.symlink("loop", tmp_path / "loop")
     with pytest.raises(ConfigurationError, match=r"cannot be read: too many levels of symbolic links"):
         read_file(str(tmp_path / "loop"), "loop")
+
+
+def test_a_pipe_is_read_at_a_start_and_not_waited_for_later(tmp_path):
+    """``-c <(generate)`` is what a shell offers; a reload that waited for one would stop the whole arbiter."""
+    reading, writing = os.pipe()
+    with open(reading, "rb"), open(writing, "wb") as end:
+        end.write(b"[workers]\ncount = 2\n")
+        end.close()
+        values, _ = read_file(f"/dev/fd/{reading}", "x", may_wait=True)
+        assert values["workers.count"].value == 2
+        with pytest.raises(ConfigurationError, match=r"^x: this is a pipe, not a regular file, and a reload or an"):
+            read_file(f"/dev/fd/{reading}", "x")
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(ConfigurationError, match=r"put a file in its place, or restart pyfork"):
+        read_file(str(tmp_path / "fifo"), "x")

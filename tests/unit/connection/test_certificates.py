@@ -1,5 +1,6 @@
 """Certificates: what is wrong with a file is said with its name and its setting."""
 
+import os
 import ssl
 from pathlib import Path
 
@@ -67,9 +68,15 @@ def test_each_thing_that_is_wrong_has_its_sentence(authority, pair, tmp_path):
     broken = tmp_path / "broken"
     broken.write_text(Path(keyfile).read_text().replace("M", "N"))
     missing = tmp_path / "missing"
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
     for settings, problem in (
         ({"certfile": str(missing)}, f"tls.certfile: {missing} does not exist"),
         ({"certfile": str(tmp_path)}, f"tls.certfile: {tmp_path} cannot be read: is a directory"),
+        (
+            {"certfile": certfile, "keyfile": str(fifo)},
+            f"tls.keyfile: {fifo} cannot be read: it is a pipe, not a regular file",
+        ),
         ({"certfile": str(junk), "keyfile": keyfile}, f"tls.certfile: {junk} holds no certificate as PEM"),
         ({"certfile": certfile}, f"tls.certfile: {certfile} holds no private key as PEM; name the file that does"),
         ({"certfile": certfile, "keyfile": str(junk)}, f"tls.keyfile: {junk} holds no private key as PEM"),

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 
 import pytest
 
@@ -132,3 +133,10 @@ def test_a_file_that_cannot_be_applied_is_a_configuration_error(tmp_path, name, 
     with pytest.raises(ConfigurationError) as caught:
         apply_log_config(write(tmp_path / name, text))
     assert problem in caught.value.problems[0]
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    """A reload that waited for its writer would stop the whole arbiter."""
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(ConfigurationError, match=r"^log\.config: cannot read .*: it is a pipe, not a regular file$"):
+        read_log_config(str(tmp_path / "fifo"))

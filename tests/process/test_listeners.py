@@ -313,7 +313,7 @@ def test_a_reload_puts_a_removed_pidfile_back(start: Callable[..., Server], tmp_
     server.wait_log(rf"server\.pidfile: {pidfile} was removed; it is made anew, with pid {server.pid} in it")
     server.wait_log("has replaced the others")
     assert pidfile.read_text() == f"{server.pid}\n"
-    result = run_pyfork("-b", f"127.0.0.1:{free_port()}", "-p", str(pidfile), "hello:app")
+    result = run_pyfork("-b", f"127.0.0.1:{reserve_port()}", "-p", str(pidfile), "hello:app")
     assert f"held by a running pyfork (pid {server.pid})" in result.stderr
     pidfile.unlink()
     pidfile.write_text("1\n")

@@ -26,12 +26,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from functools import cache
 
-from pyfork.process.signals import call_in_main_thread, restore_default
+from pyfork.process.signals import C_IGNORE, call_in_main_thread, load_libc, restore_default
 
 _PR_SET_PDEATHSIG = 1
-_SIG_IGN = 1  # what <signal.h> has for it; Python's own signal module does not take real-time signals everywhere
 _FIRST_REALTIME, _LAST_REALTIME = 35, 64  # SIGRTMIN is 34; musl uses that one
 
 
@@ -49,11 +47,11 @@ def arm(fd: int, graceful_timeout: float, on_orphaned: Callable[[], object]) -> 
             return  # somebody else's SIGIO: the arbiter lives
         on_orphaned()
         if sys.platform == "linux":  # the parent-death signal comes after SIGIO, and its alarm would replace ours
-            libc.signal(_death_signal(graceful_timeout), _SIG_IGN)
+            libc.signal(_death_signal(graceful_timeout), C_IGNORE)  # Python takes no real-time signals everywhere
         restore_default(signal.SIGALRM)
         signal.setitimer(signal.ITIMER_REAL, max(graceful_timeout, 0.001))
 
-    libc = _load_libc()
+    libc = load_libc()
     call_in_main_thread(signal.SIGIO, orphaned)
     fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
     flags = fcntl.fcntl(fd, fcntl.F_GETFL)
@@ -62,15 +60,6 @@ def arm(fd: int, graceful_timeout: float, on_orphaned: Callable[[], object]) -> 
         _arm_kernel(libc, _death_signal(graceful_timeout))
     if is_cut(fd):  # the arbiter died before the pipe could tell
         orphaned()
-
-
-@cache
-def _load_libc() -> ctypes.CDLL:
-    """Load it once: each time ctypes makes classes for it, which a forked worker would have for itself."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
-    libc.signal.restype = ctypes.c_void_p
-    return libc
 
 
 def is_cut(fd: int) -> bool:

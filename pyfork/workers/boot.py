@@ -25,7 +25,7 @@ from pyfork.ipc.messages import BootReport, FailureKind, Handoff, MoldHandoff
 from pyfork.log import error as error_log
 from pyfork.process import lifeline, title
 from pyfork.process.privileges import confine
-from pyfork.process.signals import disregard, raise_again
+from pyfork.process.signals import disregard, raise_again, unwinding
 from pyfork.process.stacks import register_stacks
 from pyfork.workers.base import Worker
 from pyfork.workers.fork_hygiene import take_over_signals
@@ -41,8 +41,8 @@ from pyfork.workers.registry import is_ours
 from pyfork.workers.signals import IGNORED_SIGNALS
 from pyfork.workers.wear import prepare
 
-DEADLY_AT_THE_END = (signal.SIGTERM, signal.SIGUSR1, *IGNORED_SIGNALS)
-"""What would end a process that gives its handlers back while it ends."""
+DEADLY_AT_THE_END = (signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, *IGNORED_SIGNALS)
+"""What would end a process that gives its handlers back while it ends; the arbiter kills who does not end by itself."""
 
 _T = TypeVar("_T")
 _log = logging.getLogger("pyfork.error")
@@ -73,6 +73,26 @@ def worker_main(handoff: Handoff) -> ExitStatus:
     Returns:
         The exit status; the process then ends by normal finalisation, so that ``atexit`` runs.
     """
+    return live(lambda: _live_as_worker(handoff))
+
+
+def live(life: Callable[[], ExitStatus]) -> ExitStatus:
+    """Return what ``life`` returns, or OK when an order to end at once has cut it short.
+
+    All that such an order can unwind in a worker or a mold lies within. Behind it the process ends by itself, and an
+    order that comes then does nothing: it would only leave a traceback in the log, and cut ``atexit`` short.
+    """
+    status = ExitStatus.OK
+    try:
+        status = life()
+        unwinding.is_over = True
+    except QuitNow:
+        unwinding.is_over = True
+    disregard(DEADLY_AT_THE_END)
+    return status
+
+
+def _live_as_worker(handoff: Handoff) -> ExitStatus:
     heartbeat = Heartbeat(handoff.heartbeat_fd, handoff.settings.workers.timeout)
     worker = boot(heartbeat, lambda: _boot_worker(handoff, heartbeat))
     return worker if isinstance(worker, ExitStatus) else serve(worker)
@@ -86,44 +106,55 @@ def preloaded_worker_main(handoff: Handoff, preloaded: Preloaded) -> ExitStatus:
 
 
 def boot(heartbeat: Heartbeat, steps: Callable[[], _T]) -> _T | ExitStatus:
-    """Return what ``steps`` return, or, when they fail, the status to end with; the arbiter has been told why."""
+    """Return what ``steps`` return, or, when they fail, the status to end with; the arbiter has been told why.
+
+    What fails ends by itself: an order to end at once, as those who boot beside it may just get it, must not disturb
+    the report.
+
+    Raises:
+        QuitNow: an order came before that.
+    """
     try:
         result = steps()
         raise_again()
-    except ApplicationLoadError as error:
-        heartbeat.report_failure(BootReport(FailureKind.APPLICATION, str(error), error.traceback_text))
-        return ExitStatus.APPLICATION
-    except (BootError, ConfigurationError, OSError) as error:
-        heartbeat.report_failure(BootReport(FailureKind.BOOT, str(error), ""))
-        return ExitStatus.BOOT
-    except HookError as error:
-        return _report_hook(heartbeat, error)
-    except QuitNow:
-        return ExitStatus.OK
     except Exception as error:  # noqa: BLE001 - a fault of ours must reach the operator too
-        report = BootReport(FailureKind.BOOT, f"{type(error).__name__}: {error}", traceback.format_exc())
-        heartbeat.report_failure(report)
-        return ExitStatus.BOOT
+        unwinding.is_over = True
+        return _report(heartbeat, error)
     return result
+
+
+def _report(heartbeat: Heartbeat, error: Exception) -> ExitStatus:
+    """Tell the arbiter why this process does not boot; return the status to end with."""
+    kind, message, traceback_text = FailureKind.BOOT, str(error), ""
+    if isinstance(error, ApplicationLoadError):
+        kind, traceback_text = FailureKind.APPLICATION, error.traceback_text
+    elif isinstance(error, HookError):
+        traceback_text = user_traceback(error.__cause__ or error)
+    elif not isinstance(error, BootError | ConfigurationError | OSError):
+        message = f"{type(error).__name__}: {error}"
+        traceback_text = "".join(traceback.format_exception(error))
+    heartbeat.report_failure(BootReport(kind, message, traceback_text))
+    return ExitStatus.APPLICATION if kind is FailureKind.APPLICATION else ExitStatus.BOOT
 
 
 def serve(worker: Worker) -> ExitStatus:
     """Have a worker that has booted serve until its end; return the status to end with."""
-    status = _live(worker)
+    status = _serve(worker)
     disregard(DEADLY_AT_THE_END)
     if status is ExitStatus.OK:
         worker.close()
     return status
 
 
-def _live(worker: Worker) -> ExitStatus:
+def _serve(worker: Worker) -> ExitStatus:
     """Serve to the end, and call the hook for that if the worker has got as far as serving."""
     status = ExitStatus.OK
     try:
         try:
             worker.run()
         except HookError as error:  # worker_ready
-            return _report_hook(worker.heartbeat, error)
+            unwinding.is_over = True
+            return _report(worker.heartbeat, error)
         except Exception:  # noqa: BLE001 - whatever it is, the log must have it
             _log.critical("the worker has failed and ends", exc_info=True)
             status = ExitStatus.FAILURE
@@ -134,13 +165,6 @@ def _live(worker: Worker) -> ExitStatus:
         with contextlib.suppress(QuitNow):  # at once: the hook is what is left to end
             hook.call_safely(*worker.identity)
     return status
-
-
-def _report_hook(heartbeat: Heartbeat, error: HookError) -> ExitStatus:
-    """Tell the arbiter that a hook has stopped the boot."""
-    traceback_text = user_traceback(error.__cause__ or error)
-    heartbeat.report_failure(BootReport(FailureKind.BOOT, str(error), traceback_text))
-    return ExitStatus.BOOT
 
 
 # The steps; the order matters:

@@ -404,6 +404,7 @@ def test_an_arbiter_that_dies_leaves_no_hook(serve: Callable[..., Hooked], name:
     pids = hangs(hooked)
     os.kill(hooked.server.pid, signal.SIGKILL)
     wait_until(lambda: have_gone(*pids), f"{pids} have gone")
+    wait_until(lambda: not hooked.server.is_running, "the arbiter is dead, whose pipes were closed before")
 
 
 def test_an_arbiter_that_dies_before_its_hook_has_begun_leaves_none(

@@ -18,7 +18,15 @@ from msgspec import Struct
 
 from pyfork.config.schema import Settings
 from pyfork.development.stand_in import StandIn, load_or_stand_in
-from pyfork.errors import ApplicationLoadError, BootError, ConfigurationError, HookError, QuitNow
+from pyfork.errors import (
+    ApplicationLoadError,
+    BootError,
+    ConfigurationError,
+    HookError,
+    QuitNow,
+    describe_exception,
+    text_of,
+)
 from pyfork.ipc.exits import ExitStatus
 from pyfork.ipc.heartbeat import Heartbeat
 from pyfork.ipc.messages import BootReport, FailureKind, Handoff, MoldHandoff
@@ -35,6 +43,7 @@ from pyfork.workers.loader import (
     enter_application_directory,
     load_application,
     load_named,
+    tell_unreadable,
     user_traceback,
 )
 from pyfork.workers.registry import is_ours
@@ -43,6 +52,9 @@ from pyfork.workers.wear import prepare
 
 DEADLY_AT_THE_END = (signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, *IGNORED_SIGNALS)
 """What would end a process that gives its handlers back while it ends; the arbiter kills who does not end by itself."""
+
+FOR_LARGE_BODIES = "tempfile"
+"""What `pyfork.connection.spool` takes when it makes its first file, perhaps as a user who cannot read the library."""
 
 _T = TypeVar("_T")
 _log = logging.getLogger("pyfork.error")
@@ -125,14 +137,15 @@ def boot(heartbeat: Heartbeat, steps: Callable[[], _T]) -> _T | ExitStatus:
 
 def _report(heartbeat: Heartbeat, error: Exception) -> ExitStatus:
     """Tell the arbiter why this process does not boot; return the status to end with."""
-    kind, message, traceback_text = FailureKind.BOOT, str(error), ""
+    kind, message, traceback_text = FailureKind.BOOT, text_of(error), ""
     if isinstance(error, ApplicationLoadError):
         kind, traceback_text = FailureKind.APPLICATION, error.traceback_text
     elif isinstance(error, HookError):
         traceback_text = user_traceback(error.__cause__ or error)
     elif not isinstance(error, BootError | ConfigurationError | OSError):
-        message = f"{type(error).__name__}: {error}"
-        traceback_text = "".join(traceback.format_exception(error))
+        hint = tell_unreadable(error)
+        message = f"{describe_exception(error)}{hint}"
+        traceback_text = "" if hint else "".join(traceback.format_exception(error))
     heartbeat.report_failure(BootReport(kind, message, traceback_text))
     return ExitStatus.APPLICATION if kind is FailureKind.APPLICATION else ExitStatus.BOOT
 
@@ -171,8 +184,8 @@ def _serve(worker: Worker) -> ExitStatus:
 #
 # 1. TERM and QUIT end a boot at once: nothing is served yet, and the import may take minutes.
 # 2. Name, log and scoreboard, so that whatever follows is told under the right name.
-# 3. A type of ours, and psutil if it is needed: files that the workers' user may not be able to read (they are not the
-#    application's).
+# 3. A type of ours, and psutil or tempfile if they are needed: files that the workers' user may not be able to read
+#    (they are not the application's).
 # 4. Privileges, before anything of the user's is read; then the lifeline, which a change of user would clear.
 # 5. Directory, environment, path; then a type of the user's own; the hook that comes before the application; the
 #    application; the hooks that come after it, which may import parts of it.
@@ -197,6 +210,8 @@ def enter(handoff: Handoff | MoldHandoff) -> type[Worker]:
     settings = handoff.settings
     worker_type = load_worker_type(handoff.worker_class) if is_ours(handoff.worker_class) else None
     prepare(settings.workers)
+    if settings.server.user:
+        importlib.import_module(FOR_LARGE_BODIES)
     confine(settings.server)
     arm_lifeline(handoff)
     enter_application_directory(settings.server)

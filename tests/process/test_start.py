@@ -21,6 +21,10 @@ FAILING = {
     "def broken(:\n": (4, "SyntaxError"),
     "x = 1\n": (4, "has neither 'application' nor 'app'"),
     "app = {}\n": (4, "is not callable"),
+    "class Mute(Exception):\n    def __str__(self):\n        raise RuntimeError\nraise Mute\n": (
+        4,
+        r"bad1.* Mute: \(its",
+    ),
     "import sys; sys.exit(9)\n": (4, r"called sys.exit\(9\)"),
     "import os; os._exit(7)\n": (3, "7"),
     "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)\n": (3, "SIGSEGV"),

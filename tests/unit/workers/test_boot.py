@@ -174,3 +174,18 @@ def test_an_order_that_a_boot_has_lost_ends_it(orders: signal.Signals) -> None:
             signal.raise_signal(orders)
 
     assert boot.live(lambda: boot.boot(Telling(orders), swallow)) is ExitStatus.OK  # type: ignore[arg-type,return-value]
+
+
+def test_what_of_ours_cannot_be_imported_is_told_with_the_reason(
+    orders: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The workers' user cannot read Python's library: frames of ours would tell nobody what to do."""
+    monkeypatch.setattr(boot, "tell_unreadable", lambda _: "; user 'shop' cannot read /closed")
+    heartbeat = Telling(orders)
+
+    def fail() -> None:
+        raise ModuleNotFoundError("No module named 'x'")
+
+    assert boot.live(lambda: boot.boot(heartbeat, fail)) is ExitStatus.BOOT  # type: ignore[arg-type,return-value]
+    message = "ModuleNotFoundError: No module named 'x'; user 'shop' cannot read /closed"
+    assert heartbeat.reports == [BootReport(FailureKind.BOOT, message, "")]

@@ -20,6 +20,27 @@
 from types import TracebackType
 
 
+def text_of(error: BaseException) -> str:
+    """Return what ``error`` says; who raised it may have a ``__str__`` that fails."""
+    try:
+        return str(error)
+    except QuitNow:
+        raise
+    except BaseException as failure:  # noqa: BLE001 - it is the user's code, and what is told is another failure
+        return f"(its __str__ raised {type(failure).__name__})"
+
+
+def describe_exception(error: BaseException) -> str:
+    """Return the class of ``error`` and what it says, as the last line of a traceback has it."""
+    return f"{type(error).__name__}: {text_of(error)}"
+
+
+def describe_code(error: SystemExit) -> str:
+    """Return what ``sys.exit`` was called with: a number or a text as it is written, of anything else its kind."""
+    code = error.code if isinstance(error.code, int | str | None) else type(error.code).__name__
+    return repr(code)
+
+
 class PyforkError(Exception):
     """The root of the tree; never raised itself."""
 

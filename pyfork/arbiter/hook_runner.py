@@ -4,7 +4,8 @@ Nobody waits for them here (`hook_waits` does, for the two that are waited for).
 waits its turn, in order; what is called while `MOST_WAITING` wait is dropped, and the log says how many were: a crash
 loop or a storm of HUPs must not become one of forks.
 
-A hook is the leader of a process group of its own: a deadline ends what it has started as well.
+A hook is the leader of a process group of its own: a deadline ends what it has started as well. So does the end of the
+arbiter, by the hook's lifeline (`process.lifeline`).
 """
 
 import logging
@@ -37,11 +38,13 @@ class _Process(Struct):
     """A hook that runs.
 
     Attributes:
+        lifeline: the arbiter's end, which no other child may keep.
         deadline: when it is killed (monotonic seconds).
         is_killed: it has been.
     """
 
     handoff: HookHandoff
+    lifeline: int
     deadline: float
     is_killed: bool = False
 
@@ -56,9 +59,11 @@ class HookRunner:
     """All hook processes.
 
     Args:
-        fork: makes the process of one hook and returns its pid; raises OSError when the kernel refuses.
+        fork: makes the process of one hook and returns its pid, and the arbiter's end of its lifeline; raises OSError
+            when the kernel refuses.
         kill: ends one with all that it has started.
         clock: monotonic seconds.
+        close: lets go of the lifeline of one that has ended.
 
     Attributes:
         failed: the hooks that have failed, with the exit status that this means for a start.
@@ -66,13 +71,15 @@ class HookRunner:
 
     def __init__(
         self,
-        fork: Callable[[HookHandoff], int],
+        fork: Callable[[HookHandoff], tuple[int, int]],
         kill: Callable[[int], None] = kill_group,
         clock: Callable[[], float] = monotonic,
+        close: Callable[[int], None] = os.close,
     ) -> None:
         self._fork = fork
         self._kill = kill
         self._clock = clock
+        self._close = close
         self._running: dict[int, _Process] = {}
         self._waiting: deque[HookHandoff] = deque()
         self._dropped = 0
@@ -82,6 +89,10 @@ class HookRunner:
     def is_idle(self) -> bool:
         """Whether no hook runs or waits."""
         return not self._running and not self._waiting
+
+    def descriptors(self) -> list[int]:
+        """Return the arbiter's ends of the lifelines."""
+        return [process.lifeline for process in self._running.values()]
 
     def run(self, settings: Settings, name: str, pid: int | None = None, status: int | str | None = None) -> None:
         """Have the hook ``name`` called, if ``settings`` name one; returns at once.
@@ -147,6 +158,7 @@ class HookRunner:
         process = self._running.pop(pid, None)
         if process is None:
             return False
+        self._close(process.lifeline)
         if code and not process.is_killed:
             self._note_failure(process.handoff, code)
         while self._waiting and len(self._running) < MOST_AT_ONCE:
@@ -168,7 +180,7 @@ class HookRunner:
 
     def _start(self, handoff: HookHandoff) -> None:
         try:
-            pid = self._fork(handoff)
+            pid, lifeline = self._fork(handoff)
         except OSError as error:
             self.failed[handoff.name] = ExitStatus.BOOT
             _log.error(
@@ -178,7 +190,7 @@ class HookRunner:
                 KINDS[handoff.name].consequence,
             )
             return
-        self._running[pid] = _Process(handoff, self._clock() + handoff.settings.hooks.timeout)
+        self._running[pid] = _Process(handoff, lifeline, self._clock() + handoff.settings.hooks.timeout)
 
     def _end(self, pid: int, process: _Process) -> None:
         process.is_killed = True

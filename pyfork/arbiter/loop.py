@@ -259,7 +259,7 @@ class ArbiterLoop:
 
     def _own_descriptors(self) -> list[int]:
         own = (self._signals.fd, self._signals.write_fd)
-        return [*own, *self._development.descriptors(), *self._upgrades.descriptors()]
+        return [*own, *self._development.descriptors(), *self._upgrades.descriptors(), *self._hooks.descriptors()]
 
     def _all_descriptors(self) -> list[int]:
         listeners = (listener.socket.fileno() for listener in self._generations.listeners())
@@ -336,7 +336,7 @@ class ArbiterLoop:
         self._hooks.run(self._generations[action.generation].loaded.settings, "pre_fork")
         return self._spawner.spawn_worker(action)
 
-    def _fork_hook(self, handoff: HookHandoff) -> int:
+    def _fork_hook(self, handoff: HookHandoff) -> tuple[int, int]:
         return spawn_hook(handoff, self._all_descriptors())
 
     def _answer(self, event: ev.Event | None) -> None:

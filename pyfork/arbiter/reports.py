@@ -51,7 +51,7 @@ def report_exit(
     if worker.state is WorkerState.READY:
         level = Level.WARNING if code == 0 else Level.ERROR
         return Log(level, f"{worker} {how} although nobody asked it to" + (": it is replaced" if is_settled else ""))
-    is_odd = code != 0 and signal != "SIGTERM"  # by that, a boot ends that has no handler yet
+    is_odd = code != 0 and (worker.has_served or not _ends_a_boot(code, signal))
     if worker.order is Order.TERM and worker.state is WorkerState.DRAINING and is_odd:
         return Log(Level.WARNING, f"{worker} {how} while it was ending")
     if worker.state is WorkerState.DRAINING:
@@ -99,6 +99,11 @@ def report_stuck_alive(worker: WorkerHandle) -> Log:
 def describe_boot_failure(message: str, traceback: str) -> str:
     """Return why a worker could not boot, or a reload not begin, with the traceback below it when there is one."""
     return f"{message}\n{traceback.rstrip()}" if traceback else message
+
+
+def _ends_a_boot(code: int | None, signal: str | None) -> bool:
+    """Whether a boot that is told to end may end like that: it has no handler yet, or fails in that moment."""
+    return signal == "SIGTERM" or code in {ExitStatus.BOOT, ExitStatus.APPLICATION}
 
 
 def _suspect(oom_kills: int | None) -> str:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pyfork.errors import LaunchError
 from pyfork.ipc.exits import ExitStatus
@@ -131,12 +132,22 @@ def fork_child(handoff: AnyHandoff, private: Iterable[int]) -> int:
     return pid
 
 
-def spawn_hook(handoff: HookHandoff, private: Iterable[int]) -> int:
-    """Fork the process of one hook, the leader of a group of its own; see `fork_child`."""
-    pid = fork_child(handoff, private)
+def spawn_hook(handoff: HookHandoff, private: Iterable[int]) -> tuple[int, int]:
+    """Fork the process of one hook, the leader of a group of its own; see `fork_child`.
+
+    Returns:
+        The pid, and the arbiter's end of the lifeline.
+    """
+    lifeline, own = os.pipe()
+    try:
+        pid = fork_child(replace(handoff, lifeline_fd=lifeline), [own, *private])
+    except OSError:
+        close_all((lifeline, own))
+        raise
+    close_all([lifeline])
     with suppress(OSError):  # it does so itself, and may have ended
         os.setpgid(pid, pid)
-    return pid
+    return pid, own
 
 
 def spawn_program(become: Callable[[], NoReturn], report: Callable[[str], object]) -> int:

@@ -6,7 +6,14 @@ import os
 from types import TracebackType
 
 import pyfork
-from pyfork.errors import ApplicationError, DisconnectedError, HookError, ProtocolError, RequestBodyError
+from pyfork.errors import (
+    ApplicationError,
+    DisconnectedError,
+    HookError,
+    ProtocolError,
+    RequestBodyError,
+    describe_code,
+)
 from pyfork.gateway.wsgi import Exchange
 from pyfork.http1.request import Request
 from pyfork.http1.response import ResponseEncoder
@@ -90,8 +97,7 @@ def log_failure(request: Request, remote: str, error: BaseException, *, where: s
         where: where it came from, if not from the call: " in close()".
     """
     if isinstance(error, SystemExit):
-        code = error.code if isinstance(error.code, int | str | None) else type(error.code).__name__
-        said = f"the application called sys.exit({code!r})"
+        said = f"the application called sys.exit({describe_code(error)})"
     elif isinstance(error, ApplicationError):
         said = str(error)
     elif isinstance(error, HookError):

@@ -9,6 +9,7 @@ from enum import Enum
 from msgspec import Struct
 
 from pyfork.config.schema_hooks import HookSettings
+from pyfork.errors import describe_code, text_of
 
 
 class Side(Enum):
@@ -81,7 +82,6 @@ def describe(name: str, specification: str) -> str:
 def describe_failure(name: str, specification: str, error: BaseException) -> str:
     """Return what a hook did in place of returning."""
     if isinstance(error, SystemExit):
-        code = error.code if isinstance(error.code, int | str | None) else type(error.code).__name__
-        return f"{describe(name, specification)} called sys.exit({code!r})"
-    text = str(error)
+        return f"{describe(name, specification)} called sys.exit({describe_code(error)})"
+    text = text_of(error)
     return f"{describe(name, specification)} raised {type(error).__name__}" + (f": {text}" if text else "")

@@ -207,6 +207,7 @@ class HookHandoff(Struct, frozen=True):
         pid: of the process that the event is about; None when there is none yet.
         status: how that process ended: its exit status, or the name of the signal that ended it; None otherwise.
         settings: those in force.
+        lifeline_fd: a pipe's read end whose EOF says that the arbiter is gone; -1 while the call waits for its turn.
     """
 
     name: str
@@ -214,6 +215,7 @@ class HookHandoff(Struct, frozen=True):
     pid: int | None
     status: int | str | None
     settings: Settings
+    lifeline_fd: int = -1
 
 
 AnyHandoff = Handoff | MoldHandoff | HookHandoff | WatchHandoff

@@ -17,6 +17,10 @@ was frozen for longer), a ctypes callback as the handler (it needs the interpret
 ``faulthandler.dump_traceback_later(exit=True)`` (a thread, and the application may use it itself).
 
 A change of user clears the parent-death signal, so `arm` comes after `drop_privileges`.
+
+The process of a hook has nothing to finish, and may have started others: its lifeline ends its whole process group at
+once (`tie_group`). In O_ASYNC mode a pipe may be told to send any signal, SIGKILL too, and to a group: no code of the
+process has to run for it, and nothing of it can be stuck.
 """
 
 import ctypes
@@ -26,12 +30,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from functools import cache
+from contextlib import suppress
 
-from pyfork.process.signals import call_in_main_thread, restore_default
+from pyfork.process.signals import C_IGNORE, call_in_main_thread, load_libc, restore_default
 
+_close = os.close  # imported in the arbiter: gevent, in a hook, replaces it
 _PR_SET_PDEATHSIG = 1
-_SIG_IGN = 1  # what <signal.h> has for it; Python's own signal module does not take real-time signals everywhere
 _FIRST_REALTIME, _LAST_REALTIME = 35, 64  # SIGRTMIN is 34; musl uses that one
 
 
@@ -49,11 +53,11 @@ def arm(fd: int, graceful_timeout: float, on_orphaned: Callable[[], object]) -> 
             return  # somebody else's SIGIO: the arbiter lives
         on_orphaned()
         if sys.platform == "linux":  # the parent-death signal comes after SIGIO, and its alarm would replace ours
-            libc.signal(_death_signal(graceful_timeout), _SIG_IGN)
+            libc.signal(_death_signal(graceful_timeout), C_IGNORE)  # Python takes no real-time signals everywhere
         restore_default(signal.SIGALRM)
         signal.setitimer(signal.ITIMER_REAL, max(graceful_timeout, 0.001))
 
-    libc = _load_libc()
+    libc = load_libc()
     call_in_main_thread(signal.SIGIO, orphaned)
     fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
     flags = fcntl.fcntl(fd, fcntl.F_GETFL)
@@ -64,13 +68,39 @@ def arm(fd: int, graceful_timeout: float, on_orphaned: Callable[[], object]) -> 
         orphaned()
 
 
-@cache
-def _load_libc() -> ctypes.CDLL:
-    """Load it once: each time ctypes makes classes for it, which a forked worker would have for itself."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
-    libc.signal.restype = ctypes.c_void_p
-    return libc
+def tie_group(fd: int) -> None:
+    """Have this process end with the arbiter, and its group, which it leads; for the process of a hook.
+
+    It comes before `drop_privileges`: the kernel asks whether who set this might signal the others. Forks of the
+    process let go of the lifeline: what outlives the process is left alone.
+
+    Args:
+        fd: the read end.
+    """
+    if sys.platform == "linux":
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGKILL)
+        owner = -os.getpgrp()
+    else:  # no more than SIGIO can be had
+        call_in_main_thread(signal.SIGIO, lambda: is_cut(fd) and _kill_group())
+        owner = os.getpid()
+    lifeline = os.fstat(fd)
+    os.register_at_fork(after_in_child=lambda: _let_go(fd, lifeline))
+    fcntl.fcntl(fd, fcntl.F_SETOWN, owner)
+    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+    fcntl.fcntl(fd, fcntl.F_SETFL, flags | os.O_NONBLOCK | os.O_ASYNC)
+    if is_cut(fd):  # the arbiter died before the pipe could tell
+        _kill_group()
+
+
+def _kill_group() -> None:
+    os.killpg(0, signal.SIGKILL)
+
+
+def _let_go(fd: int, lifeline: os.stat_result) -> None:
+    """Close ``fd`` if it still is the lifeline: the hook may have closed it, and have the number for something else."""
+    with suppress(OSError):  # it is closed
+        if os.path.samestat(os.fstat(fd), lifeline):
+            _close(fd)
 
 
 def is_cut(fd: int) -> bool:

@@ -101,6 +101,29 @@ def check_privileges(user: str | None, group: str | None) -> None:
         )
 
 
+def find_closed(path: str) -> str | None:
+    """Return what keeps this process from reading the directory ``path``: itself, or one on the way to it.
+
+    Returns:
+        The first that its user may not enter, or not list; None when there is none, or no such directory.
+    """
+    way = os.sep
+    for name in os.path.abspath(path).split(os.sep):
+        way = os.path.join(way, name)
+        if not os.path.isdir(way):
+            return None
+        if not os.access(way, os.X_OK):
+            return way
+    return None if os.access(way, os.R_OK) else way
+
+
+def name_user() -> str:
+    """Return how a message calls the user of this process."""
+    with suppress(KeyError):  # a number without an entry, as containers have them
+        return f"user {pwd.getpwuid(os.geteuid()).pw_name!r}"
+    return f"user {os.geteuid()}"
+
+
 def confine(server: ServerSettings) -> None:
     """Give up what the application is not to have: privileges, new ones, file modes; in a worker, before its import.
 

@@ -16,14 +16,38 @@ What does not work: ``signal.sigtimedwait`` in place of the queue (it cannot wai
 arrivals (signals of one kind coalesce in the kernel; every verb has to be good for being said once or many times).
 """
 
+import ctypes
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from types import FrameType
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
+C_IGNORE = 1
+"""SIG_IGN as <signal.h> has it."""
 _raised: list[type[BaseException]] = []
 """What the handlers of `raise_in_main_thread` have raised in this process."""
+
+
+class Unwinding:
+    """Whether an order can unwind the main thread.
+
+    Attributes:
+        is_over: the handlers of `raise_in_main_thread` raise nothing any more: the process ends by itself. It is an
+            attribute to be set in place, and no function, as Python runs handlers at each call: an order that comes
+            while another one is caught would be raised by the very call that is to stop that.
+    """
+
+    is_over = False
+
+
+unwinding = Unwinding()
 
 
 def _do_nothing(_number: int, _frame: FrameType | None) -> None:
@@ -110,14 +134,23 @@ def raise_in_main_thread(number: signal.Signals, exception: type[BaseException])
     """Let ``number`` raise ``exception`` wherever the main thread is.
 
     For orders that cannot wait for a loop: QUIT; TERM while the application is still being imported; TERM, INT and QUIT
-    while the arbiter starts. The exception may be lost: see `raise_again`.
+    while the arbiter starts. The exception may be lost: see `raise_again`. It is raised until `unwinding` is over.
     """
 
     def handler(_number: int, _frame: FrameType | None) -> None:
         _raised.append(exception)
-        raise exception
+        if not unwinding.is_over:
+            raise exception
 
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _tell_unraisable
     signal.signal(number, handler)
+
+
+def _tell_unraisable(lost: "UnraisableHookArgs") -> None:
+    """Tell of an exception that Python drops, but not of an order: nothing is wrong, and `raise_again` has it."""
+    if lost.exc_type not in _raised:
+        sys.__unraisablehook__(lost)
 
 
 def raise_again() -> None:
@@ -143,9 +176,22 @@ def disregard(signals: Iterable[signal.Signals]) -> None:
 
     Its finalisation gives every handler of Python's back to the kernel: an order that is repeated in that moment would
     end the process by the signal, with a status that says something went wrong.
+
+    The kernel is told first, past Python, which complains of a signal that comes while its handler is taken away.
     """
+    libc = load_libc()
     for number in signals:
+        libc.signal(number, C_IGNORE)
         signal.signal(number, signal.SIG_IGN)
+
+
+@cache
+def load_libc() -> ctypes.CDLL:
+    """Load it once: each time ctypes makes classes for it, which a forked worker would have for itself."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
+    libc.signal.restype = ctypes.c_void_p
+    return libc
 
 
 def restore_default(number: signal.Signals) -> None:
@@ -185,6 +231,7 @@ def reset_in_child() -> None:
     """
     signal.set_wakeup_fd(-1)
     _raised.clear()
+    unwinding.is_over = False
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
             restore_default(signal.Signals(number))

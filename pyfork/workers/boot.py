@@ -18,14 +18,22 @@ from msgspec import Struct
 
 from pyfork.config.schema import Settings
 from pyfork.development.stand_in import StandIn, load_or_stand_in
-from pyfork.errors import ApplicationLoadError, BootError, ConfigurationError, HookError, QuitNow
+from pyfork.errors import (
+    ApplicationLoadError,
+    BootError,
+    ConfigurationError,
+    HookError,
+    QuitNow,
+    describe_exception,
+    text_of,
+)
 from pyfork.ipc.exits import ExitStatus
 from pyfork.ipc.heartbeat import Heartbeat
 from pyfork.ipc.messages import BootReport, FailureKind, Handoff, MoldHandoff
 from pyfork.log import error as error_log
 from pyfork.process import lifeline, title
 from pyfork.process.privileges import confine
-from pyfork.process.signals import disregard, raise_again
+from pyfork.process.signals import disregard, raise_again, unwinding
 from pyfork.process.stacks import register_stacks
 from pyfork.workers.base import Worker
 from pyfork.workers.fork_hygiene import take_over_signals
@@ -35,14 +43,18 @@ from pyfork.workers.loader import (
     enter_application_directory,
     load_application,
     load_named,
+    tell_unreadable,
     user_traceback,
 )
 from pyfork.workers.registry import is_ours
 from pyfork.workers.signals import IGNORED_SIGNALS
 from pyfork.workers.wear import prepare
 
-DEADLY_AT_THE_END = (signal.SIGTERM, signal.SIGUSR1, *IGNORED_SIGNALS)
-"""What would end a process that gives its handlers back while it ends."""
+DEADLY_AT_THE_END = (signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, *IGNORED_SIGNALS)
+"""What would end a process that gives its handlers back while it ends; the arbiter kills who does not end by itself."""
+
+FOR_LARGE_BODIES = "tempfile"
+"""What `pyfork.connection.spool` takes when it makes its first file, perhaps as a user who cannot read the library."""
 
 _T = TypeVar("_T")
 _log = logging.getLogger("pyfork.error")
@@ -73,6 +85,26 @@ def worker_main(handoff: Handoff) -> ExitStatus:
     Returns:
         The exit status; the process then ends by normal finalisation, so that ``atexit`` runs.
     """
+    return live(lambda: _live_as_worker(handoff))
+
+
+def live(life: Callable[[], ExitStatus]) -> ExitStatus:
+    """Return what ``life`` returns, or OK when an order to end at once has cut it short.
+
+    All that such an order can unwind in a worker or a mold lies within. Behind it the process ends by itself, and an
+    order that comes then does nothing: it would only leave a traceback in the log, and cut ``atexit`` short.
+    """
+    status = ExitStatus.OK
+    try:
+        status = life()
+        unwinding.is_over = True
+    except QuitNow:
+        unwinding.is_over = True
+    disregard(DEADLY_AT_THE_END)
+    return status
+
+
+def _live_as_worker(handoff: Handoff) -> ExitStatus:
     heartbeat = Heartbeat(handoff.heartbeat_fd, handoff.settings.workers.timeout)
     worker = boot(heartbeat, lambda: _boot_worker(handoff, heartbeat))
     return worker if isinstance(worker, ExitStatus) else serve(worker)
@@ -86,44 +118,56 @@ def preloaded_worker_main(handoff: Handoff, preloaded: Preloaded) -> ExitStatus:
 
 
 def boot(heartbeat: Heartbeat, steps: Callable[[], _T]) -> _T | ExitStatus:
-    """Return what ``steps`` return, or, when they fail, the status to end with; the arbiter has been told why."""
+    """Return what ``steps`` return, or, when they fail, the status to end with; the arbiter has been told why.
+
+    What fails ends by itself: an order to end at once, as those who boot beside it may just get it, must not disturb
+    the report.
+
+    Raises:
+        QuitNow: an order came before that.
+    """
     try:
         result = steps()
         raise_again()
-    except ApplicationLoadError as error:
-        heartbeat.report_failure(BootReport(FailureKind.APPLICATION, str(error), error.traceback_text))
-        return ExitStatus.APPLICATION
-    except (BootError, ConfigurationError, OSError) as error:
-        heartbeat.report_failure(BootReport(FailureKind.BOOT, str(error), ""))
-        return ExitStatus.BOOT
-    except HookError as error:
-        return _report_hook(heartbeat, error)
-    except QuitNow:
-        return ExitStatus.OK
     except Exception as error:  # noqa: BLE001 - a fault of ours must reach the operator too
-        report = BootReport(FailureKind.BOOT, f"{type(error).__name__}: {error}", traceback.format_exc())
-        heartbeat.report_failure(report)
-        return ExitStatus.BOOT
+        unwinding.is_over = True
+        return _report(heartbeat, error)
     return result
+
+
+def _report(heartbeat: Heartbeat, error: Exception) -> ExitStatus:
+    """Tell the arbiter why this process does not boot; return the status to end with."""
+    kind, message, traceback_text = FailureKind.BOOT, text_of(error), ""
+    if isinstance(error, ApplicationLoadError):
+        kind, traceback_text = FailureKind.APPLICATION, error.traceback_text
+    elif isinstance(error, HookError):
+        traceback_text = user_traceback(error.__cause__ or error)
+    elif not isinstance(error, BootError | ConfigurationError | OSError):
+        hint = tell_unreadable(error)
+        message = f"{describe_exception(error)}{hint}"
+        traceback_text = "" if hint else "".join(traceback.format_exception(error))
+    heartbeat.report_failure(BootReport(kind, message, traceback_text))
+    return ExitStatus.APPLICATION if kind is FailureKind.APPLICATION else ExitStatus.BOOT
 
 
 def serve(worker: Worker) -> ExitStatus:
     """Have a worker that has booted serve until its end; return the status to end with."""
-    status = _live(worker)
+    status = _serve(worker)
     disregard(DEADLY_AT_THE_END)
     if status is ExitStatus.OK:
         worker.close()
     return status
 
 
-def _live(worker: Worker) -> ExitStatus:
+def _serve(worker: Worker) -> ExitStatus:
     """Serve to the end, and call the hook for that if the worker has got as far as serving."""
     status = ExitStatus.OK
     try:
         try:
             worker.run()
         except HookError as error:  # worker_ready
-            return _report_hook(worker.heartbeat, error)
+            unwinding.is_over = True
+            return _report(worker.heartbeat, error)
         except Exception:  # noqa: BLE001 - whatever it is, the log must have it
             _log.critical("the worker has failed and ends", exc_info=True)
             status = ExitStatus.FAILURE
@@ -136,19 +180,12 @@ def _live(worker: Worker) -> ExitStatus:
     return status
 
 
-def _report_hook(heartbeat: Heartbeat, error: HookError) -> ExitStatus:
-    """Tell the arbiter that a hook has stopped the boot."""
-    traceback_text = user_traceback(error.__cause__ or error)
-    heartbeat.report_failure(BootReport(FailureKind.BOOT, str(error), traceback_text))
-    return ExitStatus.BOOT
-
-
 # The steps; the order matters:
 #
 # 1. TERM and QUIT end a boot at once: nothing is served yet, and the import may take minutes.
 # 2. Name, log and scoreboard, so that whatever follows is told under the right name.
-# 3. A type of ours, and psutil if it is needed: files that the workers' user may not be able to read (they are not the
-#    application's).
+# 3. A type of ours, and psutil or tempfile if they are needed: files that the workers' user may not be able to read
+#    (they are not the application's).
 # 4. Privileges, before anything of the user's is read; then the lifeline, which a change of user would clear.
 # 5. Directory, environment, path; then a type of the user's own; the hook that comes before the application; the
 #    application; the hooks that come after it, which may import parts of it.
@@ -173,6 +210,8 @@ def enter(handoff: Handoff | MoldHandoff) -> type[Worker]:
     settings = handoff.settings
     worker_type = load_worker_type(handoff.worker_class) if is_ours(handoff.worker_class) else None
     prepare(settings.workers)
+    if settings.server.user:
+        importlib.import_module(FOR_LARGE_BODIES)
     confine(settings.server)
     arm_lifeline(handoff)
     enter_application_directory(settings.server)

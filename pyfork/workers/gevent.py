@@ -36,6 +36,8 @@ from pyfork.workers.visits import OverdueRequests, Visits
 
 _epoll = select.epoll  # gevent takes it out of the module
 gevent.monkey.patch_all()
+# What each hub takes of the library, before the change to a user who may not be able to read it.
+_loop, _format_context = gevent.config.loop, gevent.config.format_context
 
 
 class GeventWorker(Worker):

@@ -13,7 +13,7 @@ from pyfork.hooks.catalogue import KINDS
 from pyfork.ipc.exits import ExitStatus
 from pyfork.ipc.messages import HookHandoff
 from pyfork.log import error as error_log
-from pyfork.process import title
+from pyfork.process import lifeline, title
 from pyfork.process.privileges import confine
 from pyfork.process.signals import disregard, ignore, restore_default
 from pyfork.workers.hook_loader import load_hook
@@ -21,7 +21,8 @@ from pyfork.workers.loader import enter_application_directory
 from pyfork.workers.signals import IGNORED_SIGNALS
 
 LAST_RESORT = 5.0
-"""Seconds beyond ``hooks.timeout``, after which the kernel ends this process: the arbiter that should have is gone."""
+"""Seconds beyond ``hooks.timeout``, after which the kernel ends this process: the arbiter that should have is gone, and
+the hook has closed its lifeline or become another program."""
 
 _log = logging.getLogger("pyfork.error")
 
@@ -58,6 +59,7 @@ def _prepare(handoff: HookHandoff) -> None:
     """
     settings = handoff.settings
     os.setpgid(0, 0)
+    lifeline.tie_group(handoff.lifeline_fd)
     disregard(
         (signal.SIGTTIN, signal.SIGTTOU)
     )  # a terminal's, to a group in the background: an error of read(2) will do

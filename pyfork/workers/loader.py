@@ -20,7 +20,8 @@ from typing import Any
 
 from pyfork.config.nearest import nearest_names
 from pyfork.config.schema import ServerSettings
-from pyfork.errors import ApplicationLoadError, BootError, QuitNow
+from pyfork.errors import ApplicationLoadError, BootError, QuitNow, describe_code, describe_exception, text_of
+from pyfork.process.privileges import find_closed, name_user
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -132,16 +133,16 @@ def _import_target(target: str, specification: str, what: str = "app") -> Module
     except ApplicationLoadError:
         raise
     except ModuleNotFoundError as error:
-        if error.name and (target == error.name or target.startswith(error.name + ".")):
+        if isinstance(error.name, str) and f"{target}.".startswith(f"{error.name}."):
             raise ApplicationLoadError(
                 f"the module {target!r} of {what} {specification!r} cannot be found: there is no {error.name!r} in "
                 f"{sys.path[0]} (the working directory, which leads sys.path) nor on the rest of the path; "
-                "check the name, server.chdir and server.pythonpath"
+                f"check the name, server.chdir and server.pythonpath{tell_unreadable(error)}"
             ) from error
         raise _import_failed(target, what, error) from error
     except (TypeError, ValueError) as error:
         if not is_path and error.__traceback__ is not None and not user_traceback(error):
-            raise ApplicationLoadError(f"{target!r} is not a module's name: {error}") from error
+            raise ApplicationLoadError(f"{target!r} is not a module's name: {text_of(error)}") from error
         raise _import_failed(target, what, error) from error
     except QuitNow:
         raise
@@ -176,9 +177,9 @@ def _import_file(path: str, what: str) -> ModuleType:
 def _import_failed(target: str, what: str, error: BaseException) -> ApplicationLoadError:
     named = f"{_call_it(what)} {target!r}"
     if isinstance(error, SystemExit):
-        message = f"{named} called sys.exit({error.code!r}) while it was imported"
+        message = f"{named} called sys.exit({describe_code(error)}) while it was imported"
     else:
-        message = f"{named} cannot be imported: {type(error).__name__}: {error}"
+        message = f"{named} cannot be imported: {describe_exception(error)}{tell_unreadable(error)}"
     return ApplicationLoadError(message, user_traceback(error))
 
 
@@ -209,7 +210,7 @@ def _find_attribute(module: ModuleType, target: str, attribute: str, specificati
     except QuitNow:
         raise
     except BaseException as error:  # a factory may raise anything, SystemExit included
-        message = f"the factory {specification!r} failed: {type(error).__name__}: {error}"
+        message = f"the factory {specification!r} failed: {describe_exception(error)}{tell_unreadable(error)}"
         raise ApplicationLoadError(message, user_traceback(error)) from error
 
 
@@ -252,18 +253,40 @@ def _walk(module: ModuleType, target: str, path: str) -> Any:
     found: Any = module
     for name in path.split("."):
         if not hasattr(found, name):
-            near = nearest_names(name, dir(found))
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = _suggest(name, dir(found))
             where = f"the module {target!r}" if found is module else f"{describe_kind(found)}"
             raise ApplicationLoadError(f"{where} has no attribute {name!r}{hint}")
         found = getattr(found, name)
     return found
 
 
+def _suggest(name: str, known: Iterable[str]) -> str:
+    try:
+        near = nearest_names(name, known)
+    except ImportError:  # what compares names is Python's library, which the workers' user may not be able to read
+        return ""
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
 def describe_kind(value: object) -> str:
     """Return what kind of thing a value is, with its article: never the value itself."""
     kind = type(value).__name__
     return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
+
+
+def tell_unreadable(error: BaseException) -> str:
+    """Return why ``error`` may be no fault of who raised it, as the rest of a sentence about it.
+
+    Python's import takes what it may not read for what is not there: "" when nothing is like that, or for other errors.
+    """
+    if not isinstance(error, ImportError):
+        return ""
+    library = os.path.dirname(os.__file__)
+    closed = list(dict.fromkeys(filter(None, map(find_closed, [library, *sys.path]))))
+    if not closed:
+        return ""
+    named = ", ".join(f"{path}, where Python's library is" if path == find_closed(library) else path for path in closed)
+    return f"; {name_user()} cannot read {named}: give that user the right to, or move what it needs to where it can"
 
 
 # The traceback.

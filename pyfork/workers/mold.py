@@ -20,7 +20,6 @@ import signal
 from collections.abc import Callable
 from functools import partial
 
-from pyfork.errors import QuitNow
 from pyfork.ipc.exits import ExitStatus
 from pyfork.ipc.heartbeat import Heartbeat
 from pyfork.ipc.messages import Handoff, MoldHandoff
@@ -29,15 +28,15 @@ from pyfork.ipc.passing import close_all, receive_message
 from pyfork.log import error as error_log
 from pyfork.process import lifeline, title
 from pyfork.process.memory import pack_heap
-from pyfork.process.signals import SignalQueue, disregard
+from pyfork.process.signals import SignalQueue
 from pyfork.workers.births import BecameMold, BecameWorker, Birth, flush_output, fork_apart, report_threads
 from pyfork.workers.boot import (
-    DEADLY_AT_THE_END,
     Preloaded,
     arm_lifeline,
     boot,
     enter,
     introduce,
+    live,
     load_users,
     preloaded_worker_main,
 )
@@ -55,6 +54,10 @@ def mold_main(handoff: MoldHandoff) -> ExitStatus:
     Returns:
         The exit status, of the mold in the mold and of a worker in a worker.
     """
+    return live(lambda: _live_as_mold(handoff))
+
+
+def _live_as_mold(handoff: MoldHandoff) -> ExitStatus:
     heartbeat = Heartbeat(handoff.heartbeat_fd, handoff.settings.workers.timeout)
     preloaded = boot(heartbeat, lambda: _load(handoff))
     if isinstance(preloaded, ExitStatus):
@@ -67,8 +70,6 @@ def mold_main(handoff: MoldHandoff) -> ExitStatus:
             life = partial(preloaded_worker_main, born.handoff)
         except BecameMold as born:
             life = partial(_be_promoted_mold, born.handoff)
-        except QuitNow:  # between two of these lives
-            return ExitStatus.OK
 
 
 def _load(handoff: MoldHandoff) -> Preloaded:
@@ -109,7 +110,6 @@ def _fork_workers(handoff: MoldHandoff, prepare: Callable[[], "Mold"]) -> ExitSt
     except Exception:  # noqa: BLE001 - whatever it is, the log must have it
         _log.critical("the mold has failed and ends", exc_info=True)
         status = ExitStatus.FAILURE
-    disregard(DEADLY_AT_THE_END)
     return status
 
 

@@ -17,6 +17,7 @@ import pytest
 from pyfork.hooks.catalogue import KINDS
 from tests import procfs
 from tests.harness import Server, processes_of_session, title_of, wait_until
+from tests.process.plants import plant_at
 
 SAMPLED = {name: f"hooks:{name}" for name in KINDS}
 
@@ -47,6 +48,22 @@ def hang(*_):
     child = subprocess.Popen(["sleep", "300"])
     tell("hangs", child.pid)
     time.sleep(300)
+
+def spin(*_):
+    import subprocess
+    tell("hangs", subprocess.Popen(["sleep", "300"]).pid)
+    while True:
+        pass
+
+def leave_behind(*_):
+    links = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if fd not in "012"
+             and os.path.exists(f"/proc/self/fd/{fd}")]
+    if os.fork() == 0:
+        tell("left", *[link for link in links if link.startswith("pipe:")])
+        while not os.path.exists("go"):
+            time.sleep(0.01)
+        tell("lives-on")
+        os._exit(0)
 
 def slow(*_):
     tell("slow")
@@ -99,7 +116,7 @@ def serve(start: Callable[..., Server], tmp_path: Path) -> Callable[..., Hooked]
             name: f"shop_hooks:{value}" if isinstance(value, str) and ":" not in value else value
             for name, value in hooks.items()
         }
-        environ = {"HOOKS_LOG": str(told)}
+        environ = {"HOOKS_LOG": str(told), **keywords.pop("environ", {})}  # type: ignore[dict-item]
         server = start("shop_hooks:app", cwd=tmp_path, settings=settings, environ=environ, **keywords)
         return Hooked(server, told)
 
@@ -380,14 +397,37 @@ def test_signals_that_come_while_a_start_waits_are_obeyed(serve: Callable[..., H
     hooked.server.wait_workers(2)
 
 
-@pytest.mark.slow
-def test_an_arbiter_that_dies_leaves_no_hook(serve: Callable[..., Hooked]) -> None:
-    """Nobody looks at its deadline then: the kernel does, a little later."""
-    hooked = serve({"on_starting": "hang", "timeout": 5})  # until then the arbiter has been killed
-    hook, started = hangs(hooked)
+@pytest.mark.parametrize("hook", ["hang", "spin"])
+@pytest.mark.parametrize("name", ["on_starting", "when_ready"])
+def test_an_arbiter_that_dies_leaves_no_hook(serve: Callable[..., Hooked], name: str, hook: str) -> None:
+    """Nor what it has started, long before its deadline: a restarted service would run the hook beside it."""
+    hooked = serve({name: hook, "timeout": 300})
+    pids = hangs(hooked)
     os.kill(hooked.server.pid, signal.SIGKILL)
-    wait_until(lambda: have_gone(hook), "the hook has ended")
-    os.kill(started, signal.SIGKILL)  # what it has started is on its own
+    wait_until(lambda: have_gone(*pids), f"{pids} have gone")
+    wait_until(lambda: not hooked.server.is_running, "the arbiter is dead, whose pipes were closed before")
+
+
+def test_an_arbiter_that_dies_before_its_hook_has_begun_leaves_none(
+    serve: Callable[..., Hooked], tmp_path: Path
+) -> None:
+    """The hook looks once it is tied to its lifeline, which may have been cut before."""
+    kill = "pid = os.getppid(); os.kill(pid, signal.SIGKILL); all(iter(lambda: os.getppid() == pid, False))"
+    environ = plant_at(tmp_path / "plant", "process/lifeline.py:tie_group", kill)
+    hooked = serve({"on_starting": "told", "timeout": 300}, environ=environ)
+    wait_until(lambda: not hooked.server.is_running, "the arbiter is dead")
+    wait_until(lambda: processes_of_session(hooked.server.pid) == [], "nobody is left")
+    assert hooked.lines() == []
+
+
+def test_what_a_hook_leaves_behind_is_left_alone(serve: Callable[..., Hooked], tmp_path: Path) -> None:
+    """Also a fork of its own process, which has its descriptors, when the arbiter lets go of the lifeline."""
+    hooked = serve({"when_ready": "leave_behind", "timeout": 300})
+    [[pid, _, *pipes]] = hooked.wait_for("left")
+    assert len(pipes) == 1, "it has no pipe but its lifeline"
+    wait_until(lambda: pipes[0] not in procfs.descriptors(hooked.server.pid).values(), "the arbiter has let go of it")
+    (tmp_path / "go").touch()
+    assert hooked.wait_for("lives-on") == [[pid, "lives-on"]]
 
 
 def test_a_storm_of_reloads_is_none_of_forks(serve: Callable[..., Hooked]) -> None:
@@ -456,14 +496,21 @@ def test_hooks_are_who_the_workers_are(start: Callable[..., Server], open_direct
 
 
 def test_a_hook_has_none_of_the_arbiters_descriptors(serve: Callable[..., Hooked], tmp_path: Path) -> None:
-    """Neither listeners, whose address it would keep open, nor pipes, by which workers learn that the arbiter lives."""
+    """Neither listeners, whose address it would keep open, nor pipes, by which workers learn that the arbiter lives.
+
+    But for the lifeline, whose other end is the arbiter's alone.
+    """
     hooked = serve({"when_ready": "hang", "timeout": 300}, settings={"workers": {"count": 2}}, bind=["127.0.0.1:0"])
     hooked.server.wait_workers(2)
     pid, _ = hangs(hooked)
     opened = procfs.descriptors(pid)
     assert 0 in opened, "it has gone"
     links = [link for fd, link in opened.items() if fd > 2]
-    assert not [link for link in links if link.startswith(("socket:", "pipe:", "anon_inode:"))]
+    [lifeline] = [link for link in links if link.startswith(("socket:", "pipe:", "anon_inode:"))]
+    hooked.server.signal("TTIN")
+    workers = hooked.server.wait_workers(3)  # one was forked while the hook ran
+    assert lifeline in procfs.descriptors(hooked.server.pid).values()
+    assert not [worker for worker in workers if lifeline in procfs.descriptors(worker).values()]
     hooked.server.signal("INT")
     assert hooked.server.wait() == 0
     hooked.server.wait_log(r"signal SIGINT: the hook when_ready \(shop_hooks:hang\) is killed")

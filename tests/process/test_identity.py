@@ -19,6 +19,7 @@ import pytest
 
 from tests import procfs
 from tests.harness import Server, reserve_port, wait_until
+from tests.process.plants import plant_at
 from tests.process.test_listeners import ask, run_pyfork
 
 IS_ROOT = os.geteuid() == 0
@@ -195,3 +196,57 @@ def test_a_way_back_to_root_ends_the_boot(site: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert result.returncode == 3, result.stderr
     assert "but not for good: it could become root again" in log.read_text()
+
+
+CLOSE_THE_LIBRARY = (
+    "library = os.path.dirname(os.__file__); sys.path_importer_cache.clear(); "
+    "sys.path[:] = [path for path in sys.path if not path.startswith(library)]"
+)
+"""What it is to import as somebody who cannot read it, wherever it lies."""
+TALKS = """
+import sys
+def app(environ, start_response):
+    octets = environ["wsgi.input"].read()
+    start_response("200 OK", [("Content-Length", "2")])
+    return [b"ok" if octets == bytes(2 * 1024 * 1024) else b"no"]
+"""
+
+
+def test_a_user_who_cannot_read_pythons_library(
+    start: Callable[..., Server], site: Path, tmp_path: Path, worker_type: str
+) -> None:
+    """What pyfork takes of it, the workers have imported before: they serve large bodies, and messages are whole."""
+    if not IS_ROOT:
+        pytest.skip("only root can become another user")
+    (site / "talks.py").write_text(TALKS)
+    settings = {"server": {"user": "nobody"}, "workers": {"type": worker_type}}
+    environ = plant_at(tmp_path / "plant", "process/privileges.py:drop_privileges", CLOSE_THE_LIBRARY, "return")
+    server = start("talks:app", cwd=site, settings=settings, environ=environ)
+    assert server.get("/", method="POST", body=bytes(2 * 1024 * 1024)).body == b"ok"
+    server.stop()
+    (site / "typo.py").write_text("import plistlib\n")
+    for app, message in (
+        ("talks:ap", "the module 'talks' has no attribute 'ap'"),
+        ("typo:app", "the application 'typo' cannot be imported: ModuleNotFoundError: No module named 'plistlib'"),
+    ):
+        server = start(app, cwd=site, settings=settings, environ=environ)
+        server.expect_errors(r"\[CRITICAL\]")
+        assert server.wait() == 4
+        assert message in server.log
+        assert "pyfork/workers" not in server.log
+
+
+def test_a_directory_that_the_user_cannot_read_is_named(start: Callable[..., Server], site: Path) -> None:
+    """Python takes what is in there for what is not there."""
+    vendor = site / "vendor"
+    vendor.mkdir()
+    (vendor / "shop_prices.py").write_text("")
+    (site / "shop.py").write_text("import shop_prices\n")
+    vendor.chmod(0)
+    user = "nobody" if IS_ROOT else pwd.getpwuid(os.geteuid()).pw_name
+    settings = {"server": {"user": user, "pythonpath": ["vendor"]}}
+    server = start("shop:app", cwd=site, settings=settings)
+    server.expect_errors(r"\[CRITICAL\]")
+    assert server.wait() == 4
+    vendor.chmod(0o700)
+    server.wait_log(rf"No module named 'shop_prices'; user '{user}' cannot read .*{vendor}")

@@ -17,12 +17,17 @@ import pytest
 from pyfork.ipc.messages import BEAT_INTERVAL
 from tests import procfs
 from tests.harness import PATIENCE, SAMPLES, Server, processes_of_session, title_of, wait_until
+from tests.process.plants import plant_at
 
 FAILING = {
     "import nothing_like_this\n": (4, "No module named 'nothing_like_this'"),
     "def broken(:\n": (4, "SyntaxError"),
     "x = 1\n": (4, "has neither 'application' nor 'app'"),
     "app = {}\n": (4, "is not callable"),
+    "class Mute(Exception):\n    def __str__(self):\n        raise RuntimeError\nraise Mute\n": (
+        4,
+        r"bad1.* Mute: \(its",
+    ),
     "import sys; sys.exit(9)\n": (4, r"called sys.exit\(9\)"),
     "import os; os._exit(7)\n": (3, "7"),
     "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)\n": (3, "SIGSEGV"),
@@ -42,6 +47,83 @@ def test_an_application_that_cannot_boot_ends_the_first_start(
     assert re.search(message, server.log), server.log
     assert server.log.count("Traceback") <= 1
     assert "pyfork/workers" not in server.log
+
+
+# What fails to boot, and when it is told to end meanwhile: before its report, or from then on.
+BEFORE_THE_REPORT = [
+    ("workers/fork_hygiene.py:take_over_signals", "return"),
+    ("workers/boot.py:introduce", "call"),
+    ("workers/loader.py:_import_failed", "call"),
+    ("workers/loader.py:user_traceback", "return"),
+]
+FROM_THE_REPORT_ON = [
+    ("workers/boot.py:_report", "call"),
+    ("ipc/messages.py:encode_report", "call"),
+    ("ipc/heartbeat.py:report_failure", "call"),
+    ("ipc/heartbeat.py:report_failure", "return"),
+    ("workers/boot.py:boot", "return"),
+    ("workers/boot.py:live", "return"),
+    ("cli/serve.py:_become", "return"),
+    ("cli/serve.py:serve", "return"),
+    ("cli/command.py:main", "return"),
+]
+ORDERED = "[os.kill(os.getpid(), order) for order in (signal.SIGTERM, signal.SIGQUIT)]"
+
+
+@pytest.mark.parametrize("preload", [False, True])
+@pytest.mark.parametrize(("place", "what"), [*BEFORE_THE_REPORT, *FROM_THE_REPORT_ON])
+def test_an_order_to_end_adds_nothing_to_a_failing_start(
+    start: Callable[..., Server], tmp_path: Path, place: str, what: str, preload: bool
+) -> None:
+    """It comes to the workers beside one that could not boot, which are about to fail as well: one traceback is told."""
+    is_told = (place, what) in FROM_THE_REPORT_ON
+    (tmp_path / "bad2.py").write_text("import os\nos.environ['IMPORTED'] = '1'\nraise OSError('no database')\n")
+    action = f"'IMPORTED' in os.environ and {ORDERED}" if is_told else ORDERED  # some places are the arbiter's as well
+    environ = plant_at(tmp_path / "plant", place, action, what)
+    server = start("bad2", cwd=tmp_path, environ=environ, settings={"workers": {"count": 2, "preload": preload}})
+    server.expect_errors(r"\[CRITICAL\]")
+    assert server.wait() == (4 if is_told else 3)
+    said = server.log + server.output
+    assert "QuitNow" not in said
+    assert said.count("Traceback") == is_told, said
+    assert "while it was ending" not in said
+    assert "killed" not in said
+
+
+UNTIL_THE_END = """
+import atexit, os, signal, threading
+def be_told():
+    for order in (signal.SIGTERM, signal.SIGQUIT):
+        os.kill(os.getpid(), order)
+def outlive(main):
+    main.join()
+    be_told()
+atexit.register(lambda: open(f"atexit-{os.getpid()}", "w").close())
+atexit.register(be_told)
+threading.Thread(target=outlive, args=[threading.main_thread()]).start()
+class Last:
+    def __del__(self, be_told=be_told):
+        be_told()
+sys = __import__("sys")
+sys.modules["last"] = Last()
+"""
+
+
+@pytest.mark.parametrize("preload", [False, True])
+def test_an_order_to_end_does_nothing_to_a_process_that_ends(
+    start: Callable[..., Server], tmp_path: Path, preload: bool
+) -> None:
+    """Threads are waited for, ``atexit`` runs, modules are cleared, and Python has given its handlers back by then."""
+    (tmp_path / "bad3.py").write_text(UNTIL_THE_END + "raise OSError('no database')\n")
+    server = start("bad3", cwd=tmp_path, settings={"workers": {"count": 1, "preload": preload}})
+    server.expect_errors(r"\[CRITICAL\]")
+    assert server.wait() == 4
+    said = server.log + server.output
+    assert said.count("Traceback") == 1, said
+    assert "QuitNow" not in said
+    assert "ended by" not in said
+    assert "exited with" not in said
+    assert len(list(tmp_path.glob("atexit-*"))) == 1
 
 
 def test_run_as_a_module_and_as_a_command() -> None:

@@ -21,15 +21,16 @@ class World:
         self.now = 1000.0
         self.handoffs = []
         self.killed = []
+        self.closed = []
         self.refusal = None
         self.denial = None
-        self.runner = HookRunner(self.fork, self.kill, lambda: self.now)
+        self.runner = HookRunner(self.fork, self.kill, lambda: self.now, self.closed.append)
 
     def fork(self, handoff):
         if self.refusal:
             raise self.refusal
         self.handoffs.append(handoff)
-        return 100 + len(self.handoffs)
+        return 100 + len(self.handoffs), 500 + len(self.handoffs)
 
     def kill(self, pid):
         self.killed.append(pid)
@@ -185,3 +186,18 @@ def test_a_group_that_has_gone_is_ended(monkeypatch):
 
     monkeypatch.setattr("os.killpg", killpg)
     kill_group(7)
+
+
+def test_a_lifeline_is_held_as_long_as_its_hook_runs(world):
+    """No other child may keep it, and the arbiter does not run out of descriptors."""
+    world.run()
+    world.run()
+    assert world.runner.descriptors() == [501, 502]
+    assert world.runner.reaped(101, 0)
+    assert world.runner.descriptors() == [502]
+    assert world.closed == [501]
+    world.runner.kill_all("pyfork ends")
+    assert world.runner.descriptors() == [502], "it has not ended yet"
+    assert world.runner.reaped(102, -signal.SIGKILL)
+    assert world.closed == [501, 502]
+    assert world.runner.descriptors() == []

@@ -26,7 +26,7 @@ class World:
         self.called = []
         self.killed = []
         self.ended = []
-        self.runner = HookRunner(self.fork, self.kill)
+        self.runner = HookRunner(self.fork, self.kill, close=lambda _: None)
         self.waits = HookWaits(self.runner, self.signals, self.reap)
 
     def fork(self, handoff):
@@ -37,7 +37,7 @@ class World:
             self.signals.put_back(step)
         else:
             self.end(pid, step)
-        return pid
+        return pid, -1
 
     def end(self, pid, code):
         self.ended.append((pid, code))

@@ -88,6 +88,8 @@ def test_out_of_memory_is_told_from_what_the_kernel_counts(oom_kills: int, text:
             1,
             Log(Level.WARNING, "worker 2 gen 5 (pid 77) exited with status 1 while it was ending"),
         ),
+        (WorkerState.DRAINING, Order.TERM, 3, Log(Level.INFO, "worker 2 gen 5 (pid 77) has ended")),
+        (WorkerState.DRAINING, Order.TERM, 4, Log(Level.INFO, "worker 2 gen 5 (pid 77) has ended")),
         (WorkerState.DRAINING, Order.QUIT, 1, Log(Level.INFO, "worker 2 gen 5 (pid 77) has ended")),
         (
             WorkerState.KILLED,

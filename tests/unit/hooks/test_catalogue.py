@@ -30,6 +30,10 @@ def test_a_failure_is_described():
     assert describe_failure("on_exit", "a:b", ValueError("no")) == "the hook on_exit (a:b) raised ValueError: no"
     assert describe_failure("on_exit", "a:b", ValueError()) == "the hook on_exit (a:b) raised ValueError"
     assert describe_failure("on_exit", "a:b", SystemExit(2)) == "the hook on_exit (a:b) called sys.exit(2)"
+    mute = type("Mute", (Exception,), {"__str__": lambda _: int("no number")})()
+    assert describe_failure("on_exit", "a:b", mute) == (
+        "the hook on_exit (a:b) raised Mute: (its __str__ raised ValueError)"
+    )
     assert describe_failure("on_exit", "a:b", SystemExit([])) == "the hook on_exit (a:b) called sys.exit('list')"
 
 

@@ -3,6 +3,7 @@
 import grp
 import os
 import pwd
+from pathlib import Path
 
 import pytest
 
@@ -172,3 +173,27 @@ def test_confinement_goes_from_the_user_to_the_files(monkeypatch: pytest.MonkeyP
     privileges.confine(ServerSettings(user="www", group="web", no_new_privileges=True, umask=0o27))
     privileges.confine(ServerSettings())
     assert calls == [("www", "web"), "no new ones", 0o27, (None, None)]
+
+
+def test_the_first_directory_that_is_closed_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the way to one, or it itself; what is not there is not closed."""
+    inner = tmp_path / "outer" / "inner"
+    inner.mkdir(parents=True)
+    refused: set[tuple[str, int]] = set()
+    monkeypatch.setattr(os, "access", lambda path, mode: (path, mode) not in refused)
+    assert privileges.find_closed(str(inner)) is None
+    refused.add((str(inner), os.R_OK))
+    assert privileges.find_closed(str(inner)) == str(inner)
+    refused.add((str(inner.parent), os.R_OK))
+    assert privileges.find_closed(str(inner)) == str(inner), "to enter what is on the way is enough"
+    refused.add((str(inner.parent), os.X_OK))
+    assert privileges.find_closed(str(inner)) == str(inner.parent)
+    assert privileges.find_closed(str(tmp_path / "nowhere" / "inner")) is None
+
+
+def test_the_user_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By number where there is no name."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert privileges.name_user() == f"user {ROOT.pw_name!r}"
+    monkeypatch.setattr(os, "geteuid", lambda: 123456)
+    assert privileges.name_user() == "user 123456"

@@ -3,7 +3,8 @@
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -114,6 +115,45 @@ def test_orders_that_raise_and_call(monkeypatch: pytest.MonkeyPatch) -> None:
     assert called == [1]
 
 
+def test_an_order_that_python_drops_is_not_told_but_remembered(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a finaliser; each import has a callback that is such a place. What else is dropped is told as ever."""
+
+    class Finalised:
+        def __init__(self, finalise: Callable[[], object]) -> None:
+            self._finalise = finalise
+
+        def __del__(self) -> None:
+            self._finalise()
+
+    monkeypatch.setattr(signals, "_raised", [])
+    monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
+    signals.raise_in_main_thread(signal.SIGUSR1, QuitNow)
+    Finalised(lambda: signal.raise_signal(signal.SIGUSR1))
+    assert capsys.readouterr().err == ""
+    with pytest.raises(QuitNow):
+        signals.raise_again()
+    Finalised(lambda: {}["no such key"])
+    assert "KeyError: 'no such key'" in capsys.readouterr().err
+
+
+def test_what_tells_of_dropped_exceptions_stays_the_applications(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has a hook of their own for that keeps it."""
+    own = print
+    monkeypatch.setattr(sys, "unraisablehook", own)
+    signals.raise_in_main_thread(signal.SIGUSR1, QuitNow)
+    assert sys.unraisablehook is own
+
+
+def test_nothing_is_raised_in_a_process_that_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The handlers stay, and do nothing."""
+    monkeypatch.setattr(signals, "_raised", [])
+    monkeypatch.setattr(signals.unwinding, "is_over", True)
+    signals.raise_in_main_thread(signal.SIGUSR1, QuitNow)
+    signal.raise_signal(signal.SIGUSR1)
+
+
 def test_everything_is_blocked_in_the_window_and_nothing_after_it() -> None:
     """A signal that comes inside of it is delivered when it closes, and the mask is what it was."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
@@ -146,6 +186,21 @@ def test_an_ending_process_disregards_orders() -> None:
     signals.disregard([signal.SIGUSR1])
     assert signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN
     os.kill(os.getpid(), signal.SIGUSR1)
+
+
+def test_a_signal_that_comes_while_it_is_disregarded_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python would find no handler for it, and say so on standard error."""
+    handled: list[int] = []
+    signals.call_in_main_thread(signal.SIGUSR1, lambda: handled.append(1))
+    set_handler = signal.signal
+
+    def set_late(number: int, handler: int) -> None:
+        signal.raise_signal(number)
+        set_handler(number, handler)
+
+    monkeypatch.setattr(signal, "signal", set_late)
+    signals.disregard([signal.SIGUSR1])
+    assert handled == []
 
 
 @pytest.mark.parametrize(("number", "name"), [(9, "SIGKILL"), (11, "SIGSEGV"), (41, "signal 41")])

@@ -1,15 +1,19 @@
 """What a class must be to be a worker type, and how its life ends."""
 
+import contextlib
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from pyfork.config.schema import ServerSettings, Settings
-from pyfork.errors import ApplicationLoadError, BootError
+from pyfork.errors import ApplicationLoadError, BootError, HookError, QuitNow
 from pyfork.ipc.exits import ExitStatus
+from pyfork.ipc.messages import BootReport, FailureKind
+from pyfork.process.signals import raise_in_main_thread, unwinding
 from pyfork.workers import boot
 from pyfork.workers.base import NO_HOOKS, Worker
 from pyfork.workers.boot import load_application_for, load_worker_type
@@ -92,6 +96,96 @@ def test_signals_do_nothing_to_a_worker_that_ends(
     monkeypatch.setattr(boot, "Heartbeat", lambda *_: None)
     monkeypatch.setattr(boot, "_boot_worker", lambda *_: worker)
     monkeypatch.setattr(boot, "disregard", disregarded.extend)
+    monkeypatch.setattr(unwinding, "is_over", False)
     handoff = SimpleNamespace(heartbeat_fd=-1, settings=Settings())
     assert boot.worker_main(handoff) is status  # type: ignore[arg-type]
-    assert {signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGUSR2} <= {*disregarded}
+    assert unwinding.is_over
+    assert {signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, signal.SIGHUP, signal.SIGUSR2} <= {*disregarded}
+
+
+@pytest.fixture
+def orders(monkeypatch: pytest.MonkeyPatch) -> Iterator[signal.Signals]:
+    """A signal that ends at once what lives in `boot.live`; all is as it was after the test."""
+    number = signal.SIGUSR1
+    before = signal.getsignal(number)
+    monkeypatch.setattr(unwinding, "is_over", False)
+    monkeypatch.setattr(boot, "disregard", lambda _: None)
+    raise_in_main_thread(number, QuitNow)
+    yield number
+    signal.signal(number, before)
+
+
+class Telling:
+    """A heartbeat pipe that is told of a failure, and hit by an order meanwhile."""
+
+    def __init__(self, order: signal.Signals) -> None:
+        self.order = order
+        self.reports: list[BootReport] = []
+
+    def report_failure(self, report: BootReport) -> None:
+        signal.raise_signal(self.order)
+        self.reports.append(report)
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "kind", "message", "traceback"),
+    [
+        (ApplicationLoadError("no shop", "Traceback: x"), 4, FailureKind.APPLICATION, "no shop", "Traceback: x"),
+        (BootError("no user"), 3, FailureKind.BOOT, "no user", ""),
+        (OSError("no socket"), 3, FailureKind.BOOT, "no socket", ""),
+        (HookError("the hook raised", "so what"), 3, FailureKind.BOOT, "the hook raised", "Traceback (most recent"),
+        (KeyError("ours"), 3, FailureKind.BOOT, "KeyError: 'ours'", "Traceback (most recent"),
+    ],
+)
+def test_an_order_does_not_disturb_the_report_of_a_failure(
+    orders: signal.Signals, failure: Exception, status: int, kind: FailureKind, message: str, traceback: str
+) -> None:
+    """Those who boot beside a worker that could not are told to end, and may be about to say the same."""
+
+    def fail() -> None:
+        raise failure
+
+    heartbeat = Telling(orders)
+    assert boot.live(lambda: boot.boot(heartbeat, fail)) == status  # type: ignore[arg-type,return-value]
+    [report] = heartbeat.reports
+    assert (report.kind, report.message) == (kind, message)
+    assert report.traceback.startswith(traceback)
+    assert bool(report.traceback) == bool(traceback)
+
+
+def test_an_order_ends_a_boot_wherever_it_is(orders: signal.Signals) -> None:
+    """By an exception that nobody reports, also between two steps, and what comes later does nothing."""
+    heartbeat = Telling(orders)
+
+    def be_ended() -> ExitStatus:
+        signal.raise_signal(orders)
+        return ExitStatus.FAILURE
+
+    assert boot.live(lambda: boot.boot(heartbeat, be_ended)) is ExitStatus.OK  # type: ignore[arg-type]
+    assert boot.live(be_ended) is ExitStatus.FAILURE, "it has been over since"
+    assert heartbeat.reports == []
+
+
+def test_an_order_that_a_boot_has_lost_ends_it(orders: signal.Signals) -> None:
+    """The application may catch everything."""
+
+    def swallow() -> None:
+        with contextlib.suppress(QuitNow):
+            signal.raise_signal(orders)
+
+    assert boot.live(lambda: boot.boot(Telling(orders), swallow)) is ExitStatus.OK  # type: ignore[arg-type,return-value]
+
+
+def test_what_of_ours_cannot_be_imported_is_told_with_the_reason(
+    orders: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The workers' user cannot read Python's library: frames of ours would tell nobody what to do."""
+    monkeypatch.setattr(boot, "tell_unreadable", lambda _: "; user 'shop' cannot read /closed")
+    heartbeat = Telling(orders)
+
+    def fail() -> None:
+        raise ModuleNotFoundError("No module named 'x'")
+
+    assert boot.live(lambda: boot.boot(heartbeat, fail)) is ExitStatus.BOOT  # type: ignore[arg-type,return-value]
+    message = "ModuleNotFoundError: No module named 'x'; user 'shop' cannot read /closed"
+    assert heartbeat.reports == [BootReport(FailureKind.BOOT, message, "")]

@@ -12,6 +12,7 @@ from pyfork.config.schema import ServerSettings
 from pyfork.errors import ApplicationLoadError, BootError, QuitNow
 from pyfork.workers import loader
 
+MUTE = "raise type('Mute', (Exception,), {'__str__': lambda self: int('no number')})"
 GOOD = "def app(environ, start_response):\n    return []\n"
 
 
@@ -119,6 +120,9 @@ def test_each_mistake_has_its_message(project: Path, specification: str, source:
         ("int('x')", "ValueError", "ValueError: "),
         ("import sys; sys.exit(3)", r"called sys.exit\(3\) while it was imported", "SystemExit: 3"),
         ("raise KeyboardInterrupt", "KeyboardInterrupt", "KeyboardInterrupt"),
+        (MUTE, r"cannot be imported: Mute: \(its __str__ raised ValueError\)", "Mute: <exception str() failed>"),
+        ("raise ModuleNotFoundError(name=5)", "cannot be imported: ModuleNotFoundError: ", "ModuleNotFoundError"),
+        ("import sys; sys.exit(object())", r"called sys.exit\('object'\)", "SystemExit: <object"),
     ],
 )
 def test_traceback_begins_with_the_users_frame(project: Path, source: str, message: str, last: str) -> None:
@@ -204,3 +208,29 @@ def test_worker_class_that_cannot_be_loaded(project: Path, specification: str, m
     (project / "fine2.py").write_text("class Own:\n    pass\n")
     with pytest.raises(ApplicationLoadError, match=re.escape(message)):
         loader.load_named(specification, "worker class")
+
+
+def test_a_name_is_told_without_the_library_that_compares(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The workers' user may not be able to read it: that must not take the place of what is wrong."""
+    monkeypatch.setitem(sys.modules, "difflib", None)
+    (project / "site3.py").write_text(GOOD)
+    assert str(refused("site3:ap")) == "the module 'site3' has no attribute 'ap'"
+
+
+def test_what_cannot_be_read_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's import takes it for what is not there."""
+    library = os.path.dirname(os.__file__)
+    closed = {library: "/closed", str(project / "vendor"): "/vendor"}
+    monkeypatch.setattr(loader, "find_closed", closed.get)
+    monkeypatch.setattr(loader, "name_user", lambda: "user 'shop'")
+    hint = "; user 'shop' cannot read /closed, where Python's library is: give that user the right to, or move what it "
+    (project / "site4.py").write_text("import does_not_exist_xyz")
+    error = refused("site4:app")
+    assert "No module named 'does_not_exist_xyz'" + hint in str(error)
+    (project / "site5.py").write_text("raise OSError('no database')")
+    assert str(refused("site5:app")).endswith("OSError: no database")
+    monkeypatch.syspath_prepend(str(project / "vendor"))
+    monkeypatch.delitem(closed, library)
+    assert "; user 'shop' cannot read /vendor: give" in str(refused("nowhere:app"))
+    closed.clear()
+    assert "cannot read" not in str(refused("nowhere:app"))

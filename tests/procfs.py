@@ -4,8 +4,10 @@ import contextlib
 import os
 import re
 import resource
+import signal
 import subprocess
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.harness import wait_until
@@ -66,6 +68,17 @@ def wait_stopped(pid: int) -> bool:
 
     wait_until(has_stopped, f"process {pid} has stopped", 10)
     return state(pid) == "T"
+
+
+@contextlib.contextmanager
+def paused(pid: int) -> Iterator[None]:
+    """Have a process stand still, so that it finds at once all that is done meanwhile."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert wait_stopped(pid)
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def cpu_seconds(pid: int) -> float:

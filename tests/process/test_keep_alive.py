@@ -1,11 +1,8 @@
 """Connections that outlive a response, in every worker type that keeps them."""
 
-import contextlib
-import os
 import select
-import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 
@@ -87,17 +84,6 @@ def exchange(connection: socket.socket, octets: bytes, count: int = 1) -> list[b
     return [response.body for response in converse(connection, octets, count)]
 
 
-@contextlib.contextmanager
-def paused(pid: int) -> Iterator[None]:
-    """Stop a worker, so that it finds at once all that is done meanwhile."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        assert procfs.wait_stopped(pid)
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
 def test_requests_share_a_connection(serve: Callable[..., Server]) -> None:
     """One after another, and pipelined, more of them than are answered in a row."""
     server = serve()
@@ -122,7 +108,7 @@ def test_a_slow_head_has_its_own_time(serve: Callable[..., Server]) -> None:
     """header_timeout from the first octet on; then 408."""
     server = serve(keep_alive=30, header_timeout=0.3)
     (worker,) = server.workers()
-    with paused(worker):  # the first head is there with the connection, however slow we are
+    with procfs.paused(worker):  # the first head is there with the connection, however slow we are
         connection = server.connect()
         connection.sendall(GET)
     with connection:
@@ -187,7 +173,7 @@ def test_term_closes_the_idle_in_their_time(serve: Callable[..., Server]) -> Non
     """keep_alive at most, or header_timeout before the first request; then the server has ended."""
     server = serve(keep_alive=0.5, header_timeout=1)
     (worker,) = server.workers()
-    with paused(worker):  # its head is there with the connection, however slow we are
+    with procfs.paused(worker):  # its head is there with the connection, however slow we are
         idle = server.connect()
         idle.sendall(GET)
     with idle, server.connect() as silent:
@@ -236,7 +222,7 @@ def test_quit_sends_what_is_finished(serve: Callable[..., Server], site: Path) -
     with server.connect() as first, server.connect() as second:
         exchange(second, GET)
         exchange(first, GET)  # the last one is reported first
-        with paused(worker):  # so that it finds both at once
+        with procfs.paused(worker):  # so that it finds both at once
             first.sendall(GET)
             second.sendall(GET.replace(b"/", b"/wait?never", 1))
         wait_until((site / "waiting").exists, "the second is in the application")

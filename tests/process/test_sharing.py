@@ -5,9 +5,7 @@ The bounds are moderate: what is measured exactly, in many runs, is benchmarks/b
 
 import contextlib
 import itertools
-import os
 import resource
-import signal
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -156,12 +154,8 @@ def test_nobody_waits_for_a_stopped_worker(
     stopped, other = server.wait_workers(2)
     held = hold_open(server, 10, stack)
     wait_until(lambda: len(held) == 2 or held.update(hold_open(server, 1, stack)), "both have some")
-    os.kill(stopped, signal.SIGSTOP)
-    try:
-        assert procfs.wait_stopped(stopped)
+    with procfs.paused(stopped):
         assert set(hold_open(server, 100, stack)) == {other}
-    finally:
-        os.kill(stopped, signal.SIGCONT)
     regained: Counter[int] = Counter()
     wait_until(lambda: regained.update(hold_open(server, 1, stack)) or regained[stopped] >= 10, "it accepts again")
     stack.close()

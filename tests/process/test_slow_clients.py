@@ -88,23 +88,12 @@ def test_a_request_that_drips_is_refused(impatient: Server, begin: bytes, octet:
     """
     [worker] = impatient.wait_workers(1)
     began = monotonic()
-    with stopped(worker), impatient.connect() as client:  # or it could find the client silent until its deadline
+    with procfs.paused(worker), impatient.connect() as client:  # or it could find the client silent until its deadline
         client.sendall(begin)
         os.kill(worker, signal.SIGCONT)
         answer = parse_response(drip(client, octet))[0]
     assert answer.status == 408
     assert monotonic() - began > TIMEOUT * 0.9
-
-
-@contextlib.contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    """Have a process stand still, until it is told to go on."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        assert procfs.wait_stopped(pid)
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def test_a_response_that_is_read_too_slowly_is_broken_off(demanding: Server) -> None:

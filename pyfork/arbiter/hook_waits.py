@@ -82,10 +82,12 @@ class HookWaits:
             due = min((moment for moment in moments if moment is not None), default=None)
             if due is not None:
                 self._extend(due)
-            poll.poll(None if due is None else 1000 * max(0.0, due - monotonic()))
-            late = 0.0 if due is None else monotonic() - due
-            if late > STALL:  # nobody ran: hooks are not judged by that
-                self._runner.shift(late)
+            began = monotonic()
+            poll.poll(None if due is None else 1000 * max(0.0, due - began))
+            now = monotonic()
+            if due is not None and now > due + STALL:  # nobody ran: hooks are not judged by that
+                self._runner.shift(now - began)
+                until = None if until is None else until + now - began
             for number in self._signals.drain():
                 if number == signal.SIGCHLD:
                     self._reap()

@@ -26,7 +26,8 @@ class World:
         self.called = []
         self.killed = []
         self.ended = []
-        self.runner = HookRunner(self.fork, self.kill, close=lambda _: None)
+        self.now = monotonic()
+        self.runner = HookRunner(self.fork, self.kill, lambda: self.now, lambda _: None)
         self.waits = HookWaits(self.runner, self.signals, self.reap)
 
     def fork(self, handoff):
@@ -100,6 +101,35 @@ def test_an_order_to_stop_ends_the_hook_and_the_start(world, order):
     assert world.signals.drain() == [signal.SIGHUP, signal.SIGTTIN]
 
 
+@pytest.mark.parametrize("name", ["on_starting", "child_exit"])
+def test_a_hook_is_not_judged_by_time_in_which_nobody_ran(world, monkeypatch, name):
+    """The machine stood still: the hook has as long as it had before, to a deadline of its own or of the end."""
+
+    class Poll:
+        def register(self, fd, events):
+            pass
+
+        def poll(self, milliseconds):
+            if world.called and not naps:
+                naps.append(milliseconds)
+                world.now += milliseconds / 1000 + 3600
+            else:
+                world.now += milliseconds / 1000 - 1
+                world.end(1, 0)
+
+    naps = []
+    monkeypatch.setattr("pyfork.arbiter.hook_waits.monotonic", lambda: world.now)
+    monkeypatch.setattr("pyfork.arbiter.hook_waits.select.poll", Poll)
+    world.script = [[], 0]
+    if name == "on_starting":
+        assert world.waits.start(SETTINGS) is None
+    else:
+        world.runner.run(SETTINGS, "child_exit", 7, 0)
+        world.waits.finish(SETTINGS, None)
+    assert naps == [50_000]
+    assert world.killed == []
+
+
 def test_the_last_hook_waits_for_the_others(world):
     """And is told what pyfork exits with."""
     world.script = [0, 0]
@@ -142,7 +172,7 @@ def test_whoever_supervises_the_arbiter_is_asked_for_the_time(world):
     asked = []
     waits = HookWaits(world.runner, world.signals, world.reap, asked.append)
     world.script = [0]
-    before = monotonic()
+    before = world.now
     assert waits.start(SETTINGS) is None
     assert asked
     assert asked[0] >= before + SETTINGS.hooks.timeout

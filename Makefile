@@ -43,8 +43,9 @@ run: $(SERVES)
 	@$(BIN)/pyfork -c server.toml.example $(ARGS)
 
 ## make test       set up, and run the tests (PYTHON=python3.13 for another Python, ARGS='-k name' for pytest)
+# Three at once, also on two cores: most of the tests wait for processes, for a third of their time.
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 ## make check      formatting, lint, types, import rules
 check: $(READY)

@@ -45,6 +45,12 @@ def test_our_own_modules_are_imported_at_the_top(name):
             ], f"{name}:{node.lineno}"
 
 
+def test_no_two_test_files_have_one_name():
+    """Their folders are no packages: pytest would take the second one for the first, and not run it."""
+    names = [name.name for name in python_files("tests") if name.name.startswith("test_")]
+    assert sorted(names) == sorted(set(names))
+
+
 @pytest.mark.parametrize("name", python_files("tests"), ids=str)
 def test_no_test_sleeps(name):
     """A sleep is too long on a fast machine and too short on a slow one: tests wait for a condition."""

@@ -37,7 +37,7 @@ RULES = (
     (r"begins: (?P<request>.*)", "client ->> {me}: {request}"),
 )
 """What a log line becomes; the first that matches. Groups that are pids, `_PIDS`, become names."""
-LEFT_OUT = re.compile(r"reloading with workers of |upgrade: it begins|listening at |\d+ worker\(s\) of type ")
+LEFT_OUT = re.compile(r"reloading with workers of |upgrade: it begins$|listening at |\d+ worker\(s\) of type ")
 """What adds nothing to a diagram; a message's beginning."""
 MEANINGS = {
     "TERM": "TERM (finish and end)",

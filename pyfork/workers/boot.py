@@ -53,7 +53,7 @@ from pyfork.workers.wear import prepare
 DEADLY_AT_THE_END = (signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, *IGNORED_SIGNALS)
 """What would end a process that gives its handlers back while it ends; the arbiter kills who does not end by itself."""
 
-FOR_LARGE_BODIES = "tempfile"
+_FOR_LARGE_BODIES = "tempfile"
 """What `pyfork.connection.spool` takes when it makes its first file, perhaps as a user who cannot read the library."""
 
 _T = TypeVar("_T")
@@ -211,7 +211,7 @@ def enter(handoff: Handoff | MoldHandoff) -> type[Worker]:
     worker_type = load_worker_type(handoff.worker_class) if is_ours(handoff.worker_class) else None
     prepare(settings.workers)
     if settings.server.user:
-        importlib.import_module(FOR_LARGE_BODIES)
+        importlib.import_module(_FOR_LARGE_BODIES)
     confine(settings.server)
     arm_lifeline(handoff)
     enter_application_directory(settings.server)

@@ -169,10 +169,8 @@ def test_a_reload_is_announced_and_ended(start: Callable[..., Server], manager: 
     assert server.get("/").body == b"two"
 
 
-def test_a_reload_whose_application_is_broken_ends_too(
-    start: Callable[..., Server], manager: ServiceManager, site: Path
-) -> None:
-    """`systemctl reload` must not hang; the status tells what goes on. The next good one takes that back."""
+def start_and_fail_to_reload(start: Callable[..., Server], manager: ServiceManager, site: Path) -> Server:
+    """Start a server, and have it tell the manager that its application does not import any more."""
     server = start("site1:app", cwd=site, environ=manager.environ())
     server.expect_errors("reload failed", "could not boot")
     manager.wait("READY")
@@ -183,6 +181,14 @@ def test_a_reload_whose_application_is_broken_ends_too(
     assert ready["STATUS"].startswith("reload failed: worker 0 gen 2")
     assert "; generation 1 goes on: 1 of 1 workers ready" in ready["STATUS"]
     assert ready["ERRNO"] == "125"
+    return server
+
+
+def test_a_reload_whose_application_is_broken_ends_too(
+    start: Callable[..., Server], manager: ServiceManager, site: Path
+) -> None:
+    """`systemctl reload` must not hang; the status tells what goes on. The next good one takes that back."""
+    server = start_and_fail_to_reload(start, manager, site)
     assert server.get("/").body == b"one"
     write_site(site, "three")
     server.signal("HUP")
@@ -291,12 +297,7 @@ def test_an_upgrade_takes_back_the_error_of_a_reload(
     start: Callable[..., Server], manager: ServiceManager, site: Path
 ) -> None:
     """The new main process has nothing to do with what its predecessor could not load."""
-    server = start("site1:app", cwd=site, environ=manager.environ())
-    server.expect_errors("reload failed", "could not boot")
-    manager.wait("READY")
-    (site / "site1.py").write_text("import does_not_exist_xyz\n")
-    server.signal("HUP")
-    assert manager.wait("READY")["ERRNO"] == "125"
+    server = start_and_fail_to_reload(start, manager, site)
     write_site(site, "two")
     server.signal("USR2")
     new = manager.wait("MAINPID")["MAINPID"]
